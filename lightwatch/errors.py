@@ -1,0 +1,103 @@
+"""Everything lightwatch raises on purpose.
+
+LightwatchError
+├── ConfigError            the config file: exit code 78
+├── SchemaError            the database is newer than the code, or not ours: exit code 78
+├── AnotherRunActive       the workdir is locked by another run: exit code 75
+├── NoUsableData           nothing to work on: exit code 65
+├── StorageError           disk full, input/output error, damaged product: exit code 74
+├── InputError             one item (frame, catalogue) that cannot be used; has a reason code
+│   ├── FrameError         a raw file that is not a usable frame
+│   ├── HeaderError        the header parser's result is missing or out of range
+│   └── CatalogError       no reference stars could be had
+└── ProcessError           a computation that has no answer for one item; has a reason code
+    ├── AstrometryError    no trustworthy WCS
+    └── TooFewStars        not enough stars for what was asked
+"""
+
+from __future__ import annotations
+
+
+class LightwatchError(Exception):
+    """Root of all errors raised on purpose; its text is one line for the user."""
+
+    exit_code = 70
+
+
+class ConfigError(LightwatchError):
+    """The configuration is wrong; ``problems`` lists every one of them, a line each."""
+
+    exit_code = 78
+
+    def __init__(self, problems: list[str] | str) -> None:
+        self.problems = [problems] if isinstance(problems, str) else problems
+        super().__init__("\n".join(self.problems))
+
+
+class SchemaError(LightwatchError):
+    """The database cannot be opened by this version."""
+
+    exit_code = 78
+
+
+class AnotherRunActive(LightwatchError):
+    """Another process holds the lock of the workdir."""
+
+    exit_code = 75
+
+
+class NoUsableData(LightwatchError):
+    """There is nothing to work on."""
+
+    exit_code = 65
+
+
+class StorageError(LightwatchError):
+    """A product could not be written, or is missing or damaged."""
+
+    exit_code = 74
+
+
+class InputError(LightwatchError):
+    """One item cannot be used. ``reason_code`` is for machines, the text for people."""
+
+    exit_code = 65
+
+    def __init__(self, reason_code: str, message: str) -> None:
+        self.reason_code = reason_code
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        # the default reduces to the message alone and would not survive a worker process
+        return type(self), (self.reason_code, str(self))
+
+
+class FrameError(InputError):
+    """A raw file that is not a usable frame."""
+
+
+class HeaderError(InputError):
+    """What the header parser returned is missing or out of range."""
+
+
+class CatalogError(InputError):
+    """Reference stars could not be had."""
+
+
+class ProcessError(LightwatchError):
+    """A computation without an answer for one item. ``reason_code`` is for machines."""
+
+    def __init__(self, reason_code: str, message: str) -> None:
+        self.reason_code = reason_code
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.reason_code, str(self))
+
+
+class AstrometryError(ProcessError):
+    """No trustworthy WCS was found."""
+
+
+class TooFewStars(ProcessError):
+    """Not enough stars for what was asked."""

@@ -1,0 +1,1 @@
+"""Rows and arrays into figures, pages and exports for people."""

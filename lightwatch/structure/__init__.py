@@ -1,0 +1,1 @@
+"""What is kept: SQL, HDF5, FITS, YAML, network. No science."""
