@@ -1,0 +1,5 @@
+"""Header parser: generic."""
+
+
+def parse_header(header):
+    raise NotImplementedError

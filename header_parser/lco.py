@@ -1,0 +1,5 @@
+"""Header parser: lco."""
+
+
+def parse_header(header):
+    raise NotImplementedError

@@ -1,0 +1,5 @@
+"""Header parser: microobservatory."""
+
+
+def parse_header(header):
+    raise NotImplementedError

@@ -1,0 +1,5 @@
+"""Header parser: omegacam_vst."""
+
+
+def parse_header(header):
+    raise NotImplementedError

@@ -1,0 +1,5 @@
+"""Header parser: simulation."""
+
+
+def parse_header(header):
+    raise NotImplementedError
