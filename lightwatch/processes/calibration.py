@@ -1,0 +1,66 @@
+"""From raw counts to electron/s: conversion, trimming, saturation, gain from the data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightwatch.errors import FrameError, HeaderError, ProcessError
+
+#: a frame needs this many pixels per group for its variance to be worth a point of the transfer curve
+_PIXELS_PER_LEVEL = 2000
+
+
+def to_electron_per_second(adu: NDArray[Any], gain: float, exptime: float) -> NDArray[np.float32]:
+    """Image (ny, nx) in ADU -> electron/s, float32: adu * gain / exptime.
+
+    ``gain`` in electron/ADU, ``exptime`` in s. NaN stays NaN; the input is not altered.
+    Raises HeaderError ``bad_gain`` or ``bad_exptime`` unless both are positive and finite, and
+    FrameError ``not_an_image`` unless ``adu`` is a non-empty two-dimensional array.
+    """
+    if not (np.isfinite(gain) and gain > 0):
+        raise HeaderError("bad_gain", f"gain must be positive, not {gain}")
+    if not (np.isfinite(exptime) and exptime > 0):
+        raise HeaderError("bad_exptime", f"exposure time must be positive, not {exptime}")
+    if adu.ndim != 2 or adu.size == 0:
+        raise FrameError("not_an_image", f"a two-dimensional image is needed, not shape {adu.shape}")
+    image = adu.astype(np.float32)  # a copy, in native byte order
+    image *= np.float32(gain / exptime)
+    return image
+
+
+def trim(image: NDArray[Any], vertical_px: int, horizontal_px: int) -> tuple[NDArray[Any], tuple[int, int]]:
+    """Cut ``vertical_px`` rows at the bottom and at the top, ``horizontal_px`` columns at each side.
+
+    Returns (a copy of the inner image, (x0, y0)): the pixel (x, y) of the result was (x + x0, y + y0).
+    Raises FrameError ``trimmed_away`` when nothing would be left, or a width is negative.
+    """
+    ny, nx = image.shape
+    if min(vertical_px, horizontal_px) < 0 or 2 * vertical_px >= ny or 2 * horizontal_px >= nx:
+        raise FrameError(
+            "trimmed_away", f"cannot trim {vertical_px} rows and {horizontal_px} columns of {ny} x {nx} px"
+        )
+    inner = image[vertical_px : ny - vertical_px, horizontal_px : nx - horizontal_px]
+    return inner.copy(), (horizontal_px, vertical_px)
+
+
+def saturated_pixels(adu: NDArray[Any], saturation_adu: float | None) -> NDArray[np.bool_]:
+    """Pixels (ny, nx) at or above the saturation level (in the unit of the image); none when it is unknown."""
+    if saturation_adu is None or not np.isfinite(saturation_adu):
+        return np.zeros(adu.shape, bool)
+    saturated: NDArray[np.bool_] = adu >= saturation_adu
+    return saturated
+
+
+def estimate_gain_read_noise(frames_adu: NDArray[Any], n_levels: int) -> tuple[float, float]:
+    """Gain (electron/ADU) and read noise (electron) by photon transfer.
+
+    ``frames_adu`` (n >= 2, ny, nx): exposures of the same, unmoving, bias-subtracted scene with a range
+    of levels (flat fields, or a scene with gradient). Differences of consecutive frames, grouped into
+    ``n_levels`` of equal population by level: variance = level / gain + (read_noise / gain)^2
+    (Janesick 2001, Scientific Charge-Coupled Devices, ch. 4). Read noise is NaN when the fit gives it
+    a negative square. Raises ProcessError ``too_few_frames`` or ``no_range_of_levels``.
+    """
+    raise NotImplementedError
