@@ -26,6 +26,7 @@ class Flag(IntFlag):
     EXTENDED = 32768  # not a point source
     EXTRAPOLATED = 65536  # outside the range where the relation was measured
     UNUSUAL_CONDITIONS = 131072  # Sun above horizon, airmass beyond 3, or alike
+    UNLINKED = 262144  # shares no star with the other frames, or no frame with the other stars
 
     @property
     def names(self) -> list[str]:
