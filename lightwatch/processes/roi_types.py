@@ -1,0 +1,92 @@
+"""What goes into the joint model of a region of interest, and what comes out.
+
+Geometry. The *reference frame* of a ROI is a plane of pixels centred on the ROI. A place
+y = (x, y) reference px lies in the cutout of epoch t at ``origin[t] + shift[t] + jacobian[t] @ y``,
+pixels 0-based. Use :func:`lightwatch.processes.roi_model.reference_frame` to choose it.
+
+Fluxes are of the whole plane (see psf_model), in electron/s of the *normalised scale*: the flux
+in the frame divided by the frame's normalization coefficient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightwatch.processes.psf_model import LocalPSF
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ROIEpochs:
+    """T cutouts of one ROI in one filter, each with its own orientation, scale and PSF."""
+
+    data: FloatArray  # (T, n, n) electron/s of the frame, sky-subtracted; NaN allowed
+    background_variance: FloatArray  # (T, n, n) (electron/s)^2, without the model's photons
+    good: BoolArray  # (T, n, n) True = use
+    exposure: FloatArray  # (T,) s; photon variance of a model m is m / exposure
+    psf: LocalPSF  # stacked: every field has the leading axis T
+    quadrature: int  # nodes per pixel and axis of the PSF models (the largest of them)
+    jacobian: FloatArray  # (T, 2, 2) reference px -> px of the epoch, may flip, rotate and scale
+    origin: FloatArray  # (T, 2) (x, y) px in the cutout of the ROI's centre, from the WCS
+    coefficient: FloatArray  # (T,) normalization coefficient
+    coefficient_uncertainty: FloatArray  # (T,) 1 sigma; NaN = unknown
+
+
+@dataclass(frozen=True)
+class PointSources:
+    """S point sources: first positions, and how much they may move."""
+
+    position_px: FloatArray  # (S, 2) (x, y) from the centre of the ROI, reference px
+    sigma_px: FloatArray  # (S,) prior of the position per axis: 0 fixed, inf free
+
+
+@dataclass(frozen=True)
+class ROISolution:
+    """The joint model. Fluxes in electron/s of the normalised scale; NaN where there is none.
+
+    ``flux_uncertainty`` is the quadratic sum of the three parts. A constant error, the same in every
+    epoch of a point source, is in none of them: it is ``constant_offset_uncertainty``.
+    """
+
+    flux: FloatArray  # (T, S)
+    flux_uncertainty: FloatArray  # (T, S)
+    local_uncertainty: FloatArray  # (T, S) photons, shift and local background of the epoch
+    background_uncertainty: FloatArray  # (T, S) common background and positions, less a constant
+    normalization_uncertainty: FloatArray  # (T, S) |flux| * coefficient_uncertainty / coefficient
+    constant_offset_uncertainty: FloatArray  # (S,) of a constant added to the whole light curve
+    shift_px: FloatArray  # (T, 2) px of the epoch, against the WCS
+    local_background: FloatArray  # (T,) electron/s per px of the epoch's frame; 0 when not fitted
+    reduced_chi2: FloatArray  # (T,)
+    flags: IntArray  # (T,) lightwatch.flags.Flag
+    source_flags: IntArray  # (T, S) lightwatch.flags.Flag
+    position_px: FloatArray  # (S, 2) reference px
+    position_covariance_px2: FloatArray  # (2 S, 2 S) ordered x0, y0, x1, y1 ...
+    background: FloatArray  # (m, m) electron/s per node, on the lattice; (0, 0) without background
+    background_spacing_px: float  # reference px between the nodes; the lattice is centred on the ROI
+    background_amplitude: FloatArray  # (m, m) 1 sigma of the prior per node, electron/s
+    model: FloatArray  # (T, n, n) electron/s of the frame
+    point_source_model: FloatArray  # (T, n, n) the part of the point sources
+    rejected: BoolArray  # (T, n, n) good pixels that the model disowned
+    epoch_weight: FloatArray  # (T,) in (0, 1]: less than 1 where the epoch disagrees
+    shift_sigma_px: float  # settings of the fit, which appended epochs share
+    local_background_fitted: bool
+    converged: bool
+    n_passes: int
+    last_step_px: float  # largest move of a position in the last pass
+    effective_modes: float  # well-determined combinations of background nodes
+
+    def to_arrays(self) -> dict[str, NDArray]:
+        """Plain arrays by field name, for storage."""
+        return {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray]) -> ROISolution:
+        """Inverse of :meth:`to_arrays`."""
+        scalar = {"float": float, "int": int, "bool": bool}
+        return cls(**{f.name: scalar.get(str(f.type), np.asarray)(arrays[f.name]) for f in fields(cls)})
