@@ -1,0 +1,172 @@
+"""Engine, pragmas, transactions and upsert: the one file that knows the dialect."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+
+from lightwatch.errors import SchemaError, StorageError
+from lightwatch.structure.schema import VIEWS
+
+#: lock errors are worth waiting for; everything else is not
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_BUSY_SECONDS = 30.0
+#: file systems where a write-ahead log cannot be shared between machines
+_NETWORK_FILE_SYSTEMS = {
+    "nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "fuse.ceph", "lustre", "gpfs", "beegfs", "fuse.sshfs", "afs",
+}  # fmt: skip
+
+
+def open_engine(url: str) -> Engine:
+    """Engine that writes. SQLite: WAL on local disks, full sync, foreign keys, immediate transactions."""
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+        journal = "DELETE" if network_file_system(Path(engine.url.database or ".").parent) else "WAL"
+        _configure_sqlite(engine, begin="BEGIN IMMEDIATE", journal=journal)
+    return engine
+
+
+def open_reader(url: str) -> Engine:
+    """Engine that only reads and never stands in the way of the writer."""
+    if not url.startswith("sqlite:///"):
+        return create_engine(url, execution_options={"postgresql_readonly": True})
+    path = url.removeprefix("sqlite:///")
+    engine = create_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
+    _configure_sqlite(engine, begin="BEGIN", journal=None)
+    return engine
+
+
+def _configure_sqlite(engine: Engine, *, begin: str, journal: str | None) -> None:
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
+        # the driver's own transaction handling begins deferred, which fails on a stale snapshot
+        connection.isolation_level = None
+        connection.execute("PRAGMA busy_timeout = 10000")
+        connection.execute("PRAGMA foreign_keys = ON")
+        if journal is not None:
+            connection.execute(f"PRAGMA journal_mode = {journal}")
+            connection.execute("PRAGMA synchronous = FULL")
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+
+def network_file_system(directory: Path) -> str | None:
+    """Name of the network file system that holds a directory, or None for a local disk (Linux only)."""
+    mounts = Path("/proc/self/mounts")
+    if not mounts.exists():
+        return None
+    best = ("", "")
+    target = str(directory.resolve())
+    for line in mounts.read_text(errors="replace").splitlines():
+        _device, point, kind = line.split(" ")[:3]
+        inside = target == point or target.startswith(point.rstrip("/") + "/")
+        if inside and len(point) > len(best[0]):
+            best = (point, kind)
+    return best[1] if best[1].lower() in _NETWORK_FILE_SYSTEMS else None
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """One writing transaction: everything or nothing.
+
+    Raises
+    ------
+    StorageError
+        When the database is full, read-only, damaged, or locked for longer than half a minute.
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection = engine.connect()
+            connection.begin()
+            break
+        except DBAPIError as error:
+            if not _is_busy(error) or time.monotonic() > deadline:
+                raise _storage_error(error) from error
+            time.sleep(0.05)
+    try:
+        yield connection
+        connection.commit()
+    except DBAPIError as error:
+        if isinstance(error.orig, sqlite3.OperationalError):
+            raise _storage_error(error) from error
+        raise
+    finally:
+        connection.close()
+
+
+def _is_busy(error: DBAPIError) -> bool:
+    return getattr(error.orig, "sqlite_errorcode", None) in _BUSY
+
+
+def _storage_error(error: DBAPIError) -> StorageError:
+    return StorageError(f"database: {error.orig}; nothing of this step was kept, run again when this is mended")
+
+
+def upsert(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Insert rows; where the primary key exists, replace every other column (missing ones become NULL)."""
+    rows = [dict(row) for row in rows]
+    if not rows:
+        return
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(table)
+    keys = [column.name for column in table.primary_key.columns]
+    given = {name for row in rows for name in row}
+    unknown = given - set(table.columns.keys())
+    if unknown:
+        raise SchemaError(f"table {table.name} has no column {', '.join(sorted(unknown))}")
+    # all columns without a default of their own take part: a recomputed row never keeps a stale value
+    names = [c.name for c in table.columns if c.name in given or (c.server_default is None and c.nullable)]
+    update = {name: statement.excluded[name] for name in names if name not in keys}
+    statement = (
+        statement.on_conflict_do_update(index_elements=keys, set_=update)
+        if update
+        else statement.on_conflict_do_nothing(index_elements=keys)
+    )
+    defaults = {name: None for name in names}
+    connection.execute(statement, [{**defaults, **row} for row in rows])
+
+
+def create_views(connection: Connection) -> None:
+    """(Re)create the views for users."""
+    for name, body in VIEWS.items():
+        connection.execute(text(f'DROP VIEW IF EXISTS "{name}"'))
+        connection.execute(text(f'CREATE VIEW "{name}" AS {body}'))
+
+
+def quick_check(engine: Engine, *, full: bool = False) -> list[str]:
+    """Problems that SQLite itself finds in its file; an empty list when it is sound."""
+    if engine.dialect.name != "sqlite":
+        return []
+    with engine.connect() as connection:
+        pragma = "integrity_check" if full else "quick_check"
+        found = [row[0] for row in connection.exec_driver_sql(f"PRAGMA {pragma}") if row[0] != "ok"]
+        found += [f"foreign key: {tuple(row)}" for row in connection.exec_driver_sql("PRAGMA foreign_key_check")]
+    return found
+
+
+def backup_sqlite(source: Path, target: Path) -> None:
+    """Copy of a live database by SQLite's backup interface; appears whole or not at all."""
+    temporary = target.with_suffix(".tmp")
+    with (
+        sqlite3.connect(f"file:{source}?mode=ro", uri=True) as reader,
+        sqlite3.connect(temporary) as writer,
+    ):
+        reader.backup(writer)
+    reader.close()
+    writer.close()
+    descriptor = os.open(temporary, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+    temporary.replace(target)

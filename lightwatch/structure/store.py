@@ -1,0 +1,110 @@
+"""HDF5 products, written once: the one file that imports h5py.
+
+A product is a nested mapping of names to arrays (or text), with attributes. It is never changed in place: a
+recomputed product is a new file, and the row in the database is switched to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from lightwatch.errors import StorageError
+from lightwatch.structure.files import ProductRef, sha256_of, write_atomically
+
+Arrays = Mapping[str, Any]
+
+
+def write_product(workdir: Path, relpath: str, arrays: Arrays, attributes: Mapping[str, Any]) -> ProductRef:
+    """Write arrays (keys may be paths such as ``stars/data``) with checksums; the file appears whole.
+
+    Numbers and booleans keep their type; text and lists of text are stored as UTF-8.
+    """
+
+    def write(path: Path) -> None:
+        with h5py.File(path, "w", libver=("v110", "v110")) as file:
+            for name, value in attributes.items():
+                file.attrs[name] = value
+            for name, value in arrays.items():
+                _write_dataset(file, name, value)
+
+    digest, size = write_atomically(workdir / relpath, write)
+    return ProductRef(relpath, digest, size)
+
+
+def _write_dataset(file: h5py.File, name: str, value: Any) -> None:
+    array = np.asarray(value)
+    if array.dtype.kind in "US":
+        file.create_dataset(name, data=array.astype(object), dtype=h5py.string_dtype())
+    elif array.dtype.kind == "O":
+        raise StorageError(f"dataset {name}: arrays of Python objects are not stored")
+    elif array.ndim == 0 or array.size == 0:
+        file.create_dataset(name, data=array)
+    else:
+        # one chunk per cutout: a single star is read without the others
+        chunk = array.shape if array.ndim <= 2 else (1,) * (array.ndim - 2) + array.shape[-2:]
+        file.create_dataset(name, data=array, chunks=chunk, fletcher32=True)
+
+
+def read_product(workdir: Path, relpath: str, prefix: str = "", names: Iterable[str] | None = None) -> dict[str, Any]:
+    """Arrays of a product below ``prefix`` (all of them, or the named ones), text as ``str``.
+
+    Raises
+    ------
+    StorageError
+        When the file is missing, damaged, or lacks a name.
+    """
+    path = workdir / relpath
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            group = file[prefix] if prefix else file
+            wanted = list(names) if names is not None else _dataset_names(group)
+            return {name: _read_dataset(group[name]) for name in wanted}
+    except (OSError, KeyError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise StorageError(f"{path}: cannot be read ({reason}); 'lightwatch verify --repair' remakes it") from error
+
+
+def _dataset_names(group: h5py.Group) -> list[str]:
+    names: list[str] = []
+    group.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    return names
+
+
+def _read_dataset(dataset: h5py.Dataset) -> Any:
+    if h5py.check_string_dtype(dataset.dtype) is None:
+        return dataset[()]
+    value = dataset.asstr()[()]
+    return value if isinstance(value, str) else np.asarray(value, dtype=str)
+
+
+def read_attributes(workdir: Path, relpath: str) -> dict[str, Any]:
+    """Attributes of a product."""
+    try:
+        with h5py.File(workdir / relpath, "r", locking=False) as file:
+            return dict(file.attrs)
+    except OSError as error:
+        raise StorageError(f"{workdir / relpath}: cannot be read ({str(error).splitlines()[0]})") from error
+
+
+def check_product(workdir: Path, relpath: str, sha256: str | None) -> str | None:
+    """None when a product is as it was written, else ``missing`` or ``damaged``."""
+    path = workdir / relpath
+    if not path.is_file():
+        return "missing"
+    return None if sha256 is None or sha256_of(path) == sha256 else "damaged"
+
+
+def write_index(path: Path, links: Mapping[str, str]) -> None:
+    """A thin file of external links, so that one file shows every product; holds no data of its own."""
+
+    def write(temporary: Path) -> None:
+        with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
+            for name, target in links.items():
+                file[name] = h5py.ExternalLink(target, "/")
+
+    write_atomically(path, write)

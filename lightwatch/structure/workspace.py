@@ -1,0 +1,151 @@
+"""A workdir that is open: configuration, paths, database engines and the lock, passed to whoever needs them."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from lightwatch.errors import AnotherRunActive, ConfigError, StorageError
+from lightwatch.structure import upgrade
+from lightwatch.structure.config import Config
+from lightwatch.structure.config_file import load_config, resolve_paths
+from lightwatch.structure.database import open_engine, open_reader
+
+CONFIG_VARIABLE = "LIGHTWATCH_CONFIG"
+_LIGHTCURVER_VARIABLE = "LIGHTCURVER_CONFIG"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Everything a task may reach: nothing else is global."""
+
+    config: Config
+    config_path: Path
+    workdir: Path
+
+    @classmethod
+    def open(cls, config: str | Path | None = None) -> Workspace:
+        """Open the workdir of a config file; without one, that of the variable LIGHTWATCH_CONFIG.
+
+        Raises
+        ------
+        ConfigError
+            With every problem of the file, one per line.
+        """
+        path = Path(config) if config is not None else _path_from_environment()
+        if path.is_dir():
+            path = path / "config.yaml"
+        loaded = resolve_paths(load_config(path), path)
+        assert loaded.workdir is not None  # resolve_paths fills it
+        try:
+            loaded.workdir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{path.name}: workdir {loaded.workdir}: {error.strerror}") from None
+        return cls(config=loaded, config_path=path.resolve(), workdir=loaded.workdir.resolve())
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy URL; may hold a password."""
+        url = self.config.database.url
+        return url.get_secret_value() if url is not None else f"sqlite:///{self.workdir / 'database.sqlite3'}"
+
+    @property
+    def database_path(self) -> Path | None:
+        """File of the SQLite database, or None for a server."""
+        url = self.database_url
+        return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Engine that writes; only the holder of the lock uses it."""
+        return open_engine(self.database_url)
+
+    @cached_property
+    def reader(self) -> Engine:
+        """Engine that only reads."""
+        return open_reader(self.database_url)
+
+    @property
+    def has_database(self) -> bool:
+        """False before the first run."""
+        path = self.database_path
+        return path is None or path.is_file()
+
+    def initialize(self) -> bool:
+        """Create or migrate the database; True when something changed."""
+        return upgrade.upgrade(self.engine)
+
+    def path(self, relpath: str) -> Path:
+        """Absolute path of a product.
+
+        Raises
+        ------
+        StorageError
+            When the path would lead out of the workdir.
+        """
+        path = (self.workdir / relpath).resolve()
+        if not path.is_relative_to(self.workdir):
+            raise StorageError(f"{relpath}: leads out of the workdir")
+        return path
+
+    def config_text(self) -> str:
+        """The effective configuration as JSON, secrets left out."""
+        return json.dumps(self.config.model_dump(mode="json"), sort_keys=True)
+
+    def config_hash(self) -> str:
+        """sha256 of the effective configuration."""
+        return hashlib.sha256(self.config_text().encode()).hexdigest()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the workdir for one run.
+
+        Raises
+        ------
+        AnotherRunActive
+            At once, naming the holder.
+        """
+        path = self.workdir / ".lightwatch.lock"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StorageError(f"{path}: {error.strerror}; the workdir must be writable") from None
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                holder = os.read(descriptor, 500).decode(errors="replace").strip() or "unknown process"
+                raise AnotherRunActive(f"another run is active in {self.workdir}: {holder}") from None
+            os.ftruncate(descriptor, 0)
+            started = f"pid {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}\n"
+            os.pwrite(descriptor, started.encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)  # releases the lock, as the death of the process would
+
+    def close(self) -> None:
+        """Let go of the database."""
+        for name in ("engine", "reader"):
+            engine: Any = self.__dict__.pop(name, None)
+            if engine is not None:
+                engine.dispose()
+
+
+def _path_from_environment() -> Path:
+    for variable in (CONFIG_VARIABLE, _LIGHTCURVER_VARIABLE):
+        value = os.environ.get(variable)
+        if value:
+            return Path(value)
+    raise ConfigError(f"no config file: give its path, or set the variable {CONFIG_VARIABLE}")
