@@ -20,96 +20,131 @@ Any (e1, e2) is an ellipse: no bounds, no wrapped angle.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
 
 from lightwatch.processes.psf_jax import jax, jnp
+from lightwatch.processes.psf_profile import LocalPSF, evaluate_psf, evaluate_psf_with_gradient
+
+__all__ = [
+    "LocalPSF",
+    "PSFModel",
+    "evaluate_psf",
+    "evaluate_psf_with_gradient",
+    "local_psf",
+    "render",
+    "rendered_grid",
+    "stack_psfs",
+]
 
 FloatArray = NDArray[np.float64]
-
-
-class LocalPSF(NamedTuple):
-    """The PSF at one place of one frame; a JAX pytree, so it passes through jit and vmap.
-
-    Every field may carry the same leading axes (a batch of PSFs).
-    """
-
-    theta: ArrayLike  # (4,) Moffat parameters, see the head of this module
-    coefficients: ArrayLike  # (M, M) of S, axis 0 along y
-    u0: ArrayLike  # () px, scale of the warp (FWHM of the Moffat)
-    extent: ArrayLike  # () half-length L of the cosine basis in the warped coordinate
-    edge: ArrayLike  # () px, half-width of the fitted box; S is frozen and tapered beyond
-    amplitude: ArrayLike  # () 1 / integral of (M + D S) over the plane
 
 
 @dataclass(frozen=True)
 class PSFModel:
     """The PSF of one frame, constant or varying linearly across it.
 
-    With X, Y in [-1, 1] across the frame, theta(X, Y) = theta[0] + X theta[1] + Y theta[2].
+    With X, Y in [-1, 1] across the frame, theta(X, Y) = theta[0] + X theta[1] + Y theta[2], and
+    likewise the amplitude; the structure S scales with the local FWHM.
     """
 
     theta: FloatArray  # (1, 4) constant, or (3, 4) for the terms 1, X, Y
     coefficients: FloatArray  # (M, M)
+    amplitude: FloatArray  # (1,) or (3,)
     extent: float
     edge: float
     quadrature: int  # Gauss-Legendre nodes per pixel and axis
     frame_shape: tuple[int, int]  # (ny, nx)
     size: int  # side of the fitted cutouts, px
-    fwhm_px: float  # of the pixel-integrated PSF at the centre of the frame, geometric mean of the axes
+    fwhm_px: float  # of the pixel-integrated PSF at the centre of the frame, from the area above half maximum
     ellipticity: float  # 1 - b/a of the Moffat at the centre of the frame
     norm: float  # fraction of the flux inside a centred cutout of `size` px
     prior_sigma: float  # amplitude of S found by the evidence
     effective_modes: float  # number of well-determined combinations of coefficients
 
+    @property
+    def varies(self) -> bool:
+        """Whether the PSF changes across the frame."""
+        return len(self.theta) > 1
+
     def to_arrays(self) -> dict[str, NDArray]:
-        """Plain arrays by name, for storage."""
-        raise NotImplementedError
+        """Plain arrays by name, for storage (about 3 kB)."""
+        return {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray]) -> PSFModel:
         """Inverse of :meth:`to_arrays`."""
-        raise NotImplementedError
+        values: dict = {name: np.asarray(arrays[name], dtype=np.float64) for name in _ARRAYS}
+        values |= {name: int(arrays[name]) for name in ("quadrature", "size")}
+        values["frame_shape"] = (int(arrays["frame_shape"][0]), int(arrays["frame_shape"][1]))
+        rest = {field.name for field in fields(cls)} - set(values)
+        return cls(**values, **{name: float(arrays[name]) for name in rest})
+
+
+_ARRAYS = ("theta", "coefficients", "amplitude")
+
+
+def position_terms(x: ArrayLike, y: ArrayLike, frame_shape: tuple[int, int]) -> FloatArray:
+    """(1, X, Y) with X, Y in [-1, 1] across the frame: (..., 3)."""
+    ny, nx = frame_shape
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    return np.stack([np.ones_like(x), 2 * x / max(nx - 1, 1) - 1, 2 * y / max(ny - 1, 1) - 1], -1)
+
+
+def fwhm_of_theta(theta: FloatArray) -> FloatArray:
+    """FWHM (px) of Moffats (..., 4) before pixel integration: (...)."""
+    beta = 1 + np.exp(theta[..., 3])
+    return 2 * np.exp(theta[..., 0]) * np.sqrt(2 ** (1 / beta) - 1)
 
 
 def local_psf(model: PSFModel, x: ArrayLike, y: ArrayLike) -> LocalPSF:
     """The PSF at frame position(s) (x, y) px; fields get the leading shape of x (() or (K,))."""
-    raise NotImplementedError
+    terms = position_terms(x, y, model.frame_shape)[..., : len(model.theta)]
+    shape = terms.shape[:-1]
+    theta = terms @ model.theta
+    return LocalPSF(
+        theta=theta,
+        coefficients=np.broadcast_to(model.coefficients, shape + model.coefficients.shape),
+        u0=fwhm_of_theta(theta),
+        extent=np.full(shape, model.extent),
+        edge=np.full(shape, model.edge),
+        amplitude=terms @ model.amplitude,
+    )
 
 
 def stack_psfs(psfs: list[LocalPSF]) -> LocalPSF:
-    """One batch out of many PSFs of equal shapes (mode counts may differ: zero-padded)."""
-    raise NotImplementedError
+    """One batch out of PSFs; smaller sets of coefficients are zero-padded (the function is unchanged)."""
+    count = max(np.shape(psf.coefficients)[-1] for psf in psfs)
+    return LocalPSF(
+        *(np.stack(column) for column in zip(*(_padded(psf, count) for psf in psfs), strict=True))
+    )
 
 
-def evaluate_psf(psf: LocalPSF, u: jax.Array, v: jax.Array, *, quadrature: int) -> jax.Array:
-    """P on the tensor lattice of offsets u (nu,), v (nv,) px from the star: (nv, nu). Jittable.
+def _padded(psf: LocalPSF, count: int) -> LocalPSF:
+    coefficients = np.asarray(psf.coefficients)
+    more = count - coefficients.shape[-1]
+    widths = [(0, 0)] * (coefficients.ndim - 2) + [(0, more), (0, more)]
+    return psf._replace(coefficients=np.pad(coefficients, widths))
 
-    ``quadrature`` is static (PSFModel.quadrature). For a star at x in a cutout: u = j - x.
-    """
-    raise NotImplementedError
 
-
-def evaluate_psf_with_gradient(
-    psf: LocalPSF, u: jax.Array, v: jax.Array, *, quadrature: int
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """(P, dP/du, dP/dv) on the tensor lattice, each (nv, nu). Jittable.
-
-    The derivative with respect to the star's position x is -dP/du.
-    """
-    raise NotImplementedError
+_evaluate = partial(jax.jit, static_argnames="quadrature")(evaluate_psf)
 
 
 def render(psf: LocalPSF, u: ArrayLike, v: ArrayLike, *, quadrature: int) -> FloatArray:
-    """evaluate_psf for NumPy: P on offsets u (nu,), v (nv,): (nv, nu); not batched."""
-    raise NotImplementedError
+    """evaluate_psf for NumPy: P on offsets u (nu,), v (nv,): (nv, nu); one PSF, not a batch."""
+    return np.array(_evaluate(psf, jnp.asarray(u, float), jnp.asarray(v, float), quadrature=quadrature))
 
 
 def rendered_grid(psf: LocalPSF, *, size_px: int, subsampling_factor: int, quadrature: int) -> FloatArray:
-    """Unit-sum subsampled grid, star at the central node: side n = size_px * subsampling_factor,
-    made odd so that the centre is a node. For display and for tools that want a grid.
+    """Unit-sum subsampled grid with the star at the central node (side made odd so that there is one).
+
+    For display and for tools that want a grid: every node is an integral over a whole pixel.
     """
-    raise NotImplementedError
+    half = (size_px * subsampling_factor) // 2
+    offsets = np.arange(-half, half + 1) / subsampling_factor
+    grid = render(psf, offsets, offsets, quadrature=quadrature)
+    return grid / grid.sum()

@@ -1,0 +1,216 @@
+"""The mathematics of the PSF on a lattice of offsets: jittable, one PSF at a time.
+
+The model is written down at the head of :mod:`lightwatch.processes.psf_model`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jax.typing import ArrayLike
+
+from lightwatch.processes.psf_jax import jax, jnp
+
+ENVELOPE_POWER = 0.8  # D falls more slowly than M: the residual has more freedom in the wings
+WARP_SLACK = 1.08  # the cosine basis reaches a little beyond the fitted box
+TAPER_PX_PER_EDGE = 0.5  # width of the Gaussian decay of S outside of the box, in half-widths of it
+MATERN_NU = 2.5
+CORRELATION_LENGTH = 1.3 * 0.4247  # 1.3 Gaussian sigmas of the PSF, in the warped coordinate
+INTEGRAL_NODES = 96
+
+
+class LocalPSF(NamedTuple):
+    """The PSF at one place of one frame; a JAX pytree, so it passes through jit and vmap.
+
+    Every field may carry the same leading axes (a batch of PSFs).
+    """
+
+    theta: ArrayLike  # (4,) Moffat parameters (ln a, e1, e2, ln(beta - 1)), a in px
+    coefficients: ArrayLike  # (M, M) of S, axis 0 along y
+    u0: ArrayLike  # () px, scale of the warp (FWHM of the Moffat)
+    extent: ArrayLike  # () half-length L of the cosine basis in the warped coordinate
+    edge: ArrayLike  # () px, half-width of the fitted box; S is frozen and tapered beyond
+    amplitude: ArrayLike  # () 1 / integral of (M + D S) over the plane
+
+
+def moffat_fwhm(theta: jax.Array) -> jax.Array:
+    """FWHM (px) of the Moffat before pixel integration, geometric mean of the axes."""
+    beta = 1 + jnp.exp(theta[3])
+    return 2 * jnp.exp(theta[0]) * jnp.sqrt(2 ** (1 / beta) - 1)
+
+
+def moffat_peak(theta: jax.Array) -> jax.Array:
+    """Central surface brightness of the unit Moffat before pixel integration."""
+    return jnp.exp(theta[3] - 2 * theta[0]) / jnp.pi
+
+
+def _nodes(offsets: jax.Array, quadrature: int) -> tuple[jax.Array, np.ndarray]:
+    """Gauss-Legendre nodes in each pixel, (q, n), and their weights (q,)."""
+    node, weight = np.polynomial.legendre.leggauss(quadrature)
+    return offsets[None, :] + node[:, None] / 2, weight / 2
+
+
+def _on_nodes(u: jax.Array, v: jax.Array, quadrature: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Node offsets U (1, q, 1, nu), V (q, 1, nv, 1) and weights (q, q, 1, 1)."""
+    nodes_u, weight = _nodes(u, quadrature)
+    nodes_v, _ = _nodes(v, quadrature)
+    return (
+        nodes_u[None, :, None, :],
+        nodes_v[:, None, :, None],
+        jnp.asarray(weight[:, None] * weight[None, :])[:, :, None, None],
+    )
+
+
+def _quadratic_form(theta: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """A, B, C, rt of r2 = A u^2 + 2 B u v + C v^2."""
+    k = jnp.exp(-2 * theta[0])
+    rt = jnp.sqrt(1 + theta[1] ** 2 + theta[2] ** 2)
+    return k * (rt - theta[1]), -k * theta[2], k * (rt + theta[1]), rt
+
+
+def moffat(theta: jax.Array, u: jax.Array, v: jax.Array, quadrature: int) -> jax.Array:
+    """Pixel-integrated unit Moffat at offsets u (nu,), v (nv,): (nv, nu)."""
+    a, b, c, _ = _quadratic_form(theta)
+    nu, nv, weight = _on_nodes(u, v, quadrature)
+    log_r2 = jnp.log1p(a * nu * nu + 2 * b * nu * nv + c * nv * nv)
+    return moffat_peak(theta) * (weight * jnp.exp(-(1 + jnp.exp(theta[3])) * log_r2)).sum((0, 1))
+
+
+def moffat_with_gradient(
+    theta: jax.Array, u: jax.Array, v: jax.Array, quadrature: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """(M, dM/du, dM/dv), each (nv, nu)."""
+    a, b, c, _ = _quadratic_form(theta)
+    nu, nv, weight = _on_nodes(u, v, quadrature)
+    r2 = 1 + a * nu * nu + 2 * b * nu * nv + c * nv * nv
+    beta = 1 + jnp.exp(theta[3])
+    value = weight * moffat_peak(theta) * jnp.exp(-beta * jnp.log(r2))
+    slope = -2 * beta * value / r2
+    return (
+        value.sum((0, 1)),
+        (slope * (a * nu + b * nv)).sum((0, 1)),
+        (slope * (b * nu + c * nv)).sum((0, 1)),
+    )
+
+
+def moffat_jacobian(
+    theta: jax.Array, u: jax.Array, v: jax.Array, quadrature: int
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """(M, dM/du, dM/dv, dM/dtheta (4, nv, nu))."""
+    a, b, c, rt = _quadratic_form(theta)
+    nu, nv, weight = _on_nodes(u, v, quadrature)
+    r2 = a * nu * nu + 2 * b * nu * nv + c * nv * nv
+    log_r2 = jnp.log1p(r2)
+    beta_1 = jnp.exp(theta[3])
+    value = weight * moffat_peak(theta) * jnp.exp(-(1 + beta_1) * log_r2)
+    slope = -(1 + beta_1) * value / (1 + r2)
+    k, both = jnp.exp(-2 * theta[0]), nu * nu + nv * nv
+    m = value.sum((0, 1))
+    d_theta = jnp.stack(
+        [
+            -2 * m - 2 * (slope * r2).sum((0, 1)),
+            (slope * k * (theta[1] / rt * both - nu * nu + nv * nv)).sum((0, 1)),
+            (slope * k * (theta[2] / rt * both - 2 * nu * nv)).sum((0, 1)),
+            m - beta_1 * (value * log_r2).sum((0, 1)),
+        ]
+    )
+    d_u = 2 * (slope * (a * nu + b * nv)).sum((0, 1))
+    d_v = 2 * (slope * (b * nu + c * nv)).sum((0, 1))
+    return m, d_u, d_v, d_theta
+
+
+def warp(u: jax.Array, u0: ArrayLike, extent: ArrayLike, edge: ArrayLike) -> jax.Array:
+    """s(u) + L, frozen outside of the box."""
+    return jnp.arcsinh(jnp.clip(u, -jnp.asarray(edge), edge) / u0) + extent
+
+
+def cosines(u: jax.Array, count: int, u0: ArrayLike, extent: ArrayLike, edge: ArrayLike) -> jax.Array:
+    """cos(m pi (s + L) / 2L), m < count: (n, count)."""
+    frequency = jnp.arange(count) * jnp.pi / (2 * extent)
+    return jnp.cos(warp(u, u0, extent, edge)[:, None] * frequency)
+
+
+def mode_norms(count: int) -> np.ndarray:
+    """Norms of the cosine modes, without their factor sqrt(1 / L)."""
+    norms = np.ones(count)
+    norms[0] = np.sqrt(0.5)
+    return norms
+
+
+def basis(
+    u: jax.Array, count: int, u0: ArrayLike, extent: ArrayLike, edge: ArrayLike
+) -> tuple[jax.Array, jax.Array]:
+    """phi_m(s(u)) and its derivative by u, each (n, count)."""
+    frequency = jnp.arange(count) * jnp.pi / (2 * extent)
+    angle = warp(u, u0, extent, edge)[:, None] * frequency
+    norm = jnp.asarray(mode_norms(count)) / jnp.sqrt(extent)
+    ds_du = jnp.where(jnp.abs(u) < edge, 1 / jnp.sqrt(u * u + u0 * u0), 0.0)
+    return jnp.cos(angle) * norm, -jnp.sin(angle) * (frequency * norm) * ds_du[:, None]
+
+
+def taper(u: jax.Array, edge: ArrayLike) -> tuple[jax.Array, jax.Array]:
+    """Decay of S outside of the box along one axis, and its logarithmic derivative; (n,) each."""
+    width = TAPER_PX_PER_EDGE * edge
+    beyond = jnp.maximum(jnp.abs(u) - edge, 0) / width
+    return jnp.exp(-beyond * beyond), -2 * beyond / width * jnp.sign(u)
+
+
+def envelope(m: jax.Array, theta: jax.Array, u: jax.Array, v: jax.Array, edge: ArrayLike) -> jax.Array:
+    """D of the head of psf_model, with the taper: (nv, nu)."""
+    peak = moffat_peak(theta)
+    inside = peak * (m / peak) ** ENVELOPE_POWER
+    return inside * taper(v, edge)[0][:, None] * taper(u, edge)[0][None, :]
+
+
+def prior_variance(count: int, extent: jax.Array) -> jax.Array:
+    """Spectral density of the Matern-like prior of S, (count, count); Solin & Sarkka (2020)."""
+    frequency = jnp.arange(count) * jnp.pi / (2 * extent)
+    squared = CORRELATION_LENGTH**2
+    power = squared * (frequency[:, None] ** 2 + frequency[None, :] ** 2)
+    return 2 * jnp.pi * squared * (1 + power / (2 * MATERN_NU)) ** -(MATERN_NU + 1)
+
+
+def structure_integral(psf: LocalPSF) -> jax.Array:
+    """Integral of D S over the plane, by Gauss-Legendre nodes in the warped coordinate."""
+    node, weight = np.polynomial.legendre.leggauss(INTEGRAL_NODES)
+    far = jnp.arcsinh((1 + 2.7 * TAPER_PX_PER_EDGE) * psf.edge / psf.u0)
+    u = psf.u0 * jnp.sinh(far * node)
+    du = weight * far * jnp.sqrt(u * u + jnp.asarray(psf.u0) ** 2)
+    theta = jnp.asarray(psf.theta)
+    d = envelope(moffat(theta, u, u, 2), theta, u, u, psf.edge) * du[:, None] * du[None, :]
+    coefficients = jnp.asarray(psf.coefficients)
+    phi, _ = basis(u, coefficients.shape[0], psf.u0, psf.extent, psf.edge)
+    return jnp.sum((phi.T @ d @ phi) * coefficients)
+
+
+def evaluate_psf(psf: LocalPSF, u: jax.Array, v: jax.Array, *, quadrature: int) -> jax.Array:
+    """P on the tensor lattice of offsets u (nu,), v (nv,) px from the star: (nv, nu). Jittable.
+
+    ``quadrature`` is static (PSFModel.quadrature). For a star at x in a cutout: u = j - x.
+    """
+    theta, c = jnp.asarray(psf.theta), jnp.asarray(psf.coefficients)
+    m = moffat(theta, u, v, quadrature)
+    d = envelope(m, theta, u, v, psf.edge)
+    phi_u, _ = basis(u, c.shape[0], psf.u0, psf.extent, psf.edge)
+    phi_v, _ = basis(v, c.shape[0], psf.u0, psf.extent, psf.edge)
+    return psf.amplitude * (m + d * (phi_v @ (c @ phi_u.T)))
+
+
+def evaluate_psf_with_gradient(
+    psf: LocalPSF, u: jax.Array, v: jax.Array, *, quadrature: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """(P, dP/du, dP/dv) on the tensor lattice, each (nv, nu). Jittable.
+
+    The derivative with respect to the star's position x is -dP/du.
+    """
+    theta, c = jnp.asarray(psf.theta), jnp.asarray(psf.coefficients)
+    m, m_u, m_v = moffat_with_gradient(theta, u, v, quadrature)
+    d = envelope(m, theta, u, v, psf.edge)
+    phi_u, dphi_u = basis(u, c.shape[0], psf.u0, psf.extent, psf.edge)
+    phi_v, dphi_v = basis(v, c.shape[0], psf.u0, psf.extent, psf.edge)
+    s = phi_v @ (c @ phi_u.T)
+    scale = 1 + ENVELOPE_POWER * d / m * s
+    p_u = m_u * scale + d * (phi_v @ (c @ dphi_u.T) + s * taper(u, psf.edge)[1][None, :])
+    p_v = m_v * scale + d * (dphi_v @ (c @ phi_u.T) + s * taper(v, psf.edge)[1][:, None])
+    return psf.amplitude * (m + d * s), psf.amplitude * p_u, psf.amplitude * p_v
