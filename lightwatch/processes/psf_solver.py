@@ -1,0 +1,422 @@
+"""Gauss-Newton fit of the PSF of one frame, compiled; many frames in one call.
+
+Two stages. First the Moffat alone, jointly with flux and position of every star, the stars being
+eliminated by their Schur complement. Then, with the Moffat frozen, the structure S under a Matern
+prior whose amplitude comes from the evidence (MacKay 1992, Neural Computation 4, 415). The normal
+matrix of the K n^2 x M^2 design is never formed from it: cos a cos a' = [cos(a + a') + cos(a - a')] / 2
+makes it a rearrangement of a (2M - 1) x (2M - 1) table of weighted cosine sums.
+
+Exact degeneracies between S and (flux, position) are closed by a heavy prior along three gauge rows.
+Step counts are fixed, and one common factor shortens a step: components are never clipped apart.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from lightwatch.processes.psf_jax import jax, jnp
+from lightwatch.processes.psf_profile import (
+    ENVELOPE_POWER,
+    WARP_SLACK,
+    LocalPSF,
+    basis,
+    cosines,
+    envelope,
+    evaluate_psf,
+    mode_norms,
+    moffat,
+    moffat_fwhm,
+    moffat_jacobian,
+    moffat_with_gradient,
+    prior_variance,
+    structure_integral,
+    taper,
+)
+
+MOFFAT_STEPS = 7
+FULL_STEPS = 4
+START_BETA_1 = 2.5
+BETA_1_RANGE = (0.6, 12.0)
+THETA_SIGMA = (0.5, 0.3, 0.3, 0.7)
+GRADIENT_SIGMA = (0.15, 0.1, 0.1, 0.2)  # of the terms X and Y
+THETA_STEP = (0.35, 0.35, 0.35, 0.8)
+POSITION_SIGMA_PX = 1.0
+POSITION_STEP_PX = 0.7
+FLUX_STEP = 0.6
+GAUGE_WEIGHT = 1e3
+PROBES = 16
+SIGMA_START_RANGE = (0.003, 0.3)
+SIGMA_RANGE = (1e-4, 1.0)
+JITTER = 1e-12
+MOFFAT_MODEL_ERROR = 0.05  # keeps the core's structure from deciding on the wings
+
+
+class FrameStars(NamedTuple):
+    """Cutouts of the K stars of one frame."""
+
+    data: jax.Array  # (K, n, n)
+    variance: jax.Array  # (K, n, n) of the background, positive everywhere
+    weight: jax.Array  # (K, n, n) 1 where a pixel counts, else 0
+    exposure: jax.Array  # () electrons per data unit
+    terms: jax.Array  # (K, 3) 1, X, Y
+    offset: jax.Array  # (K, 2) predicted position from the centre of the cutout
+    present: jax.Array  # (K,) 1 or 0
+    fwhm: jax.Array  # () px, first guess
+    gradient: jax.Array  # () 1 where theta may vary with X and Y, else 0
+
+
+class Stars(NamedTuple):
+    """Parameters of the K stars."""
+
+    flux: jax.Array
+    x: jax.Array
+    y: jax.Array
+
+
+class Solution(NamedTuple):
+    """What is known of one frame at the end; LocalPSF.theta etc. are at the centre of the frame."""
+
+    theta: jax.Array  # (3, 4)
+    psf: LocalPSF
+    amplitude: jax.Array  # (3,) of the terms 1, X, Y
+    stars: Stars  # flux of the whole plane
+    model: jax.Array  # (K, n, n)
+    model_variance: jax.Array  # (K, n, n)
+    sigma: jax.Array
+    effective_modes: jax.Array
+    last_step: jax.Array  # largest relative step of the last iteration
+    theta_information: jax.Array  # (K, 4, 4) of each star about its own theta
+    theta_score: jax.Array  # (K, 4)
+
+
+class FullState(NamedTuple):
+    """State of the second stage."""
+
+    z: jax.Array  # (M^2,) whitened coefficients
+    stars: Stars
+    log_variance: jax.Array  # ln sigma^2 of the prior
+    effective_modes: jax.Array
+    last_step: jax.Array
+
+
+def _grid(n: int) -> jax.Array:
+    return jnp.arange(n) - (n - 1) / 2
+
+
+def _pixel_weights(frame: FrameStars, model: jax.Array, model_error: float) -> tuple[jax.Array, jax.Array]:
+    """(weights, variance) from the model, so that noise peaks get no say in their own weight."""
+    variance = frame.variance + jnp.maximum(model, 0) / frame.exposure
+    return frame.weight / (variance + (model_error * model) ** 2), variance
+
+
+def _star_system(
+    frame: FrameStars, stars: Stars, j: jax.Array, w: jax.Array, r: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Normal matrices (K, 3, 3) and right-hand sides (K, 3) of (flux, x, y), with the prior on x, y."""
+    precision = jnp.array([0.0, POSITION_SIGMA_PX**-2, POSITION_SIGMA_PX**-2])
+    jw = j * w[:, None]
+    idle = (1 - frame.present)[:, None, None] * jnp.eye(3)
+    h = jnp.einsum("kaij,kbij->kab", jw, j) + jnp.diag(precision) + idle
+    moved = jnp.stack([0 * stars.x, stars.x - frame.offset[:, 0], stars.y - frame.offset[:, 1]], 1)
+    return h, jnp.einsum("kaij,kij->ka", jw, r) - precision * moved
+
+
+def _star_jacobian(flux: jax.Array, p: jax.Array, p_u: jax.Array, p_v: jax.Array) -> jax.Array:
+    """d model / d (flux, x, y): (K, 3, n, n)."""
+    f = flux[:, None, None]
+    return jnp.stack([p, -f * p_u, -f * p_v], 1)
+
+
+def _start(frame: FrameStars, quadrature: int) -> tuple[jax.Array, Stars]:
+    """Round Moffat of the guessed FWHM, predicted positions, matched-filter fluxes."""
+    beta = 1 + START_BETA_1
+    scale = frame.fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
+    theta = jnp.zeros((3, 4)).at[0, 0].set(jnp.log(scale)).at[0, 3].set(np.log(START_BETA_1))
+    g = _grid(frame.data.shape[-1])
+    m = jax.vmap(lambda o: moffat(theta[0], g - o[0], g - o[1], quadrature))(frame.offset)
+    flux = (frame.weight * m * frame.data).sum((1, 2)) / ((frame.weight * m * m).sum((1, 2)) + 1e-30)
+    return theta, Stars(jnp.maximum(flux, 1e-6), frame.offset[:, 0], frame.offset[:, 1])
+
+
+def _theta_systems(
+    t: jax.Array, j: jax.Array, w: jax.Array, r: jax.Array, h: jax.Array, g: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Per star: information (K, 4, 4) and score (K, 4) of theta with the star eliminated, and
+    (K, 3, 5) = h^-1 [cross terms, g] for the back-substitution.
+    """
+    tw = t * w[:, None]
+    cross = jnp.einsum("kaij,kbij->kab", tw, j)
+    back = jnp.linalg.solve(h, jnp.concatenate([jnp.swapaxes(cross, 1, 2), g[..., None]], -1))
+    information = jnp.einsum("kaij,kbij->kab", tw, t) - cross @ back[..., :4]
+    score = jnp.einsum("kaij,kij->ka", tw, r) - jnp.einsum("kab,kb->ka", cross, back[..., 4])
+    return information, score, back
+
+
+def _moffat_step(frame: FrameStars, theta: jax.Array, stars: Stars, start: jax.Array, quadrature: int):
+    """One Gauss-Newton step of theta (3, 4) and the stars."""
+    g = _grid(frame.data.shape[-1])
+    local = frame.terms @ theta
+    m, m_u, m_v, m_t = jax.vmap(lambda t, x, y: moffat_jacobian(t, g - x, g - y, quadrature))(
+        local, stars.x, stars.y
+    )
+    model = stars.flux[:, None, None] * m
+    w, _ = _pixel_weights(frame, model, MOFFAT_MODEL_ERROR)
+    r = frame.data - model
+    j = _star_jacobian(stars.flux, m, m_u, m_v)
+    h, rhs = _star_system(frame, stars, j, w, r)
+    information, score, back = _theta_systems(stars.flux[:, None, None, None] * m_t, j, w, r, h, rhs)
+    step = _global_theta_step(frame, theta, start, information, score)
+    local_step = frame.terms @ step
+    ds = (back[..., 4] - jnp.einsum("kab,kb->ka", back[..., :4], local_step)) * frame.present[:, None]
+    theta = theta + step
+    theta = theta.at[0, 3].set(jnp.clip(theta[0, 3], *np.log(BETA_1_RANGE)))
+    limit = POSITION_STEP_PX
+    return theta, Stars(
+        jnp.clip(stars.flux + ds[:, 0], 0.3 * stars.flux, 3 * stars.flux),
+        stars.x + jnp.clip(ds[:, 1], -limit, limit),
+        stars.y + jnp.clip(ds[:, 2], -limit, limit),
+    )
+
+
+def _global_theta_step(
+    frame: FrameStars, theta: jax.Array, start: jax.Array, information: jax.Array, score: jax.Array
+) -> jax.Array:
+    """Step (3, 4) of theta = sum over terms, from the per-star systems and the prior."""
+    closed = 1e12 * (1 - frame.gradient)
+    gradient_precision = np.array(GRADIENT_SIGMA) ** -2.0 + closed
+    precision = jnp.stack([jnp.array(THETA_SIGMA) ** -2.0, gradient_precision, gradient_precision])
+    h = jnp.einsum("kp,kq,kab->paqb", frame.terms, frame.terms, information).reshape(12, 12)
+    g = jnp.einsum("kp,ka->pa", frame.terms, score) - precision * (theta - start)
+    step = jnp.linalg.solve(h + jnp.diag(precision.ravel()), g.ravel()).reshape(3, 4)
+    return step * jnp.minimum(1.0, jnp.min(jnp.array(THETA_STEP) / (jnp.abs(step) + 1e-12)))
+
+
+def _product_table(count: int) -> np.ndarray:
+    """phi_a phi_b = sum_q table[ab, q] cos(q pi (s + L) / 2L) / L: (count^2, 2 count - 1)."""
+    norms = mode_norms(count)
+    a, b = np.indices((count, count))
+    table = np.zeros((count, count, 2 * count - 1))
+    np.add.at(table, (a, b, a + b), norms[a] * norms[b] / 2)
+    np.add.at(table, (a, b, np.abs(a - b)), norms[a] * norms[b] / 2)
+    return table.reshape(count * count, 2 * count - 1)
+
+
+class _Frozen(NamedTuple):
+    """What the second stage keeps fixed."""
+
+    local: jax.Array  # (K, 4) theta of each star
+    u0: jax.Array  # (K,)
+    extent: jax.Array
+    edge: float
+    whitening: jax.Array  # (M^2,) c = whitening * z
+    gauge: jax.Array  # (3, M^2) unit rows that S must not contain
+
+
+def _freeze(frame: FrameStars, theta: jax.Array, modes: int, quadrature: int) -> _Frozen:
+    n = frame.data.shape[-1]
+    edge = n / 2
+    u0 = moffat_fwhm(theta[0])
+    extent = WARP_SLACK * jnp.arcsinh((edge + 1) / u0)
+    whitening = jnp.sqrt(prior_variance(modes, extent)).ravel()
+    g = _grid(n)
+    m, m_u, m_v = moffat_with_gradient(theta[0], g, g, quadrature)
+    d = envelope(m, theta[0], g, g, edge)
+    phi, _ = basis(g, modes, u0, extent, edge)
+    rows = jnp.stack([phi.T @ (d * q) @ phi for q in (m, m_u, m_v)]).reshape(3, -1) * whitening
+    rows = rows / jnp.linalg.norm(rows, axis=1, keepdims=True)
+    local = frame.terms @ theta
+    return _Frozen(local, jax.vmap(moffat_fwhm)(local), extent, edge, whitening, rows)
+
+
+def _render(frozen: _Frozen, c: jax.Array, stars: Stars, n: int, quadrature: int):
+    """(P, dP/du, dP/dv, D, phi_x, phi_y) of all stars, P not normalised; leading axis K."""
+
+    def one(theta: jax.Array, u0: jax.Array, x: jax.Array, y: jax.Array):
+        u, v = _grid(n) - x, _grid(n) - y
+        m, m_u, m_v = moffat_with_gradient(theta, u, v, quadrature)
+        d = envelope(m, theta, u, v, frozen.edge)
+        phi_u, dphi_u = basis(u, c.shape[0], u0, frozen.extent, frozen.edge)
+        phi_v, dphi_v = basis(v, c.shape[0], u0, frozen.extent, frozen.edge)
+        s = phi_v @ (c @ phi_u.T)
+        scale = 1 + ENVELOPE_POWER * d / m * s
+        p_u = m_u * scale + d * (phi_v @ (c @ dphi_u.T) + s * taper(u, frozen.edge)[1][None, :])
+        p_v = m_v * scale + d * (dphi_v @ (c @ phi_u.T) + s * taper(v, frozen.edge)[1][:, None])
+        return m + d * s, p_u, p_v, d, phi_u, phi_v
+
+    return jax.vmap(one)(frozen.local, frozen.u0, stars.x, stars.y)
+
+
+def _structure_matrix(frozen: _Frozen, stars: Stars, weight: jax.Array, modes: int) -> jax.Array:
+    """Normal matrix (M^2, M^2) of the whitened coefficients for pixel weights w f^2 D^2 (K, n, n)."""
+    n = weight.shape[-1]
+    wave = jax.vmap(lambda p, u0: cosines(_grid(n) - p, 2 * modes - 1, u0, frozen.extent, frozen.edge))
+    wave_x, wave_y = wave(stars.x, frozen.u0), wave(stars.y, frozen.u0)
+    q = 2 * modes - 1
+    table = wave_y.reshape(-1, q).T @ (weight @ wave_x).reshape(-1, q)
+    product = jnp.asarray(_product_table(modes)) / frozen.extent
+    pairs = (product @ table @ product.T).reshape(modes, modes, modes, modes)
+    h = pairs.transpose(0, 2, 1, 3).reshape(modes * modes, modes * modes)
+    return h * frozen.whitening[:, None] * frozen.whitening[None, :]
+
+
+class _Reduced(NamedTuple):
+    """Normal equations of z with the stars eliminated, and what back-substitution needs."""
+
+    h: jax.Array  # (M^2, M^2)
+    g: jax.Array  # (M^2,)
+    factor: jax.Array  # (K, 3, 3) lower Cholesky factors of the star blocks
+    y: jax.Array  # (K, 3, M^2 + 1)
+
+
+def _reduced_system(frame: FrameStars, frozen: _Frozen, state: FullState, modes: int, quadrature: int):
+    """Linearise the model around the state and eliminate the stars."""
+    n = frame.data.shape[-1]
+    stars = state.stars
+    c = (frozen.whitening * state.z).reshape(modes, modes)
+    p, p_u, p_v, d, phi_x, phi_y = _render(frozen, c, stars, n, quadrature)
+    model = stars.flux[:, None, None] * p
+    w, _ = _pixel_weights(frame, model, 0.0)
+    r = frame.data - model
+    j = _star_jacobian(stars.flux, p, p_u, p_v)
+    fd = stars.flux[:, None, None] * d
+    h = _structure_matrix(frozen, stars, w * fd * fd, modes)
+    columns = (w * fd)[:, None] * jnp.concatenate([j, r[:, None]], 1)
+    cross = jnp.einsum("kia,kcib->kcab", phi_y, columns @ phi_x[:, None])
+    cross = cross.reshape(*cross.shape[:2], -1) * frozen.whitening
+    star_h, star_g = _star_system(frame, stars, j, w, r)
+    factor = jnp.linalg.cholesky(star_h)
+    y = jax.scipy.linalg.solve_triangular(
+        factor, jnp.concatenate([cross[:, :3], star_g[..., None]], -1), lower=True
+    )
+    flat = y.reshape(-1, y.shape[-1])
+    return _Reduced(
+        h - flat[:, :-1].T @ flat[:, :-1], cross[:, 3].sum(0) - flat[:, :-1].T @ flat[:, -1], factor, y
+    )
+
+
+def _moment_variance(system: _Reduced) -> jax.Array:
+    """sigma^2 of the prior by the method of moments at z = 0: E|g|^2 = tr H + sigma^2 |H|_F^2."""
+    excess = (system.g**2).sum() - jnp.trace(system.h)
+    return jnp.clip(excess / (system.h**2).sum(), *np.square(SIGMA_START_RANGE))
+
+
+def _solve_structure(system: _Reduced, frozen: _Frozen, z: jax.Array, tau: jax.Array, probes: jax.Array):
+    """Step of z, and the trace of the inverse of its matrix by random probes (Hutchinson 1989)."""
+    gauge = GAUGE_WEIGHT * frozen.gauge.T @ frozen.gauge
+    a = system.h + tau * (jnp.eye(len(z)) + gauge)
+    rhs = system.g - tau * (z + gauge @ z)
+    scale = jnp.sqrt(jnp.diag(a))
+    factor = jnp.linalg.cholesky(a / scale[:, None] / scale[None, :] + JITTER * jnp.eye(len(z)))
+    solved = jax.scipy.linalg.solve_triangular(
+        factor, jnp.concatenate([(rhs / scale)[:, None], probes / scale[:, None]], 1), lower=True
+    )
+    dz = jax.scipy.linalg.solve_triangular(factor.T, solved[:, 0], lower=False) / scale
+    return dz, (solved[:, 1:] ** 2).sum() / probes.shape[1]
+
+
+def _full_step(
+    index: jax.Array, state: FullState, frame: FrameStars, frozen: _Frozen, probes: jax.Array, modes: int,
+    quadrature: int,
+) -> FullState:  # fmt: skip
+    """One Gauss-Newton step of S and the stars, and one update of the prior's amplitude."""
+    system = _reduced_system(frame, frozen, state, modes, quadrature)
+    log_variance = jnp.where(index == 0, jnp.log(_moment_variance(system)), state.log_variance)
+    tau = jnp.exp(-log_variance)
+    dz, trace = _solve_structure(system, frozen, state.z, tau, probes)
+    rhs = system.y[..., -1:] - (system.y[..., :-1] @ dz)[..., None]
+    ds = jax.scipy.linalg.solve_triangular(jnp.swapaxes(system.factor, 1, 2), rhs, lower=False)[..., 0]
+    ds = ds * frame.present[:, None]
+    moved = jnp.abs(ds[:, 1:]).max()
+    brightened = jnp.abs(ds[:, 0] / state.stars.flux).max()
+    factor = jnp.minimum(1.0, jnp.minimum(POSITION_STEP_PX / moved, FLUX_STEP / brightened))
+    z = state.z + factor * dz
+    stars = Stars(*(old + factor * ds[:, i] for i, old in enumerate(state.stars)))
+    modes_determined = jnp.clip(len(z) - tau * trace, 2.0, len(z))
+    updated = jnp.log(((z**2).sum() + 1e-12) / modes_determined)
+    updated = jnp.clip(jnp.clip(updated, log_variance - 5, log_variance + 3), *(2 * np.log(SIGMA_RANGE)))
+    relative = jnp.sqrt((dz**2).sum() / modes_determined / jnp.exp(log_variance))
+    last_step = jnp.maximum(jnp.maximum(moved, brightened), relative * jnp.exp(log_variance / 2))
+    return FullState(z, stars, updated, modes_determined, last_step)
+
+
+def _amplitudes(frozen: _Frozen, theta: jax.Array, c: jax.Array) -> jax.Array:
+    """1 / plane integral of P at the centre and its slopes along X and Y: (3,)."""
+    places = jnp.array([[1.0, 0, 0], [1, 1, 0], [1, -1, 0], [1, 0, 1], [1, 0, -1]])
+
+    def amplitude(place: jax.Array) -> jax.Array:
+        local = place @ theta
+        psf = LocalPSF(local, c, moffat_fwhm(local), frozen.extent, frozen.edge, 1.0)
+        return 1 / (1 + structure_integral(psf))
+
+    a = jax.lax.map(amplitude, places)
+    return jnp.stack([a[0], (a[1] - a[2]) / 2, (a[3] - a[4]) / 2])
+
+
+def _assess(
+    frame: FrameStars, frozen: _Frozen, theta: jax.Array, state: FullState, modes: int, quadrature: int
+) -> Solution:
+    """Model, variance and each star's opinion about theta at the solution; fluxes of the whole plane."""
+    n = frame.data.shape[-1]
+    stars = state.stars
+    c = (frozen.whitening * state.z).reshape(modes, modes)
+    p, p_u, p_v, d, phi_x, phi_y = _render(frozen, c, stars, n, quadrature)
+    model = stars.flux[:, None, None] * p
+    w, variance = _pixel_weights(frame, model, 0.0)
+    r = frame.data - model
+    j = _star_jacobian(stars.flux, p, p_u, p_v)
+    h, g = _star_system(frame, stars, j, w, r)
+    m, _, _, m_t = jax.vmap(lambda t, x, y: moffat_jacobian(t, _grid(n) - x, _grid(n) - y, quadrature))(
+        frozen.local, stars.x, stars.y
+    )
+    s = jnp.einsum("kia,ab,kjb->kij", phi_y, c, phi_x)
+    columns = stars.flux[:, None, None, None] * m_t * (1 + ENVELOPE_POWER * d / m * s)[:, None]
+    information, score, _ = _theta_systems(columns, j, w, r, h, g)
+    amplitude = _amplitudes(frozen, theta, c)
+    psf = LocalPSF(theta[0], c, moffat_fwhm(theta[0]), frozen.extent, frozen.edge, amplitude[0])
+    plane = stars._replace(flux=stars.flux / (frame.terms @ amplitude))
+    return Solution(
+        theta, psf, amplitude, plane, model, variance, jnp.exp(state.log_variance / 2),
+        state.effective_modes, state.last_step, information, score,
+    )  # fmt: skip
+
+
+def solve_frame(frame: FrameStars, *, modes: int, quadrature: int) -> Solution:
+    """Fit one frame; jittable, ``modes`` and ``quadrature`` static."""
+    theta, stars = _start(frame, quadrature)
+    start = theta
+    theta, stars = jax.lax.fori_loop(
+        0, MOFFAT_STEPS, lambda _, s: _moffat_step(frame, s[0], s[1], start, quadrature), (theta, stars)
+    )
+    frozen = _freeze(frame, theta, modes, quadrature)
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (modes * modes, PROBES))
+    zero = jnp.zeros(())
+    state = FullState(jnp.zeros(modes * modes), stars, zero, zero, zero)
+    step = partial(
+        _full_step, frame=frame, frozen=frozen, probes=jnp.asarray(signs), modes=modes, quadrature=quadrature
+    )
+    state = jax.lax.fori_loop(0, FULL_STEPS, step, state)
+    return _assess(frame, frozen, theta, state, modes, quadrature)
+
+
+@partial(jax.jit, static_argnames=("modes", "quadrature"))
+def solve_blocks(frames: FrameStars, count: jax.Array, *, modes: int, quadrature: int) -> Solution:
+    """Fit the first ``count`` of B blocks of frames, fields (B, frames per block, ...).
+
+    The count is not static: a last batch that is not full costs neither a compilation nor time.
+    """
+    solve = jax.vmap(partial(solve_frame, modes=modes, quadrature=quadrature))
+    shapes = jax.eval_shape(solve, jax.tree.map(lambda a: a[0], frames))
+    blocks = frames.data.shape[0]
+    empty = jax.tree.map(lambda a: jnp.zeros((blocks, *a.shape), a.dtype), shapes)
+
+    def body(i: jax.Array, out: Solution) -> Solution:
+        solution = solve(jax.tree.map(lambda a: a[i], frames))
+        return jax.tree.map(lambda o, s: o.at[i].set(s), out, solution)
+
+    return jax.lax.fori_loop(0, count, body, empty)
+
+
+__all__ = ["FrameStars", "Solution", "Stars", "evaluate_psf", "solve_blocks", "solve_frame"]
