@@ -100,9 +100,8 @@ class Attempt:
 
     method: str  # header, header:NAME, pattern, pattern:NAME, external...
     outcome: str  # "solved" or the reason code of the failure
-    n_stars: int
-    n_matches: int
-    false_alarm_probability: float
+    n_matches: int | None  # None when nothing was matched
+    false_alarm_probability: float  # NaN where unknown, as below
     rms_px: float  # NaN when it did not come that far
     shift_px: float  # offset of the header WCS; NaN for other methods
     message: str
