@@ -1,0 +1,153 @@
+"""The night, in order."""
+
+from __future__ import annotations
+
+import difflib
+
+from lightwatch.errors import ConfigError
+from lightwatch.pipeline.task import Task
+
+_TASKS = "lightwatch.pipeline.tasks."
+
+NIGHT: tuple[Task, ...] = (
+    Task(
+        name="initialize_database",
+        version=1,
+        after=(),
+        scope="once",
+        sections=(),
+        module=_TASKS + "database_setup",
+    ),
+    Task(
+        name="read_convert_skysub_character_catalog",
+        version=1,
+        after=(),
+        scope="files",
+        sections=("importation", "background", "source_extraction", "telescope"),
+        module=_TASKS + "frame_import",
+    ),
+    Task(
+        name="plate_solving",
+        version=1,
+        after=("read_convert_skysub_character_catalog",),
+        scope="frames",
+        sections=("plate_solving",),
+        module=_TASKS + "plate_solving",
+    ),
+    Task(
+        name="calculate_common_and_total_footprint",
+        version=1,
+        after=("plate_solving",),
+        scope="frames",
+        sections=("rois",),
+        module=_TASKS + "footprints",
+    ),
+    Task(
+        name="query_gaia_for_stars",
+        version=1,
+        after=("calculate_common_and_total_footprint",),
+        scope="frames",
+        sections=("reference_stars",),
+        module=_TASKS + "reference_stars",
+        by_footprint=True,
+        needs_roi=True,
+    ),
+    Task(
+        name="stamp_extraction",
+        version=1,
+        after=("query_gaia_for_stars",),
+        scope="frames",
+        sections=("cutouts", "rois"),
+        module=_TASKS + "stamp_extraction",
+        by_footprint=True,
+        needs_roi=True,
+    ),
+    Task(
+        name="psf_modeling",
+        version=1,
+        after=("stamp_extraction",),
+        scope="frames",
+        sections=("psf",),
+        module=_TASKS + "psf_modeling",
+        by_footprint=True,
+        needs_roi=True,
+    ),
+    Task(
+        name="star_photometry",
+        version=1,
+        after=("psf_modeling",),
+        scope="frames",
+        sections=("star_photometry",),
+        module=_TASKS + "star_photometry",
+        by_footprint=True,
+        needs_roi=True,
+    ),
+    Task(
+        name="calculate_normalization_coefficient",
+        version=1,
+        after=("star_photometry",),
+        scope="groups",
+        sections=("normalization",),
+        module=_TASKS + "normalization",
+        by_footprint=True,
+        needs_roi=True,
+    ),
+    Task(
+        name="calculate_absolute_zeropoints",
+        version=1,
+        after=("calculate_normalization_coefficient",),
+        scope="groups",
+        sections=("zeropoints",),
+        module=_TASKS + "zeropoints",
+        by_footprint=True,
+        needs_roi=True,
+    ),
+    Task(
+        name="prepare_calibrated_cutouts",
+        version=1,
+        after=("calculate_absolute_zeropoints",),
+        scope="groups",
+        sections=("calibrated_cutouts",),
+        module=_TASKS + "calibrated_cutouts",
+        by_footprint=True,
+        needs_roi=True,
+    ),
+    Task(
+        name="model_calibrated_cutouts",
+        version=1,
+        after=("prepare_calibrated_cutouts",),
+        scope="groups",
+        sections=("roi_model", "light_curves"),
+        module=_TASKS + "roi_modelling",
+        by_footprint=True,
+        needs_roi=True,
+    ),
+)
+
+NAMES = tuple(task.name for task in NIGHT)
+
+
+def task_named(name: str) -> Task:
+    """The task of a name.
+
+    Raises
+    ------
+    ConfigError
+        Naming the nearest task.
+    """
+    for task in NIGHT:
+        if task.name == name:
+            return task
+    near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.3)
+    raise ConfigError(f"'{name}' is no step; " + (f"did you mean '{near[0]}'?" if near else "see 'lightwatch run --help'"))
+
+
+def between(start: str | None, stop: str | None, only: str | None = None) -> tuple[Task, ...]:
+    """Tasks from ``start`` to ``stop``, both included; or the one named by ``only``."""
+    if only is not None:
+        return (task_named(only),)
+    first = NAMES.index(task_named(start).name) if start else 0
+    last = NAMES.index(task_named(stop).name) if stop else len(NAMES) - 1
+    if first > last:
+        raise ConfigError(f"start '{start}' comes after stop '{stop}'")
+    return NIGHT[first : last + 1]

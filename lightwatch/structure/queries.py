@@ -1,0 +1,302 @@
+"""Every question to the database, named. What a usable frame is stands here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+)
+
+from lightwatch.errors import ConfigError
+from lightwatch.structure import schema as s
+
+MAX_ATTEMPTS = 3
+Row = Mapping[str, Any]
+
+
+def rows(engine: Engine, query: Select[Any]) -> list[Row]:
+    """All rows of a query as mappings."""
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def scalar(engine: Engine, query: Select[Any]) -> Any:
+    """The first value of a query, or None."""
+    with engine.connect() as connection:
+        return connection.execute(query).scalar()
+
+
+def replace_rows(
+    connection: Connection, table: Any, key: Mapping[str, Any], new_rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Put rows in the place of those with a key: no column of the old ones survives."""
+    connection.execute(delete(table).where(*(table.c[name] == value for name, value in key.items())))
+    if new_rows:
+        connection.execute(insert(table), [dict(row) for row in new_rows])
+
+
+# ---------------------------------------------------------------- frames
+def usable_frames() -> ColumnElement[bool]:
+    """A frame that may take part: of the sky, not eliminated by its owner."""
+    return and_(s.frames.c.eliminated == 0, s.frames.c.frame_type == "science")
+
+
+def usable_frames_with_roi() -> ColumnElement[bool]:
+    """A usable frame with a trusted WCS and an ROI on it."""
+    return and_(usable_frames(), s.frames.c.plate_solved == 1, s.frames.c.roi_in_footprint == 1)
+
+
+def _finished(task: str, recipe: str, footprint_hash: str) -> ColumnElement[bool]:
+    t = s.task_results.alias(f"finished_{task}")
+    return exists(
+        select(literal(1)).where(
+            t.c.task == task,
+            t.c.recipe == recipe,
+            t.c.combined_footprint_hash == footprint_hash,
+            t.c.frame_id == s.frames.c.id,
+            t.c.state == "done",
+        )
+    )
+
+
+def pending_frames(
+    task: str,
+    recipe: str,
+    footprint_hash: str,
+    *,
+    upstream: tuple[str, str, str] | None,
+    needs_roi: bool,
+) -> Select[Any]:
+    """Frames whose upstream result is current and whose own is missing, outdated, or worth another try."""
+    own = s.task_results.alias("own")
+    condition = and_(
+        own.c.task == task,
+        own.c.frame_id == s.frames.c.id,
+        own.c.combined_footprint_hash == footprint_hash,
+        own.c.recipe == recipe,
+    )
+    query = (
+        select(s.frames)
+        .outerjoin(own, condition)
+        .where(
+            usable_frames_with_roi() if needs_roi else usable_frames(),
+            or_(own.c.task.is_(None), and_(own.c.state == "error", own.c.attempts < MAX_ATTEMPTS)),
+        )
+        .order_by(s.frames.c.mjd_mid, s.frames.c.content_hash)
+    )
+    return query.where(_finished(*upstream)) if upstream is not None else query
+
+
+def finished_frames(task: str, recipe: str, footprint_hash: str, *, needs_roi: bool = True) -> Select[Any]:
+    """Usable frames with a current result of a task, in order of time."""
+    return (
+        select(s.frames)
+        .where(usable_frames_with_roi() if needs_roi else usable_frames(), _finished(task, recipe, footprint_hash))
+        .order_by(s.frames.c.mjd_mid, s.frames.c.content_hash)
+    )
+
+
+def frames_within(constraints: Mapping[str, tuple[float, float]]) -> ColumnElement[bool]:
+    """Frames whose columns lie within [low, high].
+
+    Raises
+    ------
+    ConfigError
+        For a name that is no column of the table frames.
+    """
+    unknown = [name for name in constraints if name not in s.frames.c]
+    if unknown:
+        raise ConfigError(
+            f"calibrated_cutouts.constraints_on_frame_columns: '{unknown[0]}' is no column of the table frames"
+        )
+    return and_(literal(1) == 1, *(s.frames.c[name].between(*interval) for name, interval in constraints.items()))
+
+
+def frame_named(text: str) -> Select[Any]:
+    """Frames by id, path or part of the name."""
+    by_name = or_(
+        s.frames.c.image_relpath == text,
+        s.frames.c.original_image_path == text,
+        s.frames.c.original_image_path.contains(text, autoescape=True),
+        s.frames.c.image_relpath.contains(text, autoescape=True),
+    )
+    condition = s.frames.c.id == int(text) if text.isdecimal() else by_name
+    return select(s.frames).where(condition).order_by(s.frames.c.id)
+
+
+def files_named(text: str) -> Select[Any]:
+    """Raw files by path or part of it."""
+    return select(s.files).where(s.files.c.path.contains(text, autoescape=True)).order_by(s.files.c.path)
+
+
+def frame_by_content(content_hash: str) -> Select[Any]:
+    """The frame with these bytes."""
+    return select(s.frames).where(s.frames.c.content_hash == content_hash)
+
+
+def story_of_frame(frame_id: int) -> Select[Any]:
+    """Every task's result for a frame, in the order of the night, and whether it is current."""
+    t, r = s.task_results, s.task_recipes
+    return (
+        select(t, r.c.position, (t.c.recipe == r.c.recipe).label("current"))
+        .join(r, r.c.task == t.c.task)
+        .where(t.c.frame_id == frame_id)
+        .order_by(r.c.position, t.c.combined_footprint_hash)
+    )
+
+
+# ---------------------------------------------------------------- footprint and stars
+def current_footprint() -> Select[Any]:
+    """The combined footprint in use."""
+    return select(s.combined_footprint).where(s.combined_footprint.c.is_current == 1)
+
+
+def stars_of(footprint_hash: str) -> Select[Any]:
+    """Reference stars of a footprint, nearest to the ROI first."""
+    return (
+        select(s.stars)
+        .where(s.stars.c.combined_footprint_hash == footprint_hash)
+        .order_by(s.stars.c.distance_to_roi_arcsec, s.stars.c.gaia_id)
+    )
+
+
+def stars_on_frames(footprint_hash: str, frame_ids: Sequence[int]) -> Select[Any]:
+    """Stars on some frames, with their pixel positions."""
+    f = s.stars_in_frames
+    return (
+        select(f, s.stars.c.name, s.stars.c.gmag)
+        .join(s.stars, and_(s.stars.c.combined_footprint_hash == f.c.combined_footprint_hash,
+                            s.stars.c.gaia_id == f.c.star_gaia_id))  # fmt: skip
+        .where(f.c.combined_footprint_hash == footprint_hash, f.c.frame_id.in_(frame_ids))
+        .order_by(f.c.frame_id, s.stars.c.distance_to_roi_arcsec, f.c.star_gaia_id)
+    )
+
+
+# ---------------------------------------------------------------- products
+def regions_of(footprint_hash: str, frame_ids: Sequence[int]) -> Select[Any]:
+    """Cutout products of frames."""
+    r = s.regions
+    return select(r).where(r.c.combined_footprint_hash == footprint_hash, r.c.frame_id.in_(frame_ids))
+
+
+def psfs_of(footprint_hash: str, frame_ids: Sequence[int]) -> Select[Any]:
+    """PSF products of frames."""
+    p = s.PSFs
+    return select(p).where(p.c.combined_footprint_hash == footprint_hash, p.c.frame_id.in_(frame_ids))
+
+
+def star_fluxes(footprint_hash: str, recipe: str, filter_name: str) -> Select[Any]:
+    """Measured fluxes of one filter, with the PSF's chi2 of each frame."""
+    x, f, p = s.star_flux_in_frame, s.frames, s.PSFs
+    return (
+        select(
+            x.c.frame_id, x.c.star_gaia_id, x.c.flux, x.c.flux_uncertainty, x.c.chi2, x.c.flags,
+            p.c.chi2.label("psf_chi2"), p.c.flags.label("psf_flags"),
+        )  # fmt: skip
+        .join(f, f.c.id == x.c.frame_id)
+        .join(p, and_(p.c.frame_id == x.c.frame_id, p.c.combined_footprint_hash == x.c.combined_footprint_hash))
+        .where(
+            usable_frames_with_roi(),
+            x.c.combined_footprint_hash == footprint_hash,
+            x.c.recipe == recipe,
+            func.coalesce(f.c.filter, "") == filter_name,
+        )
+    )
+
+
+def normalization_of(footprint_hash: str, recipe: str, filter_name: str) -> Select[Any]:
+    """Coefficients of one filter."""
+    k = s.normalization_coefficients
+    return select(k).where(
+        k.c.combined_footprint_hash == footprint_hash, k.c.recipe == recipe, k.c.filter == filter_name
+    )
+
+
+def normalised_stars(footprint_hash: str, recipe: str, filter_name: str) -> Select[Any]:
+    """Mean fluxes of the reference stars of one filter."""
+    n = s.normalization_stars
+    return select(n).where(
+        n.c.combined_footprint_hash == footprint_hash, n.c.recipe == recipe, n.c.filter == filter_name
+    )
+
+
+def zeropoints_of(footprint_hash: str, recipe: str, band: str) -> Select[Any]:
+    """Zero points in a band."""
+    z = s.absolute_zeropoints
+    return select(z).where(z.c.combined_footprint_hash == footprint_hash, z.c.recipe == recipe, z.c.band == band)
+
+
+def roi_model_row(footprint_hash: str, roi: str, filter_name: str) -> Select[Any]:
+    """Prepared cutouts and model of an ROI in a filter."""
+    m = s.roi_models
+    return select(m).where(
+        m.c.combined_footprint_hash == footprint_hash, m.c.roi == roi, m.c.filter == filter_name
+    )
+
+
+# ---------------------------------------------------------------- results and runs
+def group_result(task: str, footprint_hash: str, group_key: str) -> Select[Any]:
+    """What is known of a joint task's group."""
+    g = s.group_results
+    return select(g).where(
+        g.c.task == task, g.c.combined_footprint_hash == footprint_hash, g.c.group_key == group_key
+    )
+
+
+def seconds_per_item(task: str) -> Select[Any]:
+    """Mean wall time of an item of a task, from the latest thousand."""
+    latest = (
+        select(s.task_results.c.seconds)
+        .where(s.task_results.c.task == task, s.task_results.c.seconds.is_not(None))
+        .order_by(s.task_results.c.run_id.desc())
+        .limit(1000)
+        .subquery()
+    )
+    return select(func.avg(latest.c.seconds))
+
+
+def last_run() -> Select[Any]:
+    """The latest run."""
+    return select(s.runs).order_by(s.runs.c.id.desc()).limit(1)
+
+
+def errors_of_run(run_id: int) -> Select[Any]:
+    """Unexpected failures of a run."""
+    return select(s.task_errors).where(s.task_errors.c.run_id == run_id).order_by(s.task_errors.c.id)
+
+
+def file_states() -> Select[Any]:
+    """Number of raw files by state and reason."""
+    f = s.files
+    return select(f.c.state, f.c.reason_code, func.count().label("n"), func.min(f.c.path).label("example")).group_by(
+        f.c.state, f.c.reason_code
+    )
+
+
+def rejections(footprint_hash: str) -> Select[Any]:
+    """Rejected and failed items of current recipes by task and reason, with an example."""
+    t, r = s.task_results, s.task_recipes
+    return (
+        select(
+            t.c.task, t.c.state, t.c.reason_code, func.count().label("n"),
+            func.min(s.frames.c.image_relpath).label("example"), func.min(t.c.reason).label("reason"),
+        )  # fmt: skip
+        .join(r, and_(r.c.task == t.c.task, r.c.recipe == t.c.recipe))
+        .join(s.frames, s.frames.c.id == t.c.frame_id)
+        .where(t.c.state != "done", t.c.combined_footprint_hash.in_(["", footprint_hash]))
+        .group_by(t.c.task, t.c.state, t.c.reason_code, r.c.position)
+        .order_by(r.c.position)
+    )
