@@ -16,7 +16,7 @@ from lightwatch.errors import ProcessError
 class Cutouts:
     """N squares of ``size_px`` pixels.
 
-    ``values`` (N, size, size) of the dtype of the image; ``x0, y0`` (N,) int64 frame pixel of values[:, 0, 0];
+    ``values`` (N, size, size) of the image's dtype; ``x0, y0`` (N,) int64 frame pixel of values[:, 0, 0];
     ``dx, dy`` (N,) position of the source relative to the centre of the cutout, within [-0.5, 0.5): column j
     lies at j - (size - 1) / 2; ``inside`` (N, size, size) True where the pixel lies on the frame;
     ``coverage`` (N,) its mean.
@@ -43,7 +43,7 @@ def extract_cutouts(image: NDArray[Any], x: ArrayLike, y: ArrayLike, size_px: in
     size of the frame, and positions off the frame. Raises ProcessError ``bad_position`` for positions that
     are not finite and ``bad_size`` for a size below 1.
     """
-    xs, ys = np.atleast_1d(np.asarray(x, float)), np.atleast_1d(np.asarray(y, float))
+    xs, ys = (np.atleast_1d(np.asarray(p, np.float64)) for p in (x, y))
     if size_px < 1:
         raise ProcessError("bad_size", f"a cutout needs at least one pixel, not {size_px}")
     if not (np.isfinite(xs).all() and np.isfinite(ys).all()):

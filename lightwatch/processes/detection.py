@@ -3,9 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import sep
 from numpy.typing import NDArray
+from scipy.special import erfc
+
+from lightwatch.errors import ProcessError
+from lightwatch.flags import UNUSABLE_PIXEL, Flag
+from lightwatch.processes.cutouts import extract_cutouts
+from lightwatch.processes.star_shape import MoffatFits, ellipticity_of, fit_moffats, half_sample_mode
+
+_FWHM_PER_SIGMA = 2.354820045
+#: FWHM of the Gaussian with the variance of a square pixel
+_PIXEL_FWHM = _FWHM_PER_SIGMA / 12**0.5
+_SMALLEST_FWHM_PX = 1.0  # below are hot pixels and cosmic rays
+_MAX_ELLIPTICITY = 0.5
+_MAX_LOST = 0.2  # fraction of the pixels around a source
+_MAX_DOUBLINGS = 8
+#: half width of the locus in ln(size), and how it widens with 1/snr
+_LOCUS_WIDTH = 0.12
+_LOCUS_WIDTH_PER_NOISE = 1.5
 
 
 @dataclass(frozen=True)
@@ -68,7 +87,7 @@ def detect_sources(
     deblend_contrast: float,
     max_sources: int,
 ) -> Sources:
-    """Sources of a sky-subtracted ``image`` (ny, nx) electron/s.
+    """Sources of a sky-subtracted ``image`` (ny, nx) electron/s, at most the ``max_sources`` brightest.
 
     ``background_rms`` (ny, nx) electron/s; ``mask`` (ny, nx) bits of lightwatch.flags; saturated pixels take
     part in the detection, the other unusable ones do not. ``threshold_sigma`` in units of the noise of the
@@ -77,15 +96,40 @@ def detect_sources(
     repeated. Method: Bertin & Arnouts 1996, A&AS 117, 393 (library sep).
     Raises ProcessError ``detection_failed``.
     """
-    raise NotImplementedError
+    data = np.array(image, np.float32, order="C")  # native byte order, as the library needs it
+    rms = np.array(background_rms, np.float32, order="C")
+    unusable = (mask & np.int32(UNUSABLE_PIXEL & ~Flag.SATURATED)) != 0
+    unusable |= ~np.isfinite(data) | ~np.isfinite(rms)
+    data[unusable], rms[unusable] = 0, 1
+    objects = _extract(
+        data,
+        threshold_sigma,
+        err=rms,
+        mask=unusable,
+        minarea=min_area_px,
+        filter_kernel=_gaussian_kernel(kernel_fwhm_px),
+        filter_type="matched",
+        deblend_nthresh=deblend_levels,
+        deblend_cont=deblend_contrast,
+    )
+    objects = objects[np.argsort(-objects["flux"], kind="stable")[:max_sources]]
+    return _measure(data, rms, unusable, mask, objects, exptime)
 
 
 def automatic_threshold(shape: tuple[int, int], kernel_fwhm_px: float, false_per_frame: float) -> float:
     """Threshold (sigma of the filtered image) above which noise makes ``false_per_frame`` peaks.
 
-    Expected number of peaks of a smooth Gaussian random field (Adler 1981, The Geometry of Random Fields).
+    Expected number of excursions of a smooth Gaussian random field (Adler 1981, The Geometry of Random
+    Fields), or of independent pixels, whichever are more. For white noise: correlated noise makes more.
     """
-    raise NotImplementedError
+    n_pixels = shape[0] * shape[1]
+    thresholds = np.arange(2.0, 12.0, 0.01)
+    gaussian = np.exp(-0.5 * thresholds**2)
+    kernel_sigma = max(kernel_fwhm_px, 1.0) / _FWHM_PER_SIGMA
+    peaks = n_pixels * (2 * np.pi) ** -1.5 * thresholds * gaussian / (2 * kernel_sigma**2)
+    pixels = n_pixels * 0.5 * erfc(thresholds / np.sqrt(2))
+    expected = np.minimum(peaks, pixels)
+    return float(thresholds[np.argmax(expected <= false_per_frame)])
 
 
 def stellar_locus(
@@ -98,14 +142,162 @@ def stellar_locus(
     min_snr: float,
     max_stars: int,
 ) -> Seeing:
-    """Seeing and star/galaxy separation from the locus of point sources in the size-flux plane."""
-    raise NotImplementedError
+    """Seeing and star/galaxy separation from the locus of point sources in the size-flux plane.
+
+    ``image`` (ny, nx) sky-subtracted electron/s, with ``background_rms`` and ``mask`` as in
+    ``detect_sources``. The mode of the sizes of clean, round sources above ``min_snr`` finds the locus;
+    up to ``max_stars`` of its brightest are fitted with Moffats.
+    """
+    bad_for_shape = UNUSABLE_PIXEL | Flag.LOW_COVERAGE
+    sane = (sources.flags & np.int32(bad_for_shape)) == 0
+    sane &= (sources.fwhm_px > _SMALLEST_FWHM_PX) & (sources.ellipticity < _MAX_ELLIPTICITY)
+    clean = sane & ((sources.flags & np.int32(Flag.CONTAMINATED)) == 0) & (sources.snr > min_snr)
+    mode = _locus(sources, clean)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        distance = np.abs(np.log(sources.fwhm_px / mode))
+    is_star = sane & (distance < _LOCUS_WIDTH + _LOCUS_WIDTH_PER_NOISE / np.maximum(sources.snr, 1))
+    chosen = np.flatnonzero(clean & is_star)[:max_stars]
+    if chosen.size == 0:
+        return Seeing(np.nan, np.nan, np.nan, 0, np.zeros(len(sources), bool))
+    fits = _fit_stars(image, background_rms, mask, sources, chosen, exptime, mode)
+    use = fits.converged & (np.abs(np.log(fits.fwhm_px / np.median(fits.fwhm_px[fits.converged]))) < 0.5)
+    if not use.any():
+        return Seeing(np.nan, np.nan, np.nan, 0, np.zeros(len(sources), bool))
+    ellipticity, theta = ellipticity_of(float(np.median(fits.e1[use])), float(np.median(fits.e2[use])))
+    return Seeing(float(np.median(fits.fwhm_px[use])), ellipticity, theta, int(use.sum()), is_star)
 
 
 def limiting_flux(background_rms: float, fwhm_px: float, n_sigma: float) -> float:
-    """Flux (electron/s) of a point source detected at ``n_sigma`` in sky noise ``background_rms`` (per pixel).
+    """Flux (electron/s) of a point source at ``n_sigma`` of the sky noise ``background_rms`` (per pixel).
 
-    Optimally weighted (PSF) photometry of a Gaussian PSF: sigma = rms sqrt(4 pi) fwhm / 2.3548
+    PSF-weighted photometry of a Gaussian PSF: sigma = rms sqrt(4 pi) fwhm / 2.3548
     (King 1983, PASP 95, 163). Magnitude: zeropoint - 2.5 log10(flux).
     """
-    return n_sigma * background_rms * float(np.sqrt(4 * np.pi)) * fwhm_px / 2.354820045
+    return n_sigma * background_rms * float(np.sqrt(4 * np.pi)) * fwhm_px / _FWHM_PER_SIGMA
+
+
+def _extract(data: NDArray[np.float32], threshold: float, **keywords: Any) -> NDArray[Any]:
+    """The library's detection; where its limits overflow, only brighter sources are looked for."""
+    stack = sep.get_extract_pixstack()
+    sep.set_extract_pixstack(max(stack, data.size // 2))
+    try:
+        for doubling in range(_MAX_DOUBLINGS):
+            try:
+                objects: NDArray[Any] = sep.extract(data, threshold * 2**doubling, **keywords)
+            except Exception as problem:  # the library raises nothing more precise
+                if "overflow" not in str(problem) and "buffer full" not in str(problem):
+                    raise ProcessError("detection_failed", f"source detection: {problem}") from problem
+            else:
+                return objects
+    finally:
+        sep.set_extract_pixstack(stack)
+    raise ProcessError("detection_failed", "too many overlapping sources at any threshold")
+
+
+def _gaussian_kernel(fwhm_px: float) -> NDArray[np.float32] | None:
+    if fwhm_px <= 0:
+        return None
+    half = max(1, int(np.ceil(fwhm_px)))
+    profile = np.exp(-0.5 * (np.arange(-half, half + 1) * _FWHM_PER_SIGMA / fwhm_px) ** 2)
+    return np.outer(profile, profile).astype(np.float32)
+
+
+def _measure(
+    data: NDArray[np.float32],
+    rms: NDArray[np.float32],
+    unusable: NDArray[np.bool_],
+    mask: NDArray[np.integer],
+    objects: NDArray[Any],
+    exptime: float,
+) -> Sources:
+    """Positions, fluxes, sizes and flags of the library's objects."""
+    a, b = (np.maximum(objects[name], 0.3).astype(float) for name in ("a", "b"))
+    typical = _typical_fwhm(a, b, objects)
+    x, y = _centroids(data, unusable, objects, typical)
+    aperture = 1.5 * typical + 1.0
+    flux, error, _ = sep.sum_circle(data, x, y, aperture, err=rms, gain=exptime, mask=unusable, subpix=5)
+    safe_flux = np.where(flux > 0, flux, np.nan)
+    half_flux, _ = sep.flux_radius(
+        data, x, y, np.full(len(x), aperture), 0.5, normflux=safe_flux, mask=unusable, subpix=5
+    )
+    size = 2 * np.where(flux > 0, half_flux, np.nan)
+    fwhm = np.sqrt(np.maximum(size**2 - _PIXEL_FWHM**2, 0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        snr = flux / error
+    flags = _source_flags(mask, unusable, objects, x, y, typical)
+    theta = objects["theta"].astype(float)
+    peak = objects["peak"].astype(float)
+    return Sources(x, y, flux, error, peak, fwhm, 1 - b / a, a, b, theta, snr, flags, aperture)
+
+
+def _typical_fwhm(a: NDArray[np.float64], b: NDArray[np.float64], objects: NDArray[Any]) -> float:
+    """Rough FWHM (px) of the sources from their moments, cosmic rays and crowds aside."""
+    width = _FWHM_PER_SIGMA * np.sqrt(a * b)
+    plausible = (objects["flag"] == 0) & (b > 0.5 * a) & (width > _SMALLEST_FWHM_PX)
+    if not plausible.any():
+        return float(np.median(width)) if width.size else 3.0
+    return float(np.clip(np.exp(half_sample_mode(np.log(width[plausible]))), 1.5, 40.0))
+
+
+def _centroids(
+    data: NDArray[np.float32], unusable: NDArray[np.bool_], objects: NDArray[Any], fwhm_px: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Windowed centroids; the barycentre where these wander off or fail."""
+    x, y = objects["x"].astype(float), objects["y"].astype(float)
+    sigma = np.full(len(x), fwhm_px / _FWHM_PER_SIGMA)
+    xw, yw, failed = sep.winpos(data, x, y, sigma, mask=unusable, subpix=5)
+    better = (failed == 0) & (np.hypot(xw - x, yw - y) < 0.5 * fwhm_px)
+    return np.where(better, xw, x), np.where(better, yw, y)
+
+
+def _source_flags(
+    mask: NDArray[np.integer],
+    unusable: NDArray[np.bool_],
+    objects: NDArray[Any],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    fwhm_px: float,
+) -> NDArray[np.int32]:
+    """Bits of the pixels within about a FWHM, and what the library noted."""
+    size = 2 * int(np.ceil(fwhm_px)) + 1
+    bits = extract_cutouts(mask.astype(np.int32), x, y, size, fill=Flag.OUTSIDE).values
+    lost = extract_cutouts(unusable, x, y, size, fill=True).values.mean(axis=(1, 2))
+    core = bits[:, size // 4 : size - size // 4, size // 4 : size - size // 4]
+    flags = np.bitwise_or.reduce(core.reshape(len(x), -1), axis=1) & np.int32(UNUSABLE_PIXEL)
+    saturated = np.bitwise_or.reduce(bits.reshape(len(x), -1), axis=1) & np.int32(Flag.SATURATED)
+    flags |= saturated
+    for condition, flag in (
+        ((objects["flag"] & sep.OBJ_TRUNC) != 0, Flag.OUTSIDE),
+        ((objects["flag"] & (sep.OBJ_MERGED | sep.OBJ_DOVERFLOW)) != 0, Flag.CONTAMINATED),
+        (lost > _MAX_LOST, Flag.LOW_COVERAGE),
+    ):
+        flags |= np.where(condition, np.int32(flag), np.int32(0))
+    return flags.astype(np.int32)
+
+
+def _locus(sources: Sources, clean: NDArray[np.bool_]) -> float:
+    """Size (px) shared by most of the clean sources; the brighter half decides when there are many."""
+    sizes = sources.fwhm_px[clean]  # brightest first
+    return float(np.exp(half_sample_mode(np.log(sizes[: max(30, len(sizes) // 2)]))))
+
+
+def _fit_stars(
+    image: NDArray[np.float32],
+    background_rms: NDArray[np.float32],
+    mask: NDArray[np.integer],
+    sources: Sources,
+    chosen: NDArray[np.integer],
+    exptime: float,
+    fwhm_px: float,
+) -> MoffatFits:
+    """Moffats on the ``chosen`` sources, in squares of about 3 FWHM."""
+    x, y = sources.x[chosen], sources.y[chosen]
+    size = 2 * int(np.ceil(1.5 * fwhm_px)) + 1
+    cut = extract_cutouts(image, x, y, size, fill=np.nan)
+    bits = extract_cutouts(mask.astype(np.int32), x, y, size, fill=Flag.OUTSIDE).values
+    good = ((bits & np.int32(UNUSABLE_PIXEL)) == 0) & np.isfinite(cut.values)
+    ny, nx = image.shape
+    rms = background_rms[
+        np.clip(np.rint(y).astype(int), 0, ny - 1), np.clip(np.rint(x).astype(int), 0, nx - 1)
+    ]
+    return fit_moffats(cut.values, good, rms.astype(float), exptime, sources.flux[chosen], fwhm_px)
