@@ -7,14 +7,19 @@ Nothing is allocated before its declared size has been compared with the limits.
 
 from __future__ import annotations
 
+import struct
+import warnings
+import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from lightwatch.errors import FrameError
 from lightwatch.structure.frames_discovery import (
     Discovery,
     FoundFile,
@@ -22,13 +27,14 @@ from lightwatch.structure.frames_discovery import (
     find_files,
     is_settled,
 )
-from lightwatch.structure.frames_guard import ReadLimits
-from lightwatch.structure.frames_headers import FrameKind, classify_frame, header_wcs
+from lightwatch.structure.frames_guard import HduInfo, ReadLimits, open_fits, shown
+from lightwatch.structure.frames_headers import FrameKind, classify_frame, header_wcs, merged_header
 
 __all__ = [
     "Discovery",
     "FoundFile",
     "FrameKind",
+    "HduInfo",
     "RawFrame",
     "ReadLimits",
     "check_pixels",
@@ -36,10 +42,28 @@ __all__ = [
     "content_hash",
     "find_files",
     "header_wcs",
+    "image_hdus",
     "is_settled",
     "read_frame",
+    "shown",
     "trimmed",
 ]
+
+#: what astropy.io.fits raises on files that are wrong in ways the guard does not look for
+_READER_ERRORS = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+    fits.VerifyError,
+    struct.error,
+    zlib.error,
+)
+_COMPANIONS = {"BPM", "MASK", "DQ", "ERR", "VAR", "WHT", "WEIGHT", "IVAR", "CAT"}
+_MAP_NAMES = ("BPM", "MASK", "DQ")
 
 
 @dataclass(frozen=True)
@@ -54,6 +78,7 @@ class RawFrame:
     bitpix: int  # as stored, before scaling; negative for floats
     ceiling_adu: float  # largest value that the stored integers can hold; NaN for floats
     lossy: bool  # stored with a compression that does not give all bits back
+    notes: tuple[str, ...]  # odd but legal things, a line each
 
 
 def read_frame(
@@ -73,7 +98,121 @@ def read_frame(
 
     Raises FrameError.
     """
-    raise NotImplementedError
+    name = shown(path)
+    stream, infos = open_fits(path, limits)
+    with stream:
+        science = _science_hdu(infos, hdu_data, name)
+        companion = _bad_pixel_hdu(infos, hdu_bad_pixels, science, name)
+        wanted = [0, science.index] if hdu_headers is None else list(hdu_headers)
+        raw_headers, arrays = _read_with_astropy(stream, wanted, science, companion, name)
+    header, notes = merged_header([raw_headers[i] for i in wanted if i in raw_headers], name=name)
+    image, ceiling = _physical(arrays[science.index], raw_headers[science.index], name)
+    good = np.isfinite(image)
+    if companion is not None:
+        good &= arrays[companion.index].reshape(image.shape) == 0
+    header["NAXIS"], header["NAXIS1"], header["NAXIS2"] = 2, image.shape[1], image.shape[0]
+    return RawFrame(
+        image=image,
+        good=good,
+        header=header,
+        hdu_index=science.index,
+        has_bad_pixel_map=companion is not None,
+        bitpix=science.bitpix,
+        ceiling_adu=ceiling,
+        lossy=science.lossy,
+        notes=notes,
+    )
+
+
+def image_hdus(path: Path, *, limits: ReadLimits) -> tuple[HduInfo, ...]:
+    """The HDUs that hold one 2-D science image each: several for a mosaic.  Raises FrameError."""
+    stream, infos = open_fits(path, limits)
+    stream.close()
+    return tuple(hdu for hdu in infos if hdu.plane and hdu.name not in _COMPANIONS)
+
+
+def _find(infos: Sequence[HduInfo], wanted: int | str, name: str) -> HduInfo:
+    for hdu in infos:
+        if wanted == hdu.index or (isinstance(wanted, str) and wanted.upper() == hdu.name):
+            return hdu
+    raise FrameError("bad_shape", f"{name}: there is no HDU {shown(str(wanted))}; it has {len(infos)}")
+
+
+def _science_hdu(infos: Sequence[HduInfo], wanted: int | str | None, name: str) -> HduInfo:
+    if wanted is not None:
+        hdu = _find(infos, wanted, name)
+        if not hdu.plane or 0 in hdu.plane:
+            raise FrameError(
+                "bad_shape", f"{name}: HDU {hdu.index} is no 2-D image (its shape is {hdu.shape})"
+            )
+        return hdu
+    planes = [hdu for hdu in infos if hdu.plane and 0 not in hdu.plane and hdu.name not in _COMPANIONS]
+    if not planes:
+        shapes = ", ".join(str(hdu.shape) for hdu in infos[:8] if hdu.is_image)
+        raise FrameError("bad_shape", f"{name}: holds no 2-D image (image HDUs have the shapes {shapes})")
+    return next((hdu for hdu in planes if hdu.name == "SCI"), planes[0])
+
+
+def _bad_pixel_hdu(
+    infos: Sequence[HduInfo], wanted: int | str | None, science: HduInfo, name: str
+) -> HduInfo | None:
+    if wanted is None:
+        return None
+    if wanted == "auto":
+        named = [hdu for hdu in infos if hdu.name in _MAP_NAMES and hdu.plane == science.plane]
+        return named[0] if named else None
+    hdu = _find(infos, wanted, name)
+    if hdu.plane != science.plane:
+        raise FrameError(
+            "bad_shape", f"{name}: bad-pixel map (HDU {hdu.index}) and image have different shapes"
+        )
+    return hdu
+
+
+def _read_with_astropy(
+    stream: BinaryIO, headers: Sequence[int], science: HduInfo, companion: HduInfo | None, name: str
+) -> tuple[dict[int, fits.Header], dict[int, NDArray[Any]]]:
+    """Headers and unscaled arrays by HDU index."""
+    data_of = [science.index] + ([companion.index] if companion else [])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what astropy warns of we check, or it is harmless
+            with fits.open(stream, memmap=False, do_not_scale_image_data=True) as hdus:
+                read = {i: hdus[i].header.copy() for i in {*headers, *data_of}}
+                return read, {i: np.asarray(hdus[i].data) for i in data_of}
+    except MemoryError as error:
+        raise FrameError("too_large", f"{name}: not enough memory to read it") from error
+    except _READER_ERRORS as error:
+        raise FrameError("bad_header", f"{name}: cannot be read: {shown(str(error))}") from error
+
+
+def _physical(raw: NDArray[Any], header: fits.Header, name: str) -> tuple[NDArray[np.float32], float]:
+    """Physical values as float32, and the largest value that stored integers can stand for."""
+    if raw.ndim < 2 or raw.dtype.kind not in "iuf":
+        raise FrameError("bad_shape", f"{name}: no 2-D image of numbers")
+    plane = raw.reshape(raw.shape[-2:])
+    scale, zero = (_number(header, key, default, name) for key, default in (("BSCALE", 1.0), ("BZERO", 0.0)))
+    if scale == 0:
+        raise FrameError("bad_pixels:scale", f"{name}: BSCALE is 0, every pixel would have one value")
+    ceiling = np.nan
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond float32: inf, which is not good
+        image = plane.astype(np.float32) if (scale, zero) == (1.0, 0.0) else (plane * scale + zero)
+    image = np.ascontiguousarray(image, dtype=np.float32)
+    if raw.dtype.kind in "iu":
+        ceiling = float(np.iinfo(raw.dtype).max) * scale + zero
+        if "BLANK" in header:
+            image[plane == int(_number(header, "BLANK", 0.0, name))] = np.nan
+    return image, ceiling
+
+
+def _number(header: fits.Header, key: str, default: float, name: str) -> float:
+    try:
+        value = header.get(key, default)
+    except fits.VerifyError:
+        value = None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+        raise FrameError("bad_header", f"{name}: {key} is not a number")
+    return float(value)
 
 
 def check_pixels(
@@ -88,9 +227,30 @@ def check_pixels(
 ) -> None:
     """Raise FrameError(bad_shape or bad_pixels:<why>) when no photometry can come from these pixels.
 
+    ``why`` is one of ``not_finite``, ``masked``, ``zero``, ``constant``, ``saturated``.
     ``saturation_adu`` NaN: unknown, not tested.
     """
-    raise NotImplementedError
+    shown_name = shown(name)
+    if min(image.shape) < min_side_px:
+        ny, nx = image.shape
+        raise FrameError("bad_shape", f"{shown_name}: {nx} x {ny} pixels, {min_side_px} on a side are needed")
+    finite = np.isfinite(image)
+    for why, usable in (("not_finite", finite), ("masked", good)):
+        if not usable.any() or usable.mean() < min_good_fraction:
+            raise FrameError(
+                f"bad_pixels:{why}",
+                f"{shown_name}: only {usable.mean():.0%} of the pixels can be used ({why})",
+            )
+    values = image[good & finite]
+    low, high = np.percentile(values, [0.1, 99.9])
+    if low == high:
+        why = "zero" if low == 0 else "constant"
+        raise FrameError(
+            f"bad_pixels:{why}", f"{shown_name}: nearly every pixel is {low:g}; nothing was exposed"
+        )
+    full = float(np.mean(values >= saturation_adu))
+    if full > max_saturated_fraction:
+        raise FrameError("bad_pixels:saturated", f"{shown_name}: {full:.0%} of the pixels are saturated")
 
 
 def trimmed(frame: RawFrame, *, vertical_px: int, horizontal_px: int) -> RawFrame:
@@ -98,4 +258,18 @@ def trimmed(frame: RawFrame, *, vertical_px: int, horizontal_px: int) -> RawFram
 
     Raises FrameError(bad_shape) when nothing would be left.
     """
-    raise NotImplementedError
+    if vertical_px == 0 and horizontal_px == 0:
+        return frame
+    ny, nx = frame.image.shape
+    if 2 * vertical_px >= ny or 2 * horizontal_px >= nx:
+        raise FrameError(
+            "bad_shape", f"trimming {horizontal_px} and {vertical_px} px leaves nothing of {nx} x {ny}"
+        )
+    inner = (slice(vertical_px, ny - vertical_px), slice(horizontal_px, nx - horizontal_px))
+    header = frame.header.copy()
+    for key, cut in (("CRPIX1", horizontal_px), ("CRPIX2", vertical_px)):
+        if isinstance(header.get(key), int | float):
+            header[key] -= cut
+    image = frame.image[inner].copy()
+    header["NAXIS1"], header["NAXIS2"] = image.shape[1], image.shape[0]
+    return replace(frame, image=image, good=frame.good[inner].copy(), header=header)

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import stat
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from hashlib import blake2b
 from pathlib import Path
+
+from lightwatch.errors import FrameError
+from lightwatch.structure.frames_guard import open_regular, shown
 
 
 @dataclass(frozen=True, order=True)
@@ -33,14 +40,86 @@ def find_files(
     Directories, FIFOs, sockets, dangling links and, unless ``follow_links``, links that lead out of
     ``raw_dirs`` are skipped with the reason.  A missing raw directory is skipped likewise.
     """
-    raise NotImplementedError
+    roots = [Path(os.path.realpath(raw_dir)) for raw_dir in raw_dirs]
+    lowered = [pattern.lower() for pattern in patterns]
+    files: dict[Path, FoundFile] = {}
+    skipped: dict[Path, str] = {}
+    for raw_dir in raw_dirs:
+        for path, problem in _walk(Path(raw_dir), recursive, follow_links, set()):
+            if problem:
+                skipped[path] = problem
+            elif any(fnmatchcase(path.name.lower(), pattern) for pattern in lowered):
+                found = _inspect(path, roots, follow_links)
+                if isinstance(found, FoundFile):
+                    files[path] = found
+                else:
+                    skipped[path] = found
+    return Discovery(tuple(sorted(files.values())), tuple(sorted(skipped.items())))
+
+
+def _walk(
+    folder: Path, recursive: bool, follow_links: bool, seen: set[tuple[int, int]]
+) -> Iterator[tuple[Path, str]]:
+    """Everything in a folder that is not a directory, with an empty problem; unreadable folders with one."""
+    try:
+        status = folder.stat()
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        yield folder, f"cannot be listed: {error.strerror}"
+        return
+    if (status.st_dev, status.st_ino) in seen:  # a link that leads back
+        return
+    seen.add((status.st_dev, status.st_ino))
+    for entry in entries:
+        if not _is_folder(entry, follow_links):
+            yield folder / entry.name, ""
+        elif recursive:
+            yield from _walk(folder / entry.name, recursive, follow_links, seen)
+
+
+def _is_folder(entry: os.DirEntry[str], follow_links: bool) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=follow_links)
+    except OSError:  # a loop of links
+        return False
+
+
+def _inspect(path: Path, roots: Sequence[Path], follow_links: bool) -> FoundFile | str:
+    """The file, or why it is not one that we read."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if not stat.S_ISREG(status.st_mode):
+        return "not a regular file"
+    if path.is_symlink() and not follow_links:
+        target = Path(os.path.realpath(path))
+        if not any(target.is_relative_to(root) for root in roots):
+            return "a link that leads out of the raw directories"
+    return FoundFile(path, status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 def content_hash(path: Path) -> str:
     """blake2b (hex, 32 bytes) of the file's bytes; raises FrameError(not_fits) when it cannot be read."""
-    raise NotImplementedError
+    digest = blake2b(digest_size=32)
+    try:
+        with open_regular(path) as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise FrameError("not_fits", f"{shown(path)}: cannot be read: {error.strerror}") from error
+    return digest.hexdigest()
 
 
 def is_settled(found: FoundFile, *, now_ns: int, min_age_seconds: float) -> bool:
-    """False while the file may still be written: too young, or changed since it was found."""
-    raise NotImplementedError
+    """False while the file may still be written: too young, or changed since it was found.
+
+    A modification time in the future (a camera's clock ahead of ours) counts as too young only as long
+    as it is within ``min_age_seconds`` of now.
+    """
+    try:
+        status = found.path.stat()
+    except OSError:
+        return False
+    unchanged = (status.st_size, status.st_mtime_ns) == (found.size, found.mtime_ns)
+    return unchanged and abs(now_ns - found.mtime_ns) >= min_age_seconds * 1e9
