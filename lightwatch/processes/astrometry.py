@@ -8,6 +8,8 @@ would give. The chain of attempts is ``solve``; its parts are public because a W
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from astropy.wcs import WCS
@@ -17,7 +19,7 @@ from lightwatch.errors import AstrometryError
 from lightwatch.processes.astrometry_chance import Field, chance_of_matches, field_of, in_field, pair_up
 from lightwatch.processes.astrometry_models import tan_wcs
 from lightwatch.processes.astrometry_pattern import Limits, Recognition, recognitions
-from lightwatch.processes.astrometry_refine import describe, pixel_scale, refine
+from lightwatch.processes.astrometry_refine import UNKNOWN_CENTROID_PX, describe, pixel_scale, refine
 from lightwatch.processes.astrometry_sky import (
     mean_direction,
     parse_wcs,
@@ -35,12 +37,14 @@ from lightwatch.processes.astrometry_types import (
     Hints,
     IntArray,
     ReferenceStars,
+    Sibling,
     WcsCheck,
 )
 
 __all__ = ["accept_wcs", "adopt_wcs", "sibling_stars", "solve", "solve_pattern", "verify_wcs"]
 
 NO_HINTS = Hints(np.nan, np.nan, np.nan, np.nan, np.nan)
+SAME_PIXEL_PX = 0.5  # two frames' detections closer than this may be a defect of the detector
 MOST_SHIFTS = 5  # constant offsets of a header WCS judged in full
 
 Pairs = tuple[IntArray, IntArray]
@@ -107,36 +111,41 @@ def solve_pattern(
     raise failure
 
 
-def sibling_stars(detections: Detections, wcs: WCS, *, uncertainty_arcsec: float) -> ReferenceStars:
-    """Detections of a solved frame as reference stars, their fluxes as magnitudes of their own.
-
-    Remove defects of the detector from the detections first: they repeat from frame to frame.
-    """
-    field = field_of(detections)
-    ra, dec = pixel_to_sky(wcs, field.xy[:, 0], field.xy[:, 1])
-    flux = np.asarray(detections.flux, float)[field.index]
-    mag = np.full(len(ra), np.nan)
-    mag[flux > 0] = -2.5 * np.log10(flux[flux > 0])
-    error = np.where(np.isfinite(field.uncertainty_px), field.uncertainty_px * pixel_scale(wcs), 0.0)
-    return ReferenceStars(ra, dec, mag, np.hypot(error, uncertainty_arcsec))
+def sibling_stars(sibling: Sibling) -> ReferenceStars:
+    """Detections of a solved frame as reference stars, their fluxes as magnitudes of their own."""
+    detections = sibling.detections
+    ra, dec = pixel_to_sky(sibling.wcs, detections.x, detections.y)
+    flux = np.asarray(detections.flux, float)
+    mag = -2.5 * np.log10(np.where(flux > 0, flux, np.nan))
+    error = np.nan_to_num(detections.uncertainty_px, nan=UNKNOWN_CENTROID_PX) * pixel_scale(sibling.wcs)
+    return ReferenceStars(ra, dec, mag, np.hypot(error, sibling.uncertainty_arcsec))
 
 
 def adopt_wcs(
     detections: Detections,
-    sibling_detections: Detections,
-    sibling_wcs: WCS,
+    sibling: Sibling,
     hints: Hints,
     *,
-    uncertainty_arcsec: float,
     method: str,
     settings: AstrometrySettings,
 ) -> AstrometricSolution:
     """Solve with the detections of a solved frame of the same field as reference stars.
 
-    The matching allows any rotation and parity. Errors as ``solve_pattern``.
+    Any rotation and parity is allowed. What both frames have at the same pixel is left out: defects
+    of the detector would make every frame agree with the sibling's pointing. Two frames with the
+    very same pointing are hence not adopted from one another. ``matched_stars`` of the solution index
+    ``sibling_stars(sibling)``. Errors as ``solve_pattern``.
     """
-    stars = sibling_stars(sibling_detections, sibling_wcs, uncertainty_arcsec=uncertainty_arcsec)
-    return solve_pattern(detections, stars, hints, method=method, settings=settings)
+    moved, of_sibling = _not_at_the_same_pixel(detections, sibling.detections)
+    reference = sibling_stars(sibling)
+    stars = ReferenceStars(
+        reference.ra[of_sibling],
+        reference.dec[of_sibling],
+        reference.mag[of_sibling],
+        reference.uncertainty_arcsec[of_sibling],
+    )
+    solution = solve_pattern(moved, stars, hints, method=method, settings=settings)
+    return replace(solution, matched_stars=of_sibling[solution.matched_stars])
 
 
 def solve(
@@ -145,27 +154,28 @@ def solve(
     header_wcs: WCS | None,
     hints: Hints,
     *,
-    siblings: Sequence[tuple[str, ReferenceStars]],
+    siblings: Sequence[Sibling],
     settings: AstrometrySettings,
 ) -> tuple[AstrometricSolution | None, tuple[Attempt, ...]]:
-    """Try the header WCS, then the pattern, with the catalogue and then with each sibling.
+    """Try the header WCS, the WCS of siblings, the pattern of the catalogue, that of siblings.
 
-    ``siblings`` are (name, stars) from solved frames of the field (``sibling_stars``), best first;
-    what they lead to must not be contradicted by the catalogue. Returns the solution, None when
-    nothing was believed, and every attempt in order.
+    ``siblings``: solved frames of the field, most alike first. A WCS by the pattern of a sibling must
+    not be contradicted by the catalogue, and is refined with it when that has enough stars. Returns
+    the solution, None when nothing was believed, and every attempt in order.
     """
-    references = [("", stars), *((f":{name}", sibling) for name, sibling in siblings)]
+    guesses = [] if header_wcs is None else [("header", header_wcs)]
+    guesses += [(f"wcs_of:{sibling.name}", sibling.wcs) for sibling in siblings]
+    tries = [
+        *(partial(_try_wcs, method, wcs, detections, stars, settings) for method, wcs in guesses),
+        partial(_try_pattern, detections, stars, hints, settings),
+        *(partial(_try_sibling, sibling, detections, stars, hints, settings) for sibling in siblings),
+    ]
     attempts: list[Attempt] = []
-    for kind in ("header", "pattern"):
-        for suffix, reference in references:
-            if kind == "header" and header_wcs is None:
-                continue
-            solution, attempt = _attempt(
-                kind, suffix, detections, reference, stars, header_wcs, hints, settings
-            )
-            attempts.append(attempt)
-            if solution is not None:
-                return solution, tuple(attempts)
+    for one in tries:
+        solution, attempt = one()
+        attempts.append(attempt)
+        if solution is not None:
+            return solution, tuple(attempts)
     return None, tuple(attempts)
 
 
@@ -220,9 +230,10 @@ def _verdict(
 ) -> WcsCheck:
     chance, n_matches, n_stars, shift, _ = best
     size, verdict = float(np.hypot(*shift)), "undecided"
+    expected = min(n_stars, len(field.xy))  # the deeper of the two should have most of the other
     if n_matches >= settings.min_matches and chance <= settings.max_false_alarm_probability:
         verdict = "agrees" if size == 0.0 else "shifted"
-    elif n_stars >= settings.min_matches and len(field.xy) >= n_stars and n_matches < 0.5 * n_stars:
+    elif n_matches < 0.5 * expected >= 0.5 * settings.min_matches:
         verdict = "contradicted"
     message = (
         f"{verdict}: {n_matches} of {n_stars} stars on one of {len(field.xy)} detections "
@@ -281,50 +292,76 @@ def _finish(
     return describe(fit, field, hints, method=method, trials=found.trials, settings=settings)
 
 
-def _attempt(
-    kind: str,
-    suffix: str,
+def _not_at_the_same_pixel(one: Detections, other: Detections) -> tuple[Detections, IntArray]:
+    """``one`` with the flux of repeated detections unknown, and indices of the others not repeated."""
+    here, there = np.column_stack([one.x, one.y]), np.column_stack([other.x, other.y])
+    known = np.flatnonzero(np.isfinite(there).all(axis=1))
+    kept = set(known.tolist())
+    flux = np.where(np.isfinite(here).all(axis=1), np.asarray(one.flux, float), np.nan)
+    usable = np.flatnonzero(np.isfinite(flux))
+    repeats = cKDTree(there[known]).query_ball_point(here[usable], SAME_PIXEL_PX)
+    for i, found in zip(usable, repeats, strict=True):
+        flux[i] = np.nan if found else flux[i]
+        kept -= set(known[found].tolist()) if found else set()
+    return replace(one, flux=flux), np.array(sorted(kept), dtype=np.int64)
+
+
+Outcome = tuple[AstrometricSolution | None, Attempt]
+
+
+def _try_wcs(
+    method: str, wcs: WCS, detections: Detections, stars: ReferenceStars, settings: AstrometrySettings
+) -> Outcome:
+    check = verify_wcs(wcs, detections, stars, settings=settings)
+    shift = float(np.hypot(check.shift_x_px, check.shift_y_px))
+    try:
+        solution = accept_wcs(wcs, detections, stars, method=method, settings=settings)
+    except AstrometryError as error:
+        chance = check.false_alarm_probability
+        return None, Attempt(method, error.reason_code, check.n_matches, chance, np.nan, shift, str(error))
+    return solution, _solved(solution, shift)
+
+
+def _try_pattern(
+    detections: Detections, stars: ReferenceStars, hints: Hints, settings: AstrometrySettings
+) -> Outcome:
+    try:
+        solution = solve_pattern(detections, stars, hints, method="pattern", settings=settings)
+    except AstrometryError as error:
+        return None, _failed("pattern", error)
+    return solution, _solved(solution, np.nan)
+
+
+def _try_sibling(
+    sibling: Sibling,
     detections: Detections,
-    reference: ReferenceStars,
-    catalog: ReferenceStars,
-    header_wcs: WCS | None,
+    stars: ReferenceStars,
     hints: Hints,
     settings: AstrometrySettings,
-) -> tuple[AstrometricSolution | None, Attempt]:
-    """One try and its record; a solution from a sibling must not contradict the catalogue."""
-    method = kind + suffix
-    check: WcsCheck | None = None
+) -> Outcome:
+    """The sibling's word is checked by the catalogue where that has enough stars to tell."""
+    method = f"pattern_of:{sibling.name}"
     try:
-        if kind == "header" and header_wcs is not None:
-            check = verify_wcs(header_wcs, detections, reference, settings=settings)
-            solution = accept_wcs(header_wcs, detections, reference, method=method, settings=settings)
-        else:
-            solution = solve_pattern(detections, reference, hints, method=method, settings=settings)
-        if reference is not catalog:
-            _refuse_if_contradicted(solution, detections, catalog, settings)
+        solution = adopt_wcs(detections, sibling, hints, method=method, settings=settings)
+        wcs = parse_wcs(solution.wcs_header)
+        if verify_wcs(wcs, detections, stars, settings=settings).verdict != "undecided":
+            solution = accept_wcs(wcs, detections, stars, method=method, settings=settings)
     except AstrometryError as error:
-        return None, _failed(method, error, check)
-    shift = np.nan if check is None else float(np.hypot(check.shift_x_px, check.shift_y_px))
-    message = f"{solution.n_matches} stars, {solution.model}, {solution.rms_px:.2f} px"
-    chance = solution.false_alarm_probability
-    n, rms = solution.n_matches, solution.rms_px
-    return solution, Attempt(method, "solved", n, chance, rms, shift, message)
+        return None, _failed(method, error)
+    return solution, _solved(solution, np.nan)
 
 
-def _failed(method: str, error: AstrometryError, check: WcsCheck | None) -> Attempt:
-    if check is None:
-        return Attempt(method, error.reason_code, None, np.nan, np.nan, np.nan, str(error))
-    shift = float(np.hypot(check.shift_x_px, check.shift_y_px))
-    chance = check.false_alarm_probability
-    return Attempt(method, error.reason_code, check.n_matches, chance, np.nan, shift, str(error))
+def _solved(solution: AstrometricSolution, shift_px: float) -> Attempt:
+    return Attempt(
+        method=solution.method,
+        outcome="solved",
+        n_matches=solution.n_matches,
+        false_alarm_probability=solution.false_alarm_probability,
+        rms_px=solution.rms_px,
+        shift_px=shift_px,
+        message=f"{solution.n_matches} stars, {solution.model}, {solution.rms_px:.2f} px",
+    )
 
 
-def _refuse_if_contradicted(
-    solution: AstrometricSolution,
-    detections: Detections,
-    catalog: ReferenceStars,
-    settings: AstrometrySettings,
-) -> None:
-    check = verify_wcs(parse_wcs(solution.wcs_header), detections, catalog, settings=settings)
-    if check.verdict in ("contradicted", "shifted"):
-        raise AstrometryError("wcs_contradicted", f"the catalogue disagrees: {check.message}")
+def _failed(method: str, error: AstrometryError) -> Attempt:
+    return Attempt(method, error.reason_code, None, np.nan, np.nan, np.nan, str(error))

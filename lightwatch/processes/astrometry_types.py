@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
@@ -95,10 +96,20 @@ class AstrometricSolution:
 
 
 @dataclass(frozen=True)
+class Sibling:
+    """A solved frame of the same field: its WCS is a guess, its detections can be reference stars."""
+
+    name: str
+    detections: Detections
+    wcs: WCS
+    uncertainty_arcsec: float  # 1 sigma per axis of its WCS
+
+
+@dataclass(frozen=True)
 class Attempt:
     """One try at a WCS, kept whether it succeeded or not."""
 
-    method: str  # header, header:NAME, pattern, pattern:NAME, external...
+    method: str  # header, wcs_of:NAME, pattern, pattern_of:NAME
     outcome: str  # "solved" or the reason code of the failure
     n_matches: int | None  # None when nothing was matched
     false_alarm_probability: float  # NaN where unknown, as below
