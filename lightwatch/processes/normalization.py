@@ -11,6 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from lightwatch.errors import InputError, TooFewStars
+from lightwatch.flags import Flag
+from lightwatch.processes.normalization_fit import Fit, fit_pairs, make_pairs, masked_median, row_variance
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -96,4 +102,193 @@ def normalize(
     Source: bilinear model by Gauss-Newton in log coefficient and log flux; robust weights by Beaton &
     Tukey (1974) biweight; variance components by Fisher scoring; own derivation of the Schur form.
     """
-    raise NotImplementedError
+    good = _checked(flux, flux_uncertainty, good, gauge_flux)
+    chosen = _choose(flux, flux_uncertainty, good, min_stars=min_stars, min_snr=min_snr)
+    frames, stars = np.flatnonzero(chosen.frame_linked), np.flatnonzero(chosen.star_linked)
+    block = np.ix_(frames, stars)
+    pairs = make_pairs(flux[block], flux_uncertainty[block], good[block])
+    fit = fit_pairs(
+        pairs, scatter_floor=scatter_floor, outlier_sigma=outlier_sigma, max_iterations=max_iterations
+    )
+    solution = _in_gauge(fit, None if gauge_flux is None else gauge_flux[stars])
+    frame_flags = chosen.frame_flags.copy()
+    frame_flags[frames] |= _frame_flags(
+        fit, solution.coefficient, min_stars, outlying_frame_scatter, coefficient_range
+    )
+    star_flags = chosen.star_flags.copy()
+    star_flags[stars] |= _bits(_is_variable(fit, variable_scatter), Flag.VARIABLE)
+    lost = (frame_flags[frames] & Flag.TOO_FEW_STARS) > 0
+    coefficient = np.where(lost, np.nan, solution.coefficient)
+    rms, largest = leave_one_out(fit)
+    share = fit.weight / np.maximum(fit.weight.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+    n_frames, n_stars = flux.shape
+    return Normalization(
+        coefficient=_spread(coefficient, frames, n_frames),
+        coefficient_uncertainty=_spread(coefficient * solution.coefficient_error, frames, n_frames),
+        frame_scatter=_spread(fit.frame_scatter, frames, n_frames),
+        frame_chi2=_spread(_frame_chi2(fit), frames, n_frames),
+        frame_n_stars=_counts((fit.weight > 0).sum(axis=1), frames, n_frames),
+        frame_flags=frame_flags,
+        frame_group=chosen.frame_group,
+        star_flux=_spread(solution.star_flux, stars, n_stars),
+        star_flux_uncertainty=_spread(solution.star_flux * solution.star_flux_error, stars, n_stars),
+        star_scatter=_spread(fit.star_scatter, stars, n_stars),
+        star_n_frames=_counts((fit.weight > 0).sum(axis=0), stars, n_stars),
+        star_flags=star_flags,
+        influence_rms=_spread(rms, stars, n_stars),
+        influence_max=_spread(largest, stars, n_stars),
+        pair_share=_spread_block(share, block, flux.shape),
+        pair_outlier=_spread_block(fit.outlier, block, flux.shape).astype(bool),
+        converged=fit.converged,
+        n_iterations=fit.n_iterations,
+    )
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    frame_linked: Bools
+    star_linked: Bools
+    frame_flags: Ints
+    star_flags: Ints
+    frame_group: Ints
+
+
+@dataclass(frozen=True)
+class _Solution:
+    coefficient: Floats
+    coefficient_error: Floats  # relative
+    star_flux: Floats
+    star_flux_error: Floats  # relative
+
+
+def _checked(flux: Floats, uncertainty: Floats, good: Bools, gauge: Floats | None) -> Bools:
+    """The pairs that hold numbers, after a look at the shapes."""
+    if flux.ndim != 2 or uncertainty.shape != flux.shape or good.shape != flux.shape:
+        raise InputError("bad_shape", "flux, flux_uncertainty and good must share one 2-D shape")
+    if gauge is not None and gauge.shape != flux.shape[1:]:
+        raise InputError("bad_shape", "gauge_flux must have one entry per star")
+    usable: Bools = good & np.isfinite(flux) & np.isfinite(uncertainty)
+    usable &= np.where(usable, uncertainty, 0.0) > 0
+    return usable
+
+
+def _choose(flux: Floats, uncertainty: Floats, good: Bools, *, min_stars: int, min_snr: float) -> _Chosen:
+    """Stars bright enough, frames with enough of them, and of these the largest linked group."""
+    # the star's median decides, for a cut on single measurements would keep those that scattered upwards
+    snr = masked_median(np.divide(flux, uncertainty, out=np.zeros_like(flux), where=good), good, 0)
+    faint = ~(np.nan_to_num(snr, nan=-np.inf) >= max(min_snr, np.finfo(float).tiny))
+    positive = np.nan_to_num(masked_median(flux, good, 0), nan=-1.0) > 0
+    usable = good & ~faint & positive
+    enough = usable.sum(axis=1) >= max(min_stars, 1)
+    usable &= enough[:, None]
+    if not usable.any():
+        raise TooFewStars("no_stars_in_common", "no frame has enough reference stars for a normalization")
+    frame_group, star_group = _groups(usable, np.where(usable, flux, 0.0))
+    unlinked_frame, unlinked_star = enough & (frame_group != 0), usable.any(axis=0) & (star_group != 0)
+    return _Chosen(
+        frame_linked=frame_group == 0,
+        star_linked=star_group == 0,
+        frame_flags=_bits(~enough, Flag.TOO_FEW_STARS) | _bits(unlinked_frame, Flag.UNLINKED),
+        star_flags=_bits(good.any(axis=0) & (faint | ~positive), Flag.LOW_SNR)
+        | _bits(unlinked_star, Flag.UNLINKED),
+        frame_group=frame_group,
+    )
+
+
+def _groups(usable: Bools, flux: Floats) -> tuple[Ints, Ints]:
+    """Groups of frames and stars linked by common pairs, 0 = the largest; -1 without any pair."""
+    n_frames, n_stars = usable.shape
+    row, column = np.nonzero(usable)
+    size = n_frames + n_stars
+    graph = coo_matrix((np.ones(len(row)), (row, column + n_frames)), shape=(size, size))
+    _, label = connected_components(graph, directed=False)
+    pairs = np.bincount(label[row], minlength=label.max() + 1)
+    light = np.bincount(label[row], weights=flux[row, column], minlength=label.max() + 1)
+    # by size, not by order of arrival; light breaks ties
+    rank = np.empty(len(pairs), np.int64)
+    rank[np.lexsort((-light, -pairs))] = np.arange(len(pairs))
+    group = rank[label]
+    return (
+        np.where(usable.any(axis=1), group[:n_frames], -1),
+        np.where(usable.any(axis=0), group[n_frames:], -1),
+    )
+
+
+def _in_gauge(fit: Fit, gauge_flux: Floats | None) -> _Solution:
+    """Fix the open scale and give the errors that hold in it."""
+    n_frames = len(fit.a)
+    if gauge_flux is None:
+        shift = float(np.log(np.median(np.exp(fit.a))))
+        of_frames: Floats | None = np.full(n_frames, 1 / n_frames)
+        of_stars: Floats | None = None
+    else:
+        known = np.isfinite(gauge_flux) & (np.where(np.isfinite(gauge_flux), gauge_flux, 0.0) > 0)
+        if not known.any():
+            raise InputError("no_gauge_star", "none of the reference stars used has a known gauge flux")
+        shift = -float(np.median(fit.b[known] - np.log(gauge_flux[known])))
+        of_frames, of_stars = None, known / known.sum()
+    return _Solution(
+        coefficient=np.exp(fit.a - shift),
+        coefficient_error=np.sqrt(row_variance(fit.weight, of_frames, of_stars)),
+        star_flux=np.exp(fit.b + shift),
+        star_flux_error=np.sqrt(row_variance(fit.weight.T, of_stars, of_frames)),
+    )
+
+
+def _frame_flags(
+    fit: Fit, coefficient: Floats, min_stars: int, worst_scatter: float, allowed: tuple[float, float]
+) -> Ints:
+    ratio = coefficient / np.median(coefficient)
+    outlying = (fit.frame_scatter > worst_scatter) | (ratio < allowed[0]) | (ratio > allowed[1])
+    few = (fit.weight > 0).sum(axis=1) < min_stars
+    return _bits(outlying, Flag.OUTLIER) | _bits(few, Flag.TOO_FEW_STARS)
+
+
+def _is_variable(fit: Fit, variable_scatter: float) -> Bools:
+    """Scatter beyond the limit, well beyond what is usual in this field, and significant."""
+    usual = 2.5 * float(np.median(fit.star_scatter))
+    significant = fit.star_scatter**2 > 3 * fit.star_scatter_uncertainty
+    found: Bools = (fit.star_scatter > max(variable_scatter, usual)) & significant
+    return found
+
+
+def _frame_chi2(fit: Fit) -> Floats:
+    used = fit.weight > 0
+    chi2 = np.where(used, fit.residual**2 * fit.clean_weight, 0.0).sum(axis=1)
+    freedom = used.sum(axis=1) - 1.0
+    return np.divide(chi2, freedom, out=np.full_like(chi2, np.nan), where=freedom > 0)
+
+
+def leave_one_out(fit: Fit) -> tuple[Floats, Floats]:
+    """Relative change of the coefficients (rms and largest over frames) were each star left out.
+
+    Closed form, the other stars' mean fluxes held: da_i = -w_ij r_ij / (sum_k w_ik - w_ij).
+    """
+    rest = fit.weight.sum(axis=1, keepdims=True) - fit.weight
+    used = (fit.weight > 0) & (rest > 1e-9 * fit.weight)
+    change = np.divide(fit.weight * fit.residual, rest, out=np.zeros_like(rest), where=used)
+    count = used.sum(axis=0)
+    mean_square = np.divide((change**2).sum(axis=0), count, out=np.full(len(count), np.nan), where=count > 0)
+    return np.sqrt(mean_square), np.where(count > 0, np.abs(change).max(axis=0), np.nan)
+
+
+def _bits(where: Bools, flag: Flag) -> Ints:
+    return where.astype(np.int64) * int(flag)
+
+
+def _spread(values: Floats, index: Ints, size: int) -> Floats:
+    full = np.full(size, np.nan)
+    full[index] = values
+    return full
+
+
+def _counts(values: Ints, index: Ints, size: int) -> Ints:
+    full = np.zeros(size, np.int64)
+    full[index] = values
+    return full
+
+
+def _spread_block(values: Floats | Bools, block: tuple[Ints, ...], shape: tuple[int, ...]) -> Floats:
+    full = np.zeros(shape)
+    full[block] = values
+    return full
