@@ -162,21 +162,15 @@ def _canonical(value: object) -> object:
         return None if value is None else bool(value)
     if isinstance(value, str):
         return value
-    if isinstance(value, int | np.integer):  # exact: star identifiers have 19 digits
-        return {"number": _number(float(value)) if abs(int(value)) < 2**53 else str(int(value))}
-    if isinstance(value, float | np.floating) and math.isfinite(value):
-        return {"number": _number(float(value))}
+    if isinstance(value, int | np.integer) and abs(int(value)) >= 10**SIGNIFICANT_DIGITS:
+        return {"number": str(int(value))}  # exact: identifiers of stars have 19 digits
+    if isinstance(value, int | float | np.integer | np.floating) and math.isfinite(value):
+        return {"number": f"{float(value) + 0.0:.{SIGNIFICANT_DIGITS - 1}e}"}  # + 0.0: no negative zero
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {"map": {str(key): _canonical(item) for key, item in value.items()}}
     if isinstance(value, Sequence | np.ndarray) and not isinstance(value, bytes):
         return [_canonical(item) for item in value]
     raise ProcessError("bad_definition", f"{value!r} has no canonical form")
-
-
-def _number(value: float) -> str:
-    if value == int(value) and abs(value) < 2**53:
-        return str(int(value))  # -0.0 is 0; whole numbers are exact
-    return f"{value:.{SIGNIFICANT_DIGITS - 1}e}"
 
 
 def _ring(points: object) -> FloatArray:
