@@ -76,3 +76,8 @@ def safe_name(text: str, digest: str) -> str:
     """A file name that says where it comes from and can hold nothing hostile: letters, digits, ``._-``."""
     stem = re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_.")[:80] or "frame"
     return f"{stem}-{digest[:8]}"
+
+
+def path_text(path: Path) -> str:
+    """A path as text that a database and a log can hold, whatever bytes its name has."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -1,0 +1,50 @@
+"""Turning whatever happens to one item into an outcome, so that one item never stops the night."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from lightwatch.errors import InputError, LightwatchError, ProcessError, StorageError
+from lightwatch.pipeline.task import Outcome
+
+
+def one_line(text: object) -> str:
+    """Text for a log or a table: one line, printable, not longer than 500 characters."""
+    flat = " ".join(str(text).split())
+    return "".join(c if c.isprintable() else "?" for c in flat)[:500]
+
+
+def outcome_of_error(error: BaseException) -> Outcome:
+    """Expected errors reject the item with their reason; all others are recorded and tried again."""
+    if isinstance(error, InputError | ProcessError):
+        return Outcome("rejected", reason_code=error.reason_code, reason=one_line(error))
+    where = traceback.extract_tb(error.__traceback__)
+    details = "; ".join(f"{frame.name} ({frame.filename.rsplit('/', 1)[-1]}:{frame.lineno})" for frame in where[-4:])
+    code = "storage" if isinstance(error, StorageError) else type(error).__name__
+    text = one_line(error) or type(error).__name__
+    message = text if isinstance(error, LightwatchError) else f"{type(error).__name__}: {text}"
+    return Outcome("error", reason_code=code, reason=message, details=details)
+
+
+def guarded(compute: Callable[[Any], Outcome], job: Any) -> Outcome:
+    """Run a task's computation on one job; every exception becomes an outcome, but a full disk is raised."""
+    try:
+        return compute(job)
+    except StorageError:
+        raise
+    except Exception as error:  # noqa: BLE001 - this is the one place where unknown errors end
+        return outcome_of_error(error)
+
+
+def guarded_batch(compute: Callable[[list[Any]], list[Outcome]], jobs: list[Any]) -> list[Outcome]:
+    """Run a computation on a batch; when the batch fails, on its jobs one by one to find who is to blame."""
+    try:
+        return compute(jobs)
+    except StorageError:
+        raise
+    except Exception as error:  # noqa: BLE001 - as above
+        if len(jobs) == 1:
+            return [outcome_of_error(error)]
+    return [outcome for job in jobs for outcome in guarded_batch(compute, [job])]

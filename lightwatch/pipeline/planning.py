@@ -1,0 +1,118 @@
+"""What a run would do, and why, before it does it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from lightwatch.pipeline import recipes as recipe_book
+from lightwatch.pipeline.night import NIGHT, task_named
+from lightwatch.pipeline.runner import footprint_in_use, pending_items
+from lightwatch.pipeline.task import Task, TaskContext
+from lightwatch.structure import queries, schema
+from lightwatch.structure.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class PlanLine:
+    """What one task would do: items pending by now, items that earlier tasks would add, and the reason."""
+
+    task: str
+    pending: int
+    expected: int
+    reason: str
+    seconds: float | None
+
+    @property
+    def total(self) -> int:
+        """Items in all."""
+        return self.pending + self.expected
+
+
+def plan(workspace: Workspace, tasks: Sequence[Task]) -> list[PlanLine]:
+    """One line per task, in order."""
+    if not workspace.has_database:
+        return _first_plan(workspace, tasks)
+    current = recipe_book.all_recipes(workspace)
+    before = {row["task"]: row["recipe"] for row in queries.rows(workspace.reader, select(schema.task_recipes))}
+    lines: list[PlanLine] = []
+    coming = 0
+    for task in NIGHT:
+        if task.scope == "once":
+            continue
+        pending, note = _pending(workspace, task, current)
+        changed = task.name in before and before[task.name] != current[task.name]
+        reason = _reason(workspace, task, changed, pending + (coming if task.scope != "files" else 0), note)
+        if task in tasks:
+            lines.append(_line(workspace, task, pending, coming if task.scope == "frames" else 0, reason))
+        if task.scope in ("files", "frames"):
+            coming = max(coming, pending) if task.scope == "files" else coming + pending
+    return lines
+
+
+def _first_plan(workspace: Workspace, tasks: Sequence[Task]) -> list[PlanLine]:
+    from lightwatch.structure.frames_discovery import find_files
+
+    config = workspace.config
+    found = find_files(config.raw_dirs, config.patterns, recursive=config.discovery.recursive, follow_links=True)
+    n = len(found.files)
+    reason = f"first run, {n} files found"
+    return [PlanLine(t.name, n if t.scope == "files" else 0, n, reason, None) for t in tasks if t.scope != "once"]
+
+
+def _pending(workspace: Workspace, task: Task, current: dict[str, str]) -> tuple[int, str]:
+    footprint_hash = footprint_in_use(workspace, task)
+    context = TaskContext(workspace, current[task.name], current, footprint_hash)
+    if task.scope == "files":
+        found = importlib.import_module(task.module + "_files").find_candidates(context)
+        return len(found), ""
+    if task.scope == "frames":
+        return len(pending_items(workspace, task, current, footprint_hash)), ""
+    if not footprint_hash:
+        return 0, ""
+    groups = importlib.import_module(task.module + "_groups").groups(context)
+    stale = []
+    for group in groups:
+        known = queries.rows(workspace.reader, queries.group_result(task.name, footprint_hash, group.key))
+        if not known or known[0]["recipe"] != context.recipe or known[0]["digest"] != group.digest:
+            stale.append(group.key)
+    return len(stale), ", ".join(stale)
+
+
+def _reason(workspace: Workspace, task: Task, changed: bool, work: int, note: str) -> str:
+    if not work:
+        return "up to date"
+    if changed:
+        return f"settings of {_changed_section(workspace, task)} changed"
+    return {"files": "new files", "frames": "new frames", "groups": "frames changed"}[task.scope] + (
+        f": {note}" if note else ""
+    )
+
+
+def _changed_section(workspace: Workspace, task: Task) -> str:
+    """The first section, here or upstream, whose settings are not those of the last run."""
+    import json
+
+    chain: list[Task] = [task]
+    while chain[0].after:
+        chain.insert(0, task_named(chain[0].after[0]))
+    for item in chain:
+        row = queries.rows(
+            workspace.reader, select(schema.task_recipes).where(schema.task_recipes.c.task == item.name)
+        )
+        if not row:
+            continue
+        stored, now = json.loads(row[0]["settings"]), recipe_book.settings_of(workspace, item)
+        for section in sorted(set(stored) | set(now)):
+            if stored.get(section) != now.get(section):
+                return f"'{section}'"
+    return "an input (header parser, catalogue or program version)"
+
+
+def _line(workspace: Workspace, task: Task, pending: int, expected: int, reason: str) -> PlanLine:
+    each = queries.scalar(workspace.reader, queries.seconds_per_item(task.name))
+    total = pending + expected
+    return PlanLine(task.name, pending, expected, reason, None if each is None else each * total)

@@ -1,0 +1,86 @@
+"""The recipe of every task under the present configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightwatch.errors import CatalogError
+from lightwatch.pipeline.night import NIGHT
+from lightwatch.pipeline.task import Task, make_recipe
+from lightwatch.structure import header_parsing
+from lightwatch.structure.files import sha256_of
+from lightwatch.structure.workspace import Workspace
+
+_IMPORT = "read_convert_skysub_character_catalog"
+#: words of reference_stars.catalog that are not paths
+CATALOG_WORDS = ("gaia", "vizier", "frames")
+
+
+def settings_of(workspace: Workspace, task: Task) -> dict[str, Any]:
+    """The parts of the configuration that decide a task's numbers."""
+    return {name: workspace.config.section(name) for name in task.sections}
+
+
+def all_recipes(workspace: Workspace) -> dict[str, str]:
+    """Recipe by task name."""
+    recipes: dict[str, str] = {}
+    for task in NIGHT:
+        upstream = [recipes[name] for name in task.after]
+        recipes[task.name] = make_recipe(task, settings_of(workspace, task), upstream, _external(workspace, task))
+    return recipes
+
+
+def recipe_rows(workspace: Workspace, recipes: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Rows of the table task_recipes."""
+    return [
+        {
+            "task": task.name,
+            "position": position,
+            "upstream": task.after[0] if task.scope == "frames" else None,
+            "recipe": recipes[task.name],
+            "settings": json.dumps(settings_of(workspace, task), sort_keys=True),
+        }
+        for position, task in enumerate(NIGHT)
+    ]
+
+
+def _external(workspace: Workspace, task: Task) -> dict[str, str]:
+    """Inputs from outside of the configuration: the header parser's code, the catalogue's content."""
+    if task.name == _IMPORT:
+        parser = header_parsing.load_header_parser(workspace.workdir, workspace.config.instrument)
+        return {"header_parser": parser.content_hash}
+    if task.name == "plate_solving":
+        return {"catalog": catalog_identity(workspace, astrometric_catalog(workspace))}
+    if task.name == "query_gaia_for_stars":
+        return {"catalog": catalog_identity(workspace, workspace.config.reference_stars.catalog)}
+    return {}
+
+
+def astrometric_catalog(workspace: Workspace) -> str:
+    """The catalogue that plate solving uses."""
+    return workspace.config.plate_solving.catalog or workspace.config.reference_stars.catalog
+
+
+def catalog_path(workspace: Workspace, catalog: str) -> Path | None:
+    """Path of an offline table (relative to the config file), or None for an archive."""
+    return None if catalog in CATALOG_WORDS else workspace.config_path.parent / catalog
+
+
+def catalog_identity(workspace: Workspace, catalog: str) -> str:
+    """What tells two catalogues apart: the name of an archive, or the content of a table.
+
+    Raises
+    ------
+    CatalogError
+        When the table is missing.
+    """
+    path = catalog_path(workspace, catalog)
+    if path is None:
+        return catalog
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise CatalogError("missing_file", f"reference_stars.catalog: {path}: {error.strerror}") from None

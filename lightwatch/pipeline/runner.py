@@ -1,0 +1,308 @@
+"""One task on its pending items: load, compute, save, and a row for what became of each."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import ModuleType
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from lightwatch.pipeline.executors import WorkerPool
+from lightwatch.pipeline.guard import guarded, guarded_batch
+from lightwatch.pipeline.reporting import LOG, Reporter, TaskSummary
+from lightwatch.pipeline.task import Group, Outcome, Task, TaskContext
+from lightwatch.structure import queries, schema
+from lightwatch.structure.database import transaction
+from lightwatch.structure.queries import Row, replace_rows
+from lightwatch.structure.workspace import Workspace
+
+_ROWS_PER_TRANSACTION = 16
+
+
+def footprint_in_use(workspace: Workspace, task: Task) -> str:
+    """Hash of the combined footprint that a task's results belong to; '' before stars are chosen."""
+    if not task.by_footprint:
+        return ""
+    row = queries.rows(workspace.reader, queries.current_footprint())
+    return str(row[0]["hash"]) if row else ""
+
+
+def pending_items(workspace: Workspace, task: Task, recipes: Mapping[str, str], footprint_hash: str) -> list[Row]:
+    """Frames that a frame task still has to do."""
+    from lightwatch.pipeline.night import task_named
+
+    upstream_task = task_named(task.after[0])
+    upstream_hash = footprint_hash if upstream_task.by_footprint else ""
+    query = queries.pending_frames(
+        task.name,
+        recipes[task.name],
+        footprint_hash,
+        upstream=(upstream_task.name, recipes[upstream_task.name], upstream_hash),
+        needs_roi=task.needs_roi,
+    )
+    return queries.rows(workspace.reader, query)
+
+
+@dataclass
+class TaskRunner:
+    """Runs tasks one after the other for one run."""
+
+    workspace: Workspace
+    recipes: Mapping[str, str]
+    run_id: int
+    pool: WorkerPool
+    reporter: Reporter
+    limit: int | None
+    renew_footprint: bool
+    before_writing: Callable[[], None]
+
+    def run(self, task: Task) -> TaskSummary:
+        """Do what is pending in a task."""
+        begun = time.perf_counter()
+        by_scope = {"once": self._once, "files": self._files, "frames": self._frames, "groups": self._groups}
+        counts = by_scope[task.scope](task)
+        summary = TaskSummary(task=task.name, seconds=time.perf_counter() - begun, **counts)
+        if summary.items or summary.note:
+            self.reporter.end(summary)
+        return summary
+
+    # ------------------------------------------------------------ scopes
+    def _once(self, task: Task) -> dict[str, Any]:
+        return {}  # the manager has made the database before any task can run
+
+    def _files(self, task: Task) -> dict[str, Any]:
+        module = importlib.import_module(task.module)
+        context = self._context(task)
+        found = module.find_work(context, self.limit)
+        if found.rows:
+            self.before_writing()
+            module.save_findings(context, found)
+        if not found.jobs:
+            return {"deferred": found.deferred, "rejected": found.rejected, "note": found.note}
+        self.before_writing()
+        self.reporter.begin(task.name, len(found.jobs))
+        tally = _Tally()
+        for index, outcome in self.pool.outcomes(module.compute, found.jobs):
+            with transaction(self.workspace.engine) as connection:
+                module.save(connection, context, found.jobs[index], outcome, self.run_id)
+                self._log_failure(connection, task, str(found.jobs[index].path), None, outcome)
+            tally.count(outcome)
+            self.reporter.advance(task.name)
+        counts = tally.as_dict()
+        counts["rejected"] += found.rejected
+        return {**counts, "deferred": found.deferred, "note": found.note}
+
+    def _frames(self, task: Task) -> dict[str, Any]:
+        context = self._context(task)
+        items = pending_items(self.workspace, task, self.recipes, context.footprint_hash)
+        if not items and not self.renew_footprint:
+            return {}
+        module = importlib.import_module(task.module)
+        self.before_writing()
+        if hasattr(module, "prepare"):
+            module.prepare(context)
+            items = pending_items(self.workspace, task, self.recipes, context.footprint_hash)
+        items = items[: self.limit]
+        self.reporter.begin(task.name, len(items))
+        tally = self._work(task, module, context, items)
+        if hasattr(module, "second_chance"):
+            again = module.second_chance(context, [item for item in items if item["id"] in tally.rejected_ids])
+            if again:
+                tally.forget(again)
+                tally.add(self._work(task, module, context, again))
+        if hasattr(module, "finish"):
+            module.finish(context, self.renew_footprint)
+        return tally.as_dict()
+
+    def _work(self, task: Task, module: ModuleType, context: TaskContext, items: Sequence[Row]) -> _Tally:
+        tally = _Tally()
+        if getattr(module, "PARALLEL", False):
+            jobs = module.load(context, items)
+            waiting: list[tuple[Row, Outcome, float]] = []
+            begun = time.perf_counter()
+            for index, outcome in self.pool.outcomes(module.compute, jobs):
+                now = time.perf_counter()
+                waiting.append((items[index], outcome, now - begun))
+                begun = now
+                if len(waiting) == _ROWS_PER_TRANSACTION:
+                    self._save(task, module, context, waiting, tally)
+                    waiting = []
+            self._save(task, module, context, waiting, tally)
+            return tally
+        for batch in module.batches(context, items):
+            begun = time.perf_counter()
+            jobs = module.load(context, batch)
+            outcomes = guarded_batch(module.compute, jobs)
+            each = (time.perf_counter() - begun) / len(batch)
+            self._save(task, module, context, [(i, o, each) for i, o in zip(batch, outcomes, strict=True)], tally)
+        return tally
+
+    def _groups(self, task: Task) -> dict[str, Any]:
+        context = self._context(task)
+        if not context.footprint_hash:
+            return {}
+        module = importlib.import_module(task.module + "_groups")
+        pending = [group for group in module.groups(context) if self._group_is_pending(context, task, group)]
+        if not pending:
+            return {}
+        self.before_writing()
+        worker = importlib.import_module(task.module)
+        self.reporter.begin(task.name, len(pending))
+        tally = _Tally()
+        for group in pending:
+            begun = time.perf_counter()
+            outcome = guarded(lambda g: worker.compute(worker.load(context, g)), group)
+            with transaction(self.workspace.engine) as connection:
+                if outcome.output is not None:
+                    worker.save(connection, context, group, outcome.output)
+                self._save_group(connection, context, task, group, outcome, time.perf_counter() - begun)
+                self._log_failure(connection, task, group.key, None, outcome)
+            tally.count(outcome)
+            self.reporter.advance(task.name)
+        return tally.as_dict()
+
+    # ------------------------------------------------------------ rows
+    def _context(self, task: Task) -> TaskContext:
+        return TaskContext(
+            workspace=self.workspace,
+            recipe=self.recipes[task.name],
+            recipes=self.recipes,
+            footprint_hash=footprint_in_use(self.workspace, task),
+        )
+
+    def _save(
+        self,
+        task: Task,
+        module: ModuleType,
+        context: TaskContext,
+        results: Sequence[tuple[Row, Outcome, float]],
+        tally: _Tally,
+    ) -> None:
+        if not results:
+            return
+        with transaction(self.workspace.engine) as connection:
+            for item, outcome, seconds in results:
+                if outcome.output is not None:
+                    module.save(connection, context, item, outcome.output)
+                self._save_result(connection, context, task, item, outcome, seconds)
+                self._log_failure(connection, task, str(item["image_relpath"]), int(item["id"]), outcome)
+        for item, outcome, _seconds in results:
+            tally.count(outcome, int(item["id"]))
+        self.reporter.advance(task.name, len(results))
+
+    def _save_result(
+        self, connection: Connection, context: TaskContext, task: Task, item: Row, outcome: Outcome, seconds: float
+    ) -> None:
+        t = schema.task_results
+        key = {"task": task.name, "combined_footprint_hash": context.footprint_hash, "frame_id": item["id"]}
+        before = connection.execute(
+            select(t.c.attempts, t.c.recipe).where(*(t.c[name] == value for name, value in key.items()))
+        ).first()
+        attempts = before.attempts + 1 if before and before.recipe == context.recipe else 1
+        row = {
+            **key,
+            "state": outcome.state,
+            "reason_code": outcome.reason_code,
+            "reason": outcome.reason,
+            "flags": int(outcome.flags),
+            "attempts": attempts,
+            "seconds": seconds,
+            "run_id": self.run_id,
+            "recipe": context.recipe,
+        }
+        replace_rows(connection, t, key, [row])
+
+    def _group_is_pending(self, context: TaskContext, task: Task, group: Group) -> bool:
+        known = queries.rows(
+            self.workspace.reader, queries.group_result(task.name, context.footprint_hash, group.key)
+        )
+        if not known or known[0]["recipe"] != context.recipe or known[0]["digest"] != group.digest:
+            return True
+        return known[0]["state"] == "error" and known[0]["attempts"] < queries.MAX_ATTEMPTS
+
+    def _save_group(
+        self,
+        connection: Connection,
+        context: TaskContext,
+        task: Task,
+        group: Group,
+        outcome: Outcome,
+        seconds: float,
+    ) -> None:
+        g = schema.group_results
+        key = {"task": task.name, "combined_footprint_hash": context.footprint_hash, "group_key": group.key}
+        before = connection.execute(
+            select(g.c.attempts, g.c.recipe, g.c.digest).where(*(g.c[name] == value for name, value in key.items()))
+        ).first()
+        same = before is not None and (before.recipe, before.digest) == (context.recipe, group.digest)
+        row = {
+            **key,
+            "digest": group.digest,
+            "state": outcome.state,
+            "reason_code": outcome.reason_code,
+            "reason": outcome.reason,
+            "attempts": before.attempts + 1 if before is not None and same else 1,
+            "n_items": len(group.members),
+            "seconds": seconds,
+            "run_id": self.run_id,
+            "recipe": context.recipe,
+        }
+        replace_rows(connection, g, key, [row])
+
+    def _log_failure(
+        self, connection: Connection, task: Task, item: str, frame_id: int | None, outcome: Outcome
+    ) -> None:
+        if outcome.state == "done":
+            return
+        LOG.warning("%s: %s: %s: %s", task.name, item, outcome.reason_code, outcome.reason)
+        if outcome.state != "error":
+            return
+        connection.execute(
+            insert(schema.task_errors).values(
+                run_id=self.run_id,
+                task=task.name,
+                item=item,
+                frame_id=frame_id,
+                reason_code=outcome.reason_code,
+                message=outcome.reason,
+                details=outcome.details,
+                at=datetime.now(UTC).isoformat(),
+                recipe=self.recipes[task.name],
+            )
+        )
+
+
+class _Tally:
+    """Counts outcomes."""
+
+    def __init__(self) -> None:
+        self.done = self.rejected = self.failed = 0
+        self.rejected_ids: set[int] = set()
+
+    def count(self, outcome: Outcome, item_id: int | None = None) -> None:
+        self.done += outcome.state == "done"
+        self.rejected += outcome.state == "rejected"
+        self.failed += outcome.state == "error"
+        if outcome.state == "rejected" and item_id is not None:
+            self.rejected_ids.add(item_id)
+
+    def forget(self, items: Sequence[Row]) -> None:
+        """Items that were rejected are tried again and must not count twice."""
+        self.rejected -= len(items)
+        self.rejected_ids -= {int(item["id"]) for item in items}
+
+    def add(self, other: _Tally) -> None:
+        self.done += other.done
+        self.rejected += other.rejected
+        self.failed += other.failed
+        self.rejected_ids |= other.rejected_ids
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"done": self.done, "rejected": self.rejected, "failed": self.failed}
+
+

@@ -1,0 +1,266 @@
+"""One raw file into one frame: read, calibrate, subtract the sky, detect, and tell the conditions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from lightwatch.errors import FrameError
+from lightwatch.flags import Flag
+from lightwatch.pipeline.task import Outcome
+from lightwatch.processes import background, calibration, detection, ephemeris, masks
+from lightwatch.structure import frame_store, frames
+from lightwatch.structure.config import Config
+from lightwatch.structure.files import path_text, safe_name
+from lightwatch.structure.frames_discovery import FoundFile
+from lightwatch.structure.frames_guard import ReadLimits
+from lightwatch.structure.header_parsing import FrameMetadata, HeaderParser, read_metadata
+
+_HEADER_BYTES = 10_000_000
+_INFLATION = 20.0
+_MAX_HDUS = 1000
+_MIN_SIDE_PX = 32
+_MIN_GOOD_FRACTION = 0.3
+_MAX_SATURATED_FRACTION = 0.5
+_FILTER_BOXES = 3
+_KERNEL_FWHM_PX = 2.5
+_MAX_SOURCES = 20_000
+_MIN_STAR_SNR = 20.0
+_MAX_SHAPE_STARS = 80
+
+
+@dataclass(frozen=True)
+class ImportJob:
+    """What a worker needs to import one file."""
+
+    workdir: Path
+    config: Config
+    parser: HeaderParser
+    path: Path
+    found: FoundFile
+    content_hash: str
+    recipe: str
+    young: bool
+
+
+@dataclass(frozen=True)
+class ImportedFrame:
+    """A row for the table frames, or why the file is a calibration frame."""
+
+    row: dict[str, Any] | None
+    calibration: str | None = None
+
+
+def import_frame(job: ImportJob) -> Outcome:
+    """Import one file.
+
+    Raises
+    ------
+    FrameError, HeaderError
+        With the reason why the file cannot be used.
+    """
+    raw = _read(job)
+    name = path_text(job.path)
+    kind = frames.classify_frame(raw.header, file_name=job.path.name, declared=None)
+    if kind.kind != "science":
+        return Outcome(output=ImportedFrame(None, f"{kind.kind}: {kind.reason}"), reason_code=kind.kind)
+    meta = read_metadata(
+        job.parser, raw.header, name=name, time_reference=job.config.importation.time_reference, overrides={}
+    )
+    kind = frames.classify_frame(raw.header, file_name=job.path.name, declared=meta.frame_type)
+    if kind.kind != "science":
+        return Outcome(output=ImportedFrame(None, f"{kind.kind}: {kind.reason}"), reason_code=kind.kind)
+    saturation = _saturation(raw, meta)
+    frames.check_pixels(
+        raw.image, raw.good, name=name, min_side_px=_MIN_SIDE_PX, min_good_fraction=_MIN_GOOD_FRACTION,
+        saturation_adu=saturation, max_saturated_fraction=_MAX_SATURATED_FRACTION,
+    )  # fmt: skip
+    return _characterise(job, raw, meta, saturation)
+
+
+def _read(job: ImportJob) -> frames.RawFrame:
+    settings = job.config.importation
+    limits = ReadLimits(
+        header_bytes=_HEADER_BYTES,
+        data_bytes=int(job.config.discovery.max_frame_gigabytes * 1e9),
+        inflation=_INFLATION,
+        hdus=_MAX_HDUS,
+    )
+    raw = frames.read_frame(
+        job.path,
+        hdu_data=settings.hdu_data,
+        hdu_headers=settings.hdu_headers,
+        hdu_bad_pixels=settings.hdu_bad_pixels,
+        limits=limits,
+    )
+    return frames.trimmed(
+        raw, vertical_px=settings.trim_vertical_px, horizontal_px=settings.trim_horizontal_px
+    )
+
+
+def _saturation(raw: frames.RawFrame, meta: FrameMetadata) -> float:
+    """Saturation level in ADU: the header parser's, else the largest number the file can hold."""
+    return meta.saturation_adu if np.isfinite(meta.saturation_adu) else raw.ceiling_adu
+
+
+def _characterise(job: ImportJob, raw: frames.RawFrame, meta: FrameMetadata, saturation: float) -> Outcome:
+    config = job.config
+    image = calibration.to_electron_per_second(raw.image, meta.gain, meta.exptime_s)
+    saturated = calibration.saturated_pixels(raw.image, saturation)
+    good = raw.good & np.isfinite(image)
+    mask = masks.combine_mask(~good, saturated, np.zeros_like(good), grow_saturated_px=1, grow_px=0)
+    sky = background.estimate_background(
+        image,
+        good & ~saturated,
+        method=config.background.method,
+        box_px=config.background.box_size_px,
+        filter_boxes=_FILTER_BOXES,
+    )
+    flat = image - sky.level if config.background.subtract else image
+    flat = np.where(np.isfinite(flat), flat, np.float32(0))
+    sources = detection.detect_sources(
+        flat, sky.rms, mask,
+        exptime=meta.exptime_s,
+        threshold_sigma=config.source_extraction.threshold_sigma,
+        min_area_px=config.source_extraction.min_area_px,
+        kernel_fwhm_px=_KERNEL_FWHM_PX,
+        deblend_levels=config.source_extraction.deblend_levels,
+        deblend_contrast=config.source_extraction.deblend_contrast,
+        max_sources=_MAX_SOURCES,
+    )  # fmt: skip
+    seeing = detection.stellar_locus(
+        flat, sky.rms, mask, sources, exptime=meta.exptime_s, min_snr=_MIN_STAR_SNR, max_stars=_MAX_SHAPE_STARS
+    )
+    return _write(job, raw, meta, saturation, flat, mask, sky, sources, seeing)
+
+
+def _write(
+    job: ImportJob,
+    raw: frames.RawFrame,
+    meta: FrameMetadata,
+    saturation: float,
+    image: NDArray[np.float32],
+    mask: NDArray[np.int32],
+    sky: background.Background,
+    sources: detection.Sources,
+    seeing: detection.Seeing,
+) -> Outcome:
+    stem = safe_name(job.path.name.split(".")[0], job.content_hash)
+    wcs_text = _header_wcs(raw, path_text(job.path))
+    cards = _cards(meta, wcs_text)
+    stored = frame_store.StoredFrame(
+        image, mask.astype(np.uint8), sky.level_mesh.values, sky.rms_mesh.values, cards
+    )
+    image_ref = frame_store.write_frame(job.workdir, f"frames/{stem}.fits", stored)
+    columns = {f.name: getattr(sources, f.name) for f in fields(sources) if f.name != "aperture_px"}
+    sources_ref = frame_store.write_sources(
+        job.workdir, f"frames/{stem}_sources.fits", {**columns, "is_star": seeing.is_star}
+    )
+    ny, nx = image.shape
+    row = {
+        "content_hash": job.content_hash,
+        "hdu_index": raw.hdu_index,
+        "original_image_path": path_text(job.path),
+        "image_relpath": image_ref.relpath,
+        "image_sha256": image_ref.sha256,
+        "sources_relpath": sources_ref.relpath,
+        "naxis1": nx,
+        "naxis2": ny,
+        "header_wcs": wcs_text,
+        "seeing_pixels": _known(seeing.fwhm_px),
+        "ellipticity": _known(seeing.ellipticity),
+        "sky_level_electron_per_second": _known(sky.global_level),
+        "background_rms_electron_per_second": _known(sky.global_rms),
+        "noise_ratio": _known(background.noise_ratio(sky, meta.exptime_s, meta.read_noise)),
+        "n_sources": len(sources),
+        "masked_fraction": float(np.mean(mask != 0)),
+        "recipe": job.recipe,
+        **_metadata_columns(meta, saturation),
+    }
+    return Outcome(output=ImportedFrame({**row, **_conditions(job.config, meta, row)}))
+
+
+def _header_wcs(raw: frames.RawFrame, name: str) -> str | None:
+    try:
+        return frames.header_wcs(raw.header, name=name)
+    except FrameError:
+        return None  # a broken WCS is no reason to lose the frame: it will be solved
+
+
+def _cards(meta: FrameMetadata, wcs_text: str | None) -> fits.Header:
+    header = fits.Header()
+    header["EXPTIME"] = (meta.exptime_s, "s")
+    header["GAIN"] = (meta.gain, "electron/ADU of the raw file")
+    header["MJD-MID"] = (meta.mjd_mid, "UTC, mid-exposure")
+    if wcs_text:
+        header.extend(fits.Header.fromstring(wcs_text).cards, strip=True, update=True)
+    return header
+
+
+def _metadata_columns(meta: FrameMetadata, saturation: float) -> dict[str, Any]:
+    return {
+        "frame_type": "science",
+        "filter": meta.filter,
+        "object": meta.object,
+        "mjd": meta.mjd,
+        "mjd_mid": meta.mjd_mid,
+        "exptime": meta.exptime_s,
+        "gain": meta.gain,
+        "read_noise": _known(meta.read_noise),
+        "saturation_adu": _known(saturation),
+        "telescope_name": meta.telescope,
+        "telescope_imager_name": meta.instrument,
+        "pointing_ra": _known(meta.ra_deg),
+        "pointing_dec": _known(meta.dec_deg),
+        "header_pixel_scale": _known(meta.pixel_scale_arcsec),
+    }
+
+
+def _conditions(config: Config, meta: FrameMetadata, row: dict[str, Any]) -> dict[str, Any]:
+    """Place of the telescope, ephemeris and barycentric time, all for the first ROI."""
+    ra, dec = next(iter(config.rois.values())).coordinates
+    site = _site(config, meta)
+    columns: dict[str, Any] = {
+        "bjd_tdb": float(ephemeris.bjd_tdb([meta.mjd_mid], ra, dec, site)[0]),
+        "telescope_name": meta.telescope or config.telescope.name,
+        "flags": 0,
+    }
+    if site is None:
+        return columns | {"airmass": _known(meta.airmass)}
+    sky = ephemeris.frame_ephemeris(
+        [meta.mjd_mid], ra, dec, site.latitude_deg, site.longitude_deg, site.elevation_m
+    )
+    columns |= {
+        "telescope_latitude": site.latitude_deg,
+        "telescope_longitude": site.longitude_deg,
+        "telescope_elevation": site.elevation_m,
+        "airmass": _known(sky.airmass[0]),
+        "altitude": _known(sky.altitude_deg[0]),
+        "azimuth": _known(sky.azimuth_deg[0]),
+        "sun_altitude": _known(sky.sun_altitude_deg[0]),
+        "degrees_to_moon": _known(sky.degrees_to_moon[0]),
+        "moon_phase": _known(sky.moon_phase[0]),
+        "flags": int(Flag(int(sky.flags[0]))),
+    }
+    return columns
+
+
+def _site(config: Config, meta: FrameMetadata) -> ephemeris.Site | None:
+    telescope = config.telescope
+    if telescope.latitude is not None and telescope.longitude is not None:
+        return ephemeris.Site(telescope.latitude, telescope.longitude, telescope.elevation)
+    if np.isfinite(meta.latitude_deg) and np.isfinite(meta.longitude_deg):
+        elevation = meta.elevation_m if np.isfinite(meta.elevation_m) else 0.0
+        return ephemeris.Site(meta.latitude_deg, meta.longitude_deg, elevation)
+    return None
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+

@@ -1,0 +1,222 @@
+"""Running the night: which items are pending, through whose hands they go, and what is written down."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from sqlalchemy import insert, select, update
+
+from lightwatch import __version__
+from lightwatch.errors import LightwatchError
+from lightwatch.pipeline import night, recipes
+from lightwatch.pipeline.executors import WorkerPool
+from lightwatch.pipeline.planning import PlanLine, plan
+from lightwatch.pipeline.reporting import LOG, LoggingReporter, Reporter, TaskSummary
+from lightwatch.pipeline.runner import TaskRunner
+from lightwatch.pipeline.task import Task
+from lightwatch.structure import queries, schema, upgrade
+from lightwatch.structure.database import transaction
+from lightwatch.structure.queries import replace_rows
+from lightwatch.structure.workspace import Workspace
+
+EXIT_CLEAN, EXIT_PARTIAL, EXIT_NO_DATA = 0, 10, 65
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run did: a summary per task, and the exit code for cron."""
+
+    summaries: tuple[TaskSummary, ...] = field(default_factory=tuple)
+    exit_code: int = EXIT_CLEAN
+
+    @property
+    def items(self) -> int:
+        """Items worked on in all tasks."""
+        return sum(summary.items for summary in self.summaries)
+
+    @property
+    def line(self) -> str:
+        """The run in one line."""
+        parts = [
+            f"{summary.task} {summary.done}/{summary.items}" + (f" ({summary.note})" if summary.note else "")
+            for summary in self.summaries
+            if summary.items or summary.note
+        ]
+        rejected = sum(s.rejected for s in self.summaries)
+        failed = sum(s.failed for s in self.summaries)
+        if not self.items:
+            return "nothing to do" + ("; " + "; ".join(parts) if parts else "")
+        seconds = sum(s.seconds for s in self.summaries)
+        return f"{'; '.join(parts)} | {rejected} rejected, {failed} failed | {seconds:.1f} s"
+
+
+class WorkflowManager:
+    """Runs the tasks of the night on a workspace, and does only what is missing.
+
+    >>> WorkflowManager(Workspace.open("config.yaml")).run(stop="psf_modeling")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, workspace: Workspace | None = None, executor: Executor | None = None, reporter: Reporter | None = None
+    ) -> None:
+        self.workspace = workspace or Workspace.open()
+        self._executor = executor
+        self._reporter = reporter or LoggingReporter()
+
+    def get_tasks(self) -> list[str]:
+        """Names of the tasks in order."""
+        return list(night.NAMES)
+
+    def plan(self, start: str | None = None, stop: str | None = None, only: str | None = None) -> list[PlanLine]:
+        """What ``run`` would do, and why; nothing is written."""
+        return plan(self.workspace, night.between(start, stop, only))
+
+    def run(
+        self,
+        start: str | None = None,
+        stop: str | None = None,
+        *,
+        only: str | None = None,
+        limit: int | None = None,
+        renew_footprint: bool = False,
+        start_step: str | None = None,
+        stop_step: str | None = None,
+    ) -> RunResult:
+        """Run the tasks from ``start`` to ``stop`` (names, both included; default: all of them).
+
+        ``limit``: at most so many items per task. ``renew_footprint``: choose region and stars anew where they
+        depend on the frames. ``start_step`` and ``stop_step`` are other names of ``start`` and ``stop``.
+
+        Raises
+        ------
+        AnotherRunActive, ConfigError, SchemaError, StorageError
+            When nothing can be run; failures of single items are in the result instead.
+        """
+        tasks = night.between(start or start_step, stop or stop_step, only)
+        with self.workspace.lock():
+            self.workspace.initialize()
+            current = recipes.all_recipes(self.workspace)
+            self._register(current)
+            run_id = self._open_run()
+            result, exit_code, text = RunResult(), 70, "crashed"
+            try:
+                result = self._run_tasks(tasks, current, run_id, limit, renew_footprint)
+                exit_code, text = result.exit_code, result.line
+            except LightwatchError as error:
+                exit_code, text = error.exit_code, str(error).splitlines()[0]
+                raise
+            finally:
+                self._close_run(run_id, exit_code, text)
+        return result
+
+    def _run_tasks(
+        self, tasks: Sequence[Task], current: dict[str, str], run_id: int, limit: int | None, renew: bool
+    ) -> RunResult:
+        summaries: list[TaskSummary] = []
+        with ExitStack() as stack:
+            pool = stack.enter_context(WorkerPool(self.workspace.config.executor, self._executor))
+            runner = TaskRunner(
+                workspace=self.workspace,
+                recipes=current,
+                run_id=run_id,
+                pool=pool,
+                reporter=self._reporter,
+                limit=limit,
+                renew_footprint=renew,
+                before_writing=self._backup_once(),
+            )
+            for task in tasks:
+                summaries.append(runner.run(task))
+        return RunResult(tuple(summaries), self._exit_code(summaries))
+
+    def _exit_code(self, summaries: Sequence[TaskSummary]) -> int:
+        if any(summary.rejected or summary.failed for summary in summaries):
+            return EXIT_PARTIAL
+        frames = queries.scalar(self.workspace.reader, select(schema.frames.c.id).limit(1))
+        return EXIT_CLEAN if frames is not None else EXIT_NO_DATA
+
+    def _backup_once(self) -> _BackupOnce:
+        return _BackupOnce(self.workspace)
+
+    def _register(self, current: dict[str, str]) -> None:
+        """Write the recipes and ROIs in use, when they changed."""
+        wanted = recipes.recipe_rows(self.workspace, current)
+        known = queries.rows(self.workspace.reader, select(schema.task_recipes).order_by(schema.task_recipes.c.position))
+        targets = [
+            {"name": name, "ra": roi.coordinates[0], "dec": roi.coordinates[1]}
+            for name, roi in self.workspace.config.rois.items()
+        ]
+        sources = [
+            {"roi": name, "name": label, "ra": position[0], "dec": position[1]}
+            for name, roi in self.workspace.config.rois.items()
+            for label, position in (roi.point_sources or {name: roi.coordinates}).items()
+        ]
+        if known == wanted:
+            return
+        with transaction(self.workspace.engine) as connection:
+            replace_rows(connection, schema.task_recipes, {}, wanted)
+            for table, rows, keys in (
+                (schema.rois, targets, ("name",)),
+                (schema.point_sources, sources, ("roi", "name")),
+            ):
+                _synchronise(connection, table, rows, keys)
+
+    def _open_run(self) -> int:
+        row = {
+            "started": _now(),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "version": __version__,
+            "config_hash": self.workspace.config_hash(),
+            "config": self.workspace.config_text(),
+        }
+        with transaction(self.workspace.engine) as connection:
+            key = connection.execute(insert(schema.runs).values(row)).inserted_primary_key
+        assert key is not None  # an autoincremented id
+        return int(key[0])
+
+    def _close_run(self, run_id: int, exit_code: int, text: str) -> None:
+        try:
+            with transaction(self.workspace.engine) as connection:
+                connection.execute(
+                    update(schema.runs)
+                    .where(schema.runs.c.id == run_id)
+                    .values(ended=_now(), exit_code=exit_code, summary=text[:2000])
+                )
+        except LightwatchError as error:  # a run that cannot write its end must still show its first error
+            LOG.error("%s", error)
+        self.workspace.close()
+
+
+class _BackupOnce:
+    """Copies the database before the first change of a run; a run that changes nothing copies nothing."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._done = False
+
+    def __call__(self) -> None:
+        if not self._done:
+            self._done = True
+            upgrade.backup(self._workspace.engine, "before-run")
+
+
+def _synchronise(connection, table, rows, keys) -> None:  # type: ignore[no-untyped-def]
+    """Make a small table hold just these rows; rows that stay are updated so that nothing cascades."""
+    from sqlalchemy import delete, tuple_
+
+    from lightwatch.structure.database import upsert
+
+    wanted = [tuple(row[key] for key in keys) for row in rows]
+    connection.execute(delete(table).where(tuple_(*(table.c[key] for key in keys)).not_in(wanted)))
+    upsert(connection, table, rows)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
