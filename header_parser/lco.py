@@ -2,7 +2,8 @@
 
 Science image in extension SCI, bad-pixel map in extension BPM.  DATE-OBS and MJD-OBS are UTC at the
 start of the exposure; MJD-OBS lacks a correction for the camera's latency and is 1 to 2 s before
-DATE-OBS, but it is what other users of these frames quote.  RA and DEC are sexagesimal strings; LONGITUD is East positive.
+DATE-OBS, but it is what other users of these frames quote.  RA and DEC are sexagesimal
+strings; LONGITUD is East positive.
 WCSERR is 0 where BANZAI solved the astrometry; otherwise the WCS is the nominal pointing.
 The reduced image is in electrons when GAIN is 1, and RDNOISE, SATURATE and MAXLIN follow the same unit.
 """
