@@ -2,66 +2,111 @@
 
 from __future__ import annotations
 
+import astroscrappy
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation, label, median_filter
+
+from lightwatch.errors import ProcessError
+from lightwatch.flags import UNUSABLE_PIXEL, Flag
+from lightwatch.processes.cutouts import extract_cutouts
+
+_FWHM_PER_SIGMA = 2.354820045
+_UNKNOWN_FWHM_PX = 2.0  # the narrowest stars met, hence the most careful choice
+#: stars may be this much sharper than the mean round star: ellipticity, variation over the field
+_SHARPNESS_MARGIN = 0.75
+_SHARPNESS_SIGMA = 3.0
+#: L.A.Cosmic looks 6 pixels around; one that is struck touches the tiles within _REACH_PX
+_TILE_PX, _TILE_MARGIN_PX, _REACH_PX = 16, 8, 2
+_LINE_NEIGHBOURHOOD = 25  # lines compared with
+_LEAST_OFFSET = 1.0  # sigma of a pixel; medians of quantised data wander by less
+_NEIGHBOUR_AXES = ((0, 1), (1, 0), (1, 1), (1, -1))  # (dy, dx)
 
 
 def bad_pixels(
     image: NDArray[np.floating], bad_pixel_map: NDArray[np.integer] | NDArray[np.bool_] | None
 ) -> NDArray[np.bool_]:
-    """Not finite, or set (non-zero) in the detector's map of bad pixels, (ny, nx)."""
-    raise NotImplementedError
+    """Not finite, or set (non-zero) in the detector's map of bad pixels, (ny, nx).
+
+    Raises ProcessError ``bad_pixel_map_shape`` when the map is of another shape.
+    """
+    bad = ~np.isfinite(image)
+    if bad_pixel_map is None:
+        return bad
+    if bad_pixel_map.shape != image.shape:
+        raise ProcessError(
+            "bad_pixel_map_shape", f"bad pixel map {bad_pixel_map.shape} for a frame {image.shape}"
+        )
+    return bad | (bad_pixel_map != 0)
 
 
 def bad_lines(
     image: NDArray[np.float32], background_rms: NDArray[np.float32], good: NDArray[np.bool_], n_sigma: float
 ) -> NDArray[np.bool_]:
-    """Rows and columns that differ as a whole from their neighbours, (ny, nx) True = bad.
+    """Rows and columns that differ as a whole from those around them, (ny, nx) True = bad.
 
-    ``image`` sky-subtracted. The median over a line is compared with those of the lines around it;
-    beyond ``n_sigma`` of its own error, or without any scatter (dead), a line is bad.
+    ``image`` sky-subtracted electron/s. The median significance over each line is compared with the median
+    of 25 lines around it; a line is bad beyond ``n_sigma`` of the scatter of lines *and* when more than
+    a sigma of a pixel off, or when more than half of its pixels are not good.
     """
-    raise NotImplementedError
+    significance = np.where(good, image / background_rms, np.nan).astype(np.float32)
+    rows = _line_is_bad(significance, n_sigma)
+    columns = _line_is_bad(significance.T, n_sigma)
+    return rows[:, None] | columns[None, :]
 
 
 def cosmic_rays(
     image: NDArray[np.float32],
-    background_level: NDArray[np.float32],
     background_rms: NDArray[np.float32],
     mask: NDArray[np.integer],
     *,
     exptime: float,
     fwhm_px: float,
+    ellipticity: float,
     sigclip: float,
     sigfrac: float,
     objlim: float,
+    max_iterations: int,
 ) -> NDArray[np.bool_]:
     """Pixels (ny, nx) struck by cosmic rays in a sky-subtracted ``image`` electron/s.
 
-    L.A.Cosmic (van Dokkum 2001, PASP 113, 1420; library astroscrappy) in electrons, followed by a test of
-    sharpness against stars of ``fwhm_px`` (NaN: 2.5), so that cores of undersampled stars are spared.
-    ``mask``: bits already known (bad, saturated).
+    L.A.Cosmic (van Dokkum 2001, PASP 113, 1420; library astroscrappy) in electrons. It is run on tiles
+    around pixels that are sharper than a star of ``fwhm_px`` and ``ellipticity`` (NaN: unknown) can be,
+    and what it finds is kept where it contains such a pixel: so cores of undersampled stars are spared,
+    and most of the frame needs no work. Hot pixels are found, too. ``mask``: bits already known (bad,
+    saturated); such pixels are ignored.
     """
-    raise NotImplementedError
-
-
-def cosmic_rays_in_windows(
-    image: NDArray[np.float32],
-    background_level: NDArray[np.float32],
-    background_rms: NDArray[np.float32],
-    mask: NDArray[np.integer],
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    *,
-    size_px: int,
-    exptime: float,
-    fwhm_px: float,
-    sigclip: float,
-    sigfrac: float,
-    objlim: float,
-) -> NDArray[np.bool_]:
-    """As ``cosmic_rays``, looked for only in squares of ``size_px`` around the positions ``x, y``."""
-    raise NotImplementedError
+    ignored = ((mask & np.int32(UNUSABLE_PIXEL)) != 0) | ~np.isfinite(image) | ~np.isfinite(background_rms)
+    data, rms = np.where(ignored, 0, image), np.where(ignored, 1, background_rms)
+    minor_fwhm_px = fwhm_px * np.sqrt(1 - ellipticity)  # the axis along which a star is sharpest
+    sharp = _sharper_than_stars(data, rms, ignored, exptime, minor_fwhm_px, sigclip)
+    struck = np.zeros(image.shape, bool)
+    if not sharp.any():
+        return struck
+    rows, columns = _tiles_around(sharp)
+    size, centre = _TILE_PX + 2 * _TILE_MARGIN_PX, (_TILE_PX - 1) / 2
+    tiles, tile_rms, tile_ignored = (
+        extract_cutouts(array, columns + centre, rows + centre, size, fill=fill).values.reshape(-1, size)
+        for array, fill in ((data, 0), (rms, 1), (ignored, True))
+    )
+    electrons = (tiles * exptime).astype(np.float32)
+    found, _ = astroscrappy.detect_cosmics(
+        electrons,
+        inmask=tile_ignored,
+        invar=((tile_rms * exptime) ** 2 + np.maximum(electrons, 0)).astype(np.float32),
+        sigclip=sigclip,
+        sigfrac=sigfrac,
+        objlim=objlim,
+        gain=1.0,
+        readnoise=0.0,
+        satlevel=np.inf,
+        niter=max_iterations,
+    )
+    inner = slice(_TILE_MARGIN_PX, _TILE_MARGIN_PX + _TILE_PX)
+    for tile, y, x in zip(found.reshape(-1, size, size)[:, inner, inner], rows, columns, strict=True):
+        window = struck[y : y + _TILE_PX, x : x + _TILE_PX]
+        window |= tile.astype(bool)[: window.shape[0], : window.shape[1]]
+    return _components_with(struck | sharp, sharp) & ~ignored
 
 
 def combine_mask(
@@ -77,9 +122,87 @@ def combine_mask(
     Saturated regions grow by ``grow_saturated_px`` (the bit SATURATED itself: light that bled); everything
     then gets a rim of ``grow_px`` pixels of NEIGHBOUR_OF_BAD.
     """
-    raise NotImplementedError
+    saturated = grow(saturated, grow_saturated_px)
+    mask = np.where(bad, np.int32(Flag.BAD), np.int32(0))
+    mask |= np.where(saturated, np.int32(Flag.SATURATED), np.int32(0))
+    mask |= np.where(cosmic_ray, np.int32(Flag.COSMIC_RAY), np.int32(0))
+    flagged = mask != 0
+    mask |= np.where(grow(flagged, grow_px) & ~flagged, np.int32(Flag.NEIGHBOUR_OF_BAD), np.int32(0))
+    return mask
 
 
 def grow(flagged: NDArray[np.bool_], radius_px: int) -> NDArray[np.bool_]:
     """Dilate by a disc of ``radius_px`` (0: a copy)."""
-    raise NotImplementedError
+    if radius_px <= 0 or not flagged.any():
+        return flagged.copy()
+    offsets = np.arange(-radius_px, radius_px + 1)
+    disc = offsets[:, None] ** 2 + offsets[None, :] ** 2 <= (radius_px + 0.5) ** 2
+    return np.asarray(binary_dilation(flagged, disc))
+
+
+def _line_is_bad(significance: NDArray[np.float32], n_sigma: float) -> NDArray[np.bool_]:
+    """Of the rows of ``significance`` (NaN: not good)."""
+    missing = np.isnan(significance).mean(axis=1) > 0.5
+    middle = np.zeros(len(significance))
+    middle[~missing] = np.nanmedian(significance[~missing], axis=1)
+    around = median_filter(middle, min(_LINE_NEIGHBOURHOOD, len(middle)), mode="reflect")
+    off = middle - around
+    scatter = 1.4826 * np.median(np.abs(off[~missing])) if not missing.all() else 0.0
+    own_error = 1.2533 / np.sqrt(significance.shape[1])
+    return missing | (np.abs(off) > np.maximum(n_sigma * max(scatter, own_error), _LEAST_OFFSET))
+
+
+def _tiles_around(sharp: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First rows and columns of the tiles that hold the sharp pixels and what is next to them."""
+    y, x = np.nonzero(sharp)
+    corners = [
+        np.stack([np.clip(y + dy, 0, sharp.shape[0] - 1), np.clip(x + dx, 0, sharp.shape[1] - 1)])
+        for dy in (-_REACH_PX, _REACH_PX)
+        for dx in (-_REACH_PX, _REACH_PX)
+    ]
+    rows, columns = np.unique(np.concatenate(corners, axis=1) // _TILE_PX, axis=1) * _TILE_PX
+    return rows, columns
+
+
+def _sharper_than_stars(
+    data: NDArray[np.floating],
+    rms: NDArray[np.floating],
+    ignored: NDArray[np.bool_],
+    exptime: float,
+    fwhm_px: float,
+    sigclip: float,
+) -> NDArray[np.bool_]:
+    """Significant pixels that stand out of a pair of opposite neighbours more than in any star.
+
+    For a Gaussian star, wherever its centre, the mean of two opposite neighbours at distance d is at least
+    exp(-d^2 / 2 sigma^2) times the pixel between them.
+    """
+    fwhm = fwhm_px if np.isfinite(fwhm_px) else _UNKNOWN_FWHM_PX
+    variance_px = (fwhm / _FWHM_PER_SIGMA) ** 2 + 1 / 12
+    padded, padded_rms = np.pad(data, 1, mode="edge"), np.pad(rms, 1, mode="edge")
+    padded_ignored = np.pad(ignored, 1, constant_values=True)
+    y, x = np.nonzero((data > sigclip * rms) & ~ignored)
+    peak = data[y, x]
+    sharp = np.zeros(len(y), bool)
+    for dy, dx in _NEIGHBOUR_AXES:
+        ratio = _SHARPNESS_MARGIN * np.exp(-0.5 * (dy * dy + dx * dx) / variance_px)
+        first, second = (y + 1 + dy, x + 1 + dx), (y + 1 - dy, x + 1 - dx)
+        pair = (padded[first] + padded[second]) / 2
+        noise = np.sqrt(
+            0.5 * (padded_rms[first] ** 2 + np.maximum(pair, 0) / exptime)
+            + ratio**2 * (rms[y, x] ** 2 + peak / exptime)
+        )
+        known = ~(padded_ignored[first] | padded_ignored[second])
+        sharp |= known & (ratio * peak - pair > _SHARPNESS_SIGMA * noise)
+    result = np.zeros(data.shape, bool)
+    result[y[sharp], x[sharp]] = True
+    return result
+
+
+def _components_with(regions: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Those connected (also diagonally) regions that contain a seed."""
+    labels, n = label(regions, structure=np.ones((3, 3)))
+    wanted = np.zeros(n + 1, bool)
+    wanted[labels[seeds]] = True
+    wanted[0] = False
+    return np.asarray(wanted[labels])
