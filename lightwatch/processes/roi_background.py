@@ -1,0 +1,157 @@
+"""The background common to all epochs: its lattice, its appearance in an epoch, its prior."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
+from scipy.ndimage import gaussian_filter
+from scipy.optimize import minimize_scalar
+
+from lightwatch.processes.roi_psf import TABLE_STEPS
+from lightwatch.processes.roi_types import FloatArray
+
+MARGIN_PX = 2.0  # the lattice reaches so far beyond the cutout
+MAX_NODES = 40  # per axis; beyond it the nodes are set wider apart
+NODES_PER_FWHM = 2.6  # of the sharpest PSF: finer structure cannot be seen
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """m x m nodes, centred on the ROI, in reference px."""
+
+    size: int
+    spacing_px: float
+    table_half_size_px: int  # largest offset between a node and a pixel of any cutout, with room to move
+
+    @property
+    def nodes(self) -> FloatArray:
+        """(m * m, 2) positions (x, y), rows of constant y first."""
+        axis = (np.arange(self.size) - (self.size - 1) / 2) * self.spacing_px
+        x, y = np.meshgrid(axis, axis)
+        return np.stack([x.ravel(), y.ravel()], axis=1)
+
+
+def make_lattice(cutout_size: int, fwhm_px: float, jacobian: FloatArray, origin: FloatArray) -> Lattice:
+    """Lattice that covers the cutouts of all epochs, as fine as the sharpest of them needs.
+
+    ``fwhm_px`` in reference px; ``jacobian`` (T, 2, 2) and ``origin`` (T, 2) as in ROIEpochs.
+    """
+    scale = np.sqrt(np.abs(np.linalg.det(jacobian)))
+    width = cutout_size / scale.min() + 2 * MARGIN_PX
+    spacing = max(1.0, fwhm_px / NODES_PER_FWHM, width / MAX_NODES)
+    return fixed_lattice(int(np.ceil(width / spacing)), float(spacing), cutout_size, jacobian, origin)
+
+
+def fixed_lattice(
+    size: int, spacing_px: float, cutout_size: int, jacobian: FloatArray, origin: FloatArray
+) -> Lattice:
+    """A lattice of given nodes with tables that reach far enough for these epochs."""
+    lattice = Lattice(size, spacing_px, 0)
+    reach = np.abs(jacobian @ lattice.nodes.T).max()
+    centre = np.maximum(origin, cutout_size - 1 - origin).max()
+    return replace(lattice, table_half_size_px=int(8 * np.ceil((reach + centre + 3) / 8)))
+
+
+def design_matrix(table: FloatArray, position: FloatArray, cutout_size: int) -> FloatArray:
+    """What a unit flux in each node puts into the pixels of an epoch.
+
+    ``table`` of roi_psf.psf_table, ``position`` (N, 2) px of the nodes in the cutout.
+    Returns (N, cutout_size**2).
+    """
+    half_size = table.shape[-1] // 2
+    index = (half_size - position) * TABLE_STEPS
+    whole = np.floor(index).astype(int)
+    part = index - whole
+    windows = np.lib.stride_tricks.sliding_window_view(table, (cutout_size, cutout_size), axis=(2, 3))
+    out = np.zeros((len(position), cutout_size, cutout_size))
+    for step_y in (0, 1):
+        for step_x in (0, 1):
+            start_x, phase_x = np.divmod(whole[:, 0] + step_x, TABLE_STEPS)
+            start_y, phase_y = np.divmod(whole[:, 1] + step_y, TABLE_STEPS)
+            weight = np.abs(1 - step_x - part[:, 0]) * np.abs(1 - step_y - part[:, 1])
+            out += weight[:, None, None] * windows[phase_y, phase_x, start_y, start_x]
+    return out.reshape(len(position), -1)
+
+
+def prior_factor(lattice: Lattice, length_px: float) -> FloatArray:
+    """Lower Cholesky factor (N, N) of the Matern-3/2 correlation between the nodes."""
+    nodes = lattice.nodes
+    distance = np.hypot(*(nodes[:, None, :] - nodes[None, :, :]).transpose(2, 0, 1))
+    scaled = np.sqrt(3) * distance / length_px
+    correlation = (1 + scaled) * np.exp(-scaled)
+    correlation[np.diag_indices_from(correlation)] += 1e-8
+    return cholesky(correlation, lower=True)
+
+
+def amplitude_map(background: FloatArray, lattice: Lattice, smooth_px: float) -> FloatArray:
+    """Prior amplitude following the light: little freedom where there is none.
+
+    It takes the place of a sparsity or positivity constraint and keeps the problem linear.
+    """
+    smooth = gaussian_filter(np.abs(background), smooth_px / lattice.spacing_px)
+    return smooth + 0.02 * smooth.max()
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Background nodes (first N) and positions (last), jointly Gaussian."""
+
+    mean: FloatArray  # (N + C,)
+    root: FloatArray  # (N + C, N + C): covariance = root @ root.T
+    scale: float  # factor on the amplitude found by the evidence
+    log_evidence: float
+    effective_modes: float
+
+
+def solve_background(
+    information: FloatArray,
+    vector: FloatArray,
+    factor: FloatArray,
+    position_precision: FloatArray,
+    position_mean: FloatArray,
+) -> Posterior:
+    """Posterior of information-form data under the prior background = scale * factor @ N(0, 1).
+
+    ``information`` (N + C, N + C), ``vector`` (N + C,); C positions with their Gaussian prior.
+    The scale maximises the evidence (MacKay 1992, Neural Computation 4, 415), positions eliminated.
+    """
+    n = factor.shape[0]
+    h_pp = information[n:, n:] + np.diag(position_precision)
+    v_p = vector[n:] + position_precision * position_mean
+    cross = factor.T @ information[:n, n:]
+    matrix = factor.T @ information[:n, :n] @ factor
+    rhs = factor.T @ vector[:n]
+    if len(v_p):
+        gain = np.linalg.solve(h_pp, np.column_stack([cross.T, v_p]))
+        matrix, rhs = matrix - cross @ gain[:, :-1], rhs - cross @ gain[:, -1]
+    scale2, log_evidence = _best_scale(matrix, rhs)
+    scale = np.sqrt(scale2)
+    lower = cholesky(scale2 * matrix + np.eye(n), lower=True)
+    inverse = solve_triangular(lower, np.eye(n), lower=True)
+    white = inverse.T @ (inverse @ (scale * rhs))
+    root = np.zeros((n + len(v_p), n + len(v_p)))
+    root[:n, :n] = scale * factor @ inverse.T
+    mean = np.concatenate([scale * factor @ white, np.zeros(len(v_p))])
+    if len(v_p):
+        mean[n:] = gain[:, -1] - scale * gain[:, :-1] @ white
+        root[n:, :n] = -scale * gain[:, :-1] @ inverse.T
+        root[n:, n:] = np.linalg.inv(cholesky(h_pp, lower=True)).T
+    return Posterior(mean, root, float(scale), log_evidence, float(n - (inverse**2).sum()))
+
+
+def _best_scale(matrix: FloatArray, rhs: FloatArray) -> tuple[float, float]:
+    """scale**2 of highest evidence, and that log evidence."""
+    n = len(rhs)
+
+    def cost(log_scale2: float) -> float:
+        scale2 = np.exp(log_scale2)
+        lower = cho_factor(scale2 * matrix + np.eye(n), lower=True)
+        fit = scale2 * rhs @ cho_solve(lower, rhs)
+        return float(np.log(np.diag(lower[0])).sum() - 0.5 * fit)
+
+    # a prior as wide as the data's own error is the natural origin of the search
+    origin = np.log(n / np.trace(matrix))
+    found = minimize_scalar(cost, bounds=(origin - 6, origin + 18), method="bounded", options={"xatol": 0.2})
+    return float(np.exp(found.x)), -float(found.fun)

@@ -1,0 +1,113 @@
+"""From the state of a fit to fluxes with their uncertainties, part by part."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightwatch.flags import Flag
+from lightwatch.processes.roi_background import Lattice, Posterior
+from lightwatch.processes.roi_epoch import local_step
+from lightwatch.processes.roi_passes import Pass, Problem, State, linearised, reduced_chi2
+from lightwatch.processes.roi_types import BoolArray, FloatArray, IntArray
+
+POOR_CHI2 = (0.6, 1.6)
+LARGE_SHIFT_SIGMA = 4.0
+LOW_SNR = 3.0
+
+
+def epoch_rows(
+    problem: Problem, state: State, lattice: Lattice | None, shift_sigma_px: float
+) -> dict[str, NDArray]:
+    """Fields of ROISolution with one row per epoch of the problem, less the shares of the globals.
+
+    The locals get a last step with the globals held; model and chi2 follow them to first order.
+    """
+    count, cube = problem.measurable.shape[1], (-1, problem.size, problem.size)
+    local, sigma = np.zeros_like(state.local), np.zeros(problem.measurable.shape)
+    chi2, light, sources = np.zeros(len(local)), np.zeros_like(problem.data), np.zeros_like(problem.data)
+    for t, epoch, model, _ in linearised(problem, state, lattice):
+        step, covariance = local_step(epoch, model, state.local[t])
+        local[t] = state.local[t] + step
+        sigma[t] = np.sqrt(np.diag(covariance)[:count])
+        change = model.local_columns @ step
+        chi2[t] = reduced_chi2(model.residual - change, model.variance, epoch.good)
+        light[t] = model.sources + model.background + state.local[t, -1] + change
+        sources[t] = model.sources + model.local_columns[:, :count] @ step[:count]
+    scale = np.where(problem.measurable, problem.coefficient[:, None], np.nan)
+    return {
+        "flux": local[:, :count] / scale,
+        "local_uncertainty": sigma / scale,
+        "shift_px": local[:, count : count + 2],
+        "local_background": local[:, -1],
+        "reduced_chi2": chi2,
+        "flags": epoch_flags(local[:, count : count + 2], chi2, shift_sigma_px),
+        "source_flags": source_flags(problem.measurable, local[:, :count], sigma),
+        "model": light.reshape(cube),
+        "point_source_model": sources.reshape(cube),
+        "rejected": (problem.good & ~state.good).reshape(cube),
+        "epoch_weight": state.weight,
+    }
+
+
+def with_uncertainties(
+    rows: dict[str, NDArray], background: FloatArray, relative_coefficient: FloatArray
+) -> dict[str, NDArray]:
+    """``rows`` completed: ``background`` (T, S) the globals' share, ``relative_coefficient`` (T,)."""
+    normalization = np.abs(rows["flux"]) * relative_coefficient[:, None]
+    background = np.where(np.isfinite(rows["flux"]), background, np.nan)
+    total = np.sqrt(rows["local_uncertainty"] ** 2 + background**2 + normalization**2)
+    return rows | {
+        "background_uncertainty": background,
+        "normalization_uncertainty": normalization,
+        "flux_uncertainty": total,
+    }
+
+
+def among_all(rows: dict[str, NDArray], use: BoolArray, flags: IntArray) -> dict[str, NDArray]:
+    """Rows of the epochs ``use`` (T,) put among all epochs; the others get NaN and ``flags`` (T,)."""
+    out = {}
+    for name, values in rows.items():
+        fill = np.nan if values.dtype.kind == "f" else 0
+        full = np.full((len(use), *values.shape[1:]), fill, dtype=values.dtype)
+        full[use] = values
+        out[name] = full
+    out["flags"] = out["flags"] | flags
+    out["source_flags"] = out["source_flags"] | flags[:, None]
+    return out
+
+
+def global_shares(
+    problem: Problem, equations: Pass, posterior: Posterior, sigma: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """What the globals add to the uncertainty of the fluxes, in the normalised scale.
+
+    Returns what differs between epochs (T, S) and the constant they share (S,), 1 sigma each;
+    ``sigma`` (T, S) weighs the epochs in the constant.
+    """
+    varying, constant = np.zeros(sigma.shape), np.zeros(sigma.shape[1])
+    for s in range(sigma.shape[1]):
+        rows = np.array([one.response[s] for one in equations.eliminated])
+        scatter = (rows / problem.coefficient[:, None]) @ posterior.root
+        weight = np.where(problem.measurable[:, s], sigma[:, s] ** -2.0, 0.0)
+        if weight.sum() > 0:
+            mean = weight @ scatter / weight.sum()
+            constant[s] = np.sqrt(mean @ mean)
+            varying[:, s] = np.sqrt(((scatter - mean) ** 2).sum(axis=1))
+    return varying, constant
+
+
+def epoch_flags(shift: FloatArray, chi2: FloatArray, shift_sigma_px: float) -> IntArray:
+    """(T,) flags of usable epochs."""
+    flags = np.zeros(len(chi2), dtype=np.int64)
+    flags[~((chi2 > POOR_CHI2[0]) & (chi2 < POOR_CHI2[1]))] |= int(Flag.POOR_FIT)
+    far = np.abs(shift).max(axis=1) > LARGE_SHIFT_SIGMA * shift_sigma_px
+    flags[far & (shift_sigma_px > 0)] |= int(Flag.LARGE_SHIFT)
+    return flags
+
+
+def source_flags(measurable: BoolArray, flux: FloatArray, sigma: FloatArray) -> IntArray:
+    """(T, S) flags of single fluxes."""
+    flags = np.where(measurable, 0, int(Flag.LOW_COVERAGE))
+    faint = measurable & (np.abs(flux) < LOW_SNR * sigma)
+    return flags | np.where(faint, int(Flag.LOW_SNR), 0)
