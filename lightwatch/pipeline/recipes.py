@@ -51,7 +51,8 @@ def _external(workspace: Workspace, task: Task) -> dict[str, str]:
     """Inputs from outside of the configuration: the header parser's code, the catalogue's content."""
     if task.name == _IMPORT:
         parser = header_parsing.load_header_parser(workspace.workdir, workspace.config.instrument)
-        return {"header_parser": parser.content_hash}
+        target = next(iter(workspace.config.rois.values())).coordinates
+        return {"header_parser": parser.content_hash, "target": json.dumps(target)}
     if task.name == "plate_solving":
         return {"catalog": catalog_identity(workspace, astrometric_catalog(workspace))}
     if task.name == "query_gaia_for_stars":

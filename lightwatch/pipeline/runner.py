@@ -114,15 +114,22 @@ class TaskRunner:
             again = module.second_chance(context, [item for item in items if item["id"] in tally.rejected_ids])
             if again:
                 tally.forget(again)
-                tally.add(self._work(task, module, context, again))
+                tally.add(self._work(task, module, context, again, load=module.load_again))
         if hasattr(module, "finish"):
             module.finish(context, self.renew_footprint)
         return tally.as_dict()
 
-    def _work(self, task: Task, module: ModuleType, context: TaskContext, items: Sequence[Row]) -> _Tally:
+    def _work(
+        self,
+        task: Task,
+        module: ModuleType,
+        context: TaskContext,
+        items: Sequence[Row],
+        load: Callable[[TaskContext, Sequence[Row]], list[Any]] | None = None,
+    ) -> _Tally:
         tally = _Tally()
         if getattr(module, "PARALLEL", False):
-            jobs = module.load(context, items)
+            jobs = (load or module.load)(context, items)
             waiting: list[tuple[Row, Outcome, float]] = []
             begun = time.perf_counter()
             for index, outcome in self.pool.outcomes(module.compute, jobs):
