@@ -1,14 +1,31 @@
-"""Flux of every star in every frame, given the PSF; and the aperture flux of the same star."""
+"""Flux of every star in every frame, given the PSF of the frame."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightwatch.processes.psf_fit import BoolArray, StarCutouts
-from lightwatch.processes.psf_model import FloatArray, PSFModel
+from lightwatch.flags import Flag
+from lightwatch.processes.photometry_solver import BLOCK, Pair, PairSolution, solve_pairs
+from lightwatch.processes.psf_batch import bucket, solve_in_batches
+from lightwatch.processes.psf_cutouts import BoolArray, StarCutouts, struck_pixels, usable_pixels
+from lightwatch.processes.psf_jax import jax
+from lightwatch.processes.psf_model import FloatArray, LocalPSF, PSFModel, concatenate_psfs, local_psf
+
+NEIGHBOUR_BUCKETS = (0, 2, 4, 8)
+BLOCKS = 32  # of pairs in one call
+FIRST_POSITION_SIGMA_PX = 1.0  # before the frame's common shift is known
+SHIFT_STAR_SNR = 50.0
+NO_BACKGROUND = 1e30  # precision that keeps the background at zero
+MIN_COVERAGE = 0.5
+MIN_SNR = 3.0
+MAX_CONTAMINATION = 0.05
+CONVERGED_STEP_SIGMA = 0.1
+LARGE_SHIFT_SIGMA = 3.0
+MAX_STRUCK_INFORMATION = 0.3  # beyond, it is the star that is not as the PSF says
 
 
 @dataclass(frozen=True)
@@ -22,10 +39,24 @@ class StarFluxes:
     background: FloatArray  # (F, K) data units per pixel; 0 when not fitted
     reduced_chi2: FloatArray  # (F, K)
     n_pixels: NDArray[np.int64]  # (F, K) pixels used
-    flags: NDArray[np.int64]  # (F, K) lightwatch.flags.Flag
+    flags: NDArray[np.int64]  # (F, K) lightwatch.flags.Flag; COSMIC_RAY: struck pixels were left out
     neighbour_flux: FloatArray  # (F, K, N)
     rejected_pixels: BoolArray  # (F, K, n, n) found to be struck
+    model: FloatArray  # (F, K, n, n) star, neighbours and background
+    neighbour_model: FloatArray  # (F, K, n, n) neighbours and background only
     frame_shift: FloatArray  # (F, 2) px, common shift against the predicted positions
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """The measurable (star, frame) pairs, flattened; N of them."""
+
+    frame: NDArray[np.intp]  # (N,)
+    star: NDArray[np.intp]
+    neighbour_order: NDArray[np.intp]  # (N, neighbours) present ones first
+    quadrature: NDArray[np.int64]  # (N,)
+    fwhm_px: FloatArray  # (N,)
+    pair: Pair  # fields (N, ...)
 
 
 def measure_stars(
@@ -37,28 +68,262 @@ def measure_stars(
     outlier_sigma: float,
     model_error: float,
     max_reduced_chi2: float,
-    batch_size: int,
 ) -> StarFluxes:
-    """PSF flux of every present star of every frame with a PSF.
+    """PSF flux of every present star of every frame with a PSF (numerics of Stetson 1987, PASP 99, 191).
 
-    ``model_error`` is the fractional error granted to the PSF when pixels are judged as outliers
-    (never in the weights). ``batch_size`` frames are measured at once.
+    ``psfs`` has one model (or None) per frame. Positions are free within ``position_sigma_px`` of the
+    prediction once the common shift of the frame (median over stars with S/N > 50) is removed, which
+    takes away the bias of free positions at low S/N. ``model_error`` is the fractional error granted
+    to the PSF when pixels are judged as outliers; it never enters the weights. The error of the PSF
+    itself is common to the stars of a frame, cancels in the calibration, and is not in the
+    uncertainties.
     """
-    raise NotImplementedError
+    pairs = _gather(psfs, cutouts, fit_background)
+    if len(pairs.frame) == 0:
+        return _empty(cutouts)
+    first = _solve(pairs)
+    shift = _common_shift(pairs, first, len(psfs))
+    centred = pairs.pair._replace(
+        offset=pairs.pair.offset + shift[pairs.frame],
+        neighbour_offset=pairs.pair.neighbour_offset + shift[pairs.frame][:, None],
+        position_precision=np.full(len(pairs.frame), position_sigma_px**-2.0),
+    )
+    pairs = replace(pairs, pair=centred)
+    solution = _solve(pairs)
+    struck = _struck(pairs, solution, outlier_sigma, model_error)
+    pairs, solution = _again_without(pairs, solution, struck)
+    flags = _flags(pairs, solution, struck, position_sigma_px, max_reduced_chi2)
+    return _scatter(cutouts, pairs, solution, struck, shift, flags)
 
 
-def aperture_fluxes(
-    psfs: list[PSFModel | None], cutouts: StarCutouts, fluxes: StarFluxes, *, radius_px: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """(flux, uncertainty), each (F, K), in circular apertures of ``radius_px`` (F,) around the fitted
-    positions, corrected to the whole plane with the PSF; neighbours and background subtracted,
-    unusable pixels replaced by the model.
+def _gather(psfs: list[PSFModel | None], cutouts: StarCutouts, fit_background: bool) -> _Pairs:
+    """Pairs with a PSF and at least one usable pixel."""
+    good = usable_pixels(cutouts)
+    has_psf = np.array([psf is not None for psf in psfs], dtype=bool)
+    frame, star = np.nonzero(good.any((2, 3)) & has_psf[:, None])
+    here = good[frame, star]
+    present = cutouts.neighbour_present[frame, star]
+    order = np.argsort(~present, axis=1, kind="stable")
+    present = np.take_along_axis(present, order, 1)
+    offset = np.take_along_axis(cutouts.neighbour_offset[frame, star], order[..., None], 1)
+    count = len(frame)
+    pair = Pair(
+        data=np.where(here, cutouts.data[frame, star], 0.0).astype(np.float64),
+        variance=np.where(here, cutouts.background_variance[frame, star], 1.0).astype(np.float64),
+        weight=here.astype(np.float64),
+        exposure=cutouts.exposure[frame].astype(np.float64),
+        offset=cutouts.offset[frame, star].astype(np.float64),
+        position_precision=np.full(count, FIRST_POSITION_SIGMA_PX**-2.0),
+        background_precision=np.full(count, 0.0 if fit_background else NO_BACKGROUND),
+        neighbour_offset=np.where(present[..., None], offset, 0.0),
+        neighbour_present=present.astype(np.float64),
+        psf=_local_psfs(psfs, cutouts.position, frame, star),
+    )
+    fwhm = np.array([np.nan if psf is None else psf.fwhm_px for psf in psfs])
+    quadrature = np.array([0 if psf is None else psf.quadrature for psf in psfs], dtype=np.int64)
+    return _Pairs(frame, star, order, quadrature[frame], fwhm[frame], pair)
+
+
+def _local_psfs(
+    psfs: list[PSFModel | None], position: FloatArray, frame: NDArray[np.intp], star: NDArray[np.intp]
+) -> LocalPSF:
+    """PSF at the place of every pair; ``frame`` is sorted."""
+    batches = []
+    for index, model in enumerate(psfs):
+        places = position[index, star[frame == index]]
+        if model is not None and len(places):
+            batches.append(local_psf(model, places[:, 0], places[:, 1]))
+    return concatenate_psfs(batches)
+
+
+def _solve(pairs: _Pairs) -> PairSolution:
+    """Solve all pairs, those alike in quadrature and in having neighbours together."""
+    crowded = pairs.pair.neighbour_present.any(1)
+    groups = [
+        np.flatnonzero((pairs.quadrature == quadrature) & (crowded == with_neighbours))
+        for quadrature in np.unique(pairs.quadrature)
+        for with_neighbours in (False, True)
+    ]
+    groups = [group for group in groups if len(group)]
+    parts = [_solve_alike(_take(pairs, group)) for group in groups]
+    whole = jax.tree.map(lambda *columns: np.concatenate(columns), *parts)
+    back = np.argsort(np.concatenate(groups))
+    return jax.tree.map(lambda a: a[back], whole)
+
+
+def _solve_alike(pairs: _Pairs) -> PairSolution:
+    """Solve pairs of one compiled shape; the neighbour axis comes back at its full length."""
+    total = pairs.pair.neighbour_present.shape[1]
+    used = int(pairs.pair.neighbour_present.sum(1).max(initial=0))
+    columns = bucket(used, NEIGHBOUR_BUCKETS)
+    widen = max(columns - total, 0)
+    pair = pairs.pair._replace(
+        neighbour_offset=np.pad(pairs.pair.neighbour_offset, ((0, 0), (0, widen), (0, 0)))[:, :columns],
+        neighbour_present=np.pad(pairs.pair.neighbour_present, ((0, 0), (0, widen)))[:, :columns],
+    )
+    solver = partial(solve_pairs, quadrature=int(pairs.quadrature[0]))
+    solution = solve_in_batches(solver, pair, block=BLOCK, blocks=BLOCKS)
+    fluxes = np.zeros((len(pairs.frame), total))
+    fluxes[:, : min(columns, total)] = solution.neighbour_flux[:, :total]
+    return solution._replace(neighbour_flux=fluxes)
+
+
+def _take(pairs: _Pairs, index: NDArray[np.intp]) -> _Pairs:
+    return _Pairs(*(jax.tree.map(lambda a: a[index], getattr(pairs, f.name)) for f in fields(pairs)))
+
+
+def _common_shift(pairs: _Pairs, first: PairSolution, frames: int) -> FloatArray:
+    """Median displacement of the bright stars of each frame: (F, 2); of the brightest ones if none is
+    above the limit, weighted by S/N^2 with the prediction itself as prior.
     """
-    raise NotImplementedError
+    moved = first.position - pairs.pair.offset
+    snr = first.flux / np.sqrt(first.flux_variance)
+    shift = np.zeros((frames, 2))
+    for frame in np.unique(pairs.frame):
+        here = (pairs.frame == frame) & (first.flux_step < CONVERGED_STEP_SIGMA)
+        bright = here & (snr > SHIFT_STAR_SNR)
+        if bright.any():
+            shift[frame] = np.median(moved[bright], axis=0)
+        else:
+            weight = np.where(here, np.clip(snr, 0, None) ** 2, 0.0)
+            shift[frame] = weight @ moved / (weight.sum() + SHIFT_STAR_SNR)
+    return shift
+
+
+def _struck(pairs: _Pairs, solution: PairSolution, outlier_sigma: float, model_error: float) -> BoolArray:
+    """Struck pixels (N, n, n); none where they would hold too much of what is known of the flux."""
+    pair = pairs.pair
+    struck = struck_pixels(
+        pair.data - solution.model,
+        solution.variance,
+        solution.model,
+        pair.weight > 0,
+        fwhm_px=pairs.fwhm_px,
+        outlier_sigma=outlier_sigma,
+        model_error=model_error,
+    )
+    information = pair.weight * (solution.model - solution.neighbour_model) ** 2 / solution.variance
+    lost = (struck * information).sum((1, 2)) / np.maximum(information.sum((1, 2)), 1e-300)
+    return struck & (lost < MAX_STRUCK_INFORMATION)[:, None, None]
+
+
+def _again_without(pairs: _Pairs, solution: PairSolution, struck: BoolArray) -> tuple[_Pairs, PairSolution]:
+    """Solve again the pairs with struck pixels, without these."""
+    index = np.flatnonzero(struck.any((1, 2)))
+    pairs = replace(pairs, pair=pairs.pair._replace(weight=pairs.pair.weight * ~struck))
+    if len(index) == 0:
+        return pairs, solution
+    again = _solve(_take(pairs, index))
+
+    def put(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+        merged = old.copy()
+        merged[index] = new
+        return merged
+
+    return pairs, jax.tree.map(put, solution, again)
+
+
+def _reduced_chi2(pairs: _Pairs, solution: PairSolution) -> FloatArray:
+    fitted = 3 + pairs.pair.neighbour_present.sum(1) + (pairs.pair.background_precision < NO_BACKGROUND)
+    return solution.chi2 / np.maximum(pairs.pair.weight.sum((1, 2)) - fitted, 1)
+
+
+def _flags(
+    pairs: _Pairs,
+    solution: PairSolution,
+    struck: BoolArray,
+    position_sigma_px: float,
+    max_reduced_chi2: float,
+) -> NDArray[np.int64]:
+    snr = solution.flux / np.sqrt(solution.flux_variance)
+    distance = np.hypot(*(solution.position - pairs.pair.offset).T)
+    reasons = {
+        Flag.COSMIC_RAY: struck.any((1, 2)),
+        Flag.LOW_COVERAGE: ~(solution.coverage >= MIN_COVERAGE),
+        Flag.NOT_CONVERGED: ~(solution.flux_step < CONVERGED_STEP_SIGMA),
+        Flag.LARGE_SHIFT: distance > LARGE_SHIFT_SIGMA * position_sigma_px,
+        Flag.CONTAMINATED: np.abs(solution.contamination) > MAX_CONTAMINATION,
+        Flag.POOR_FIT: ~(_reduced_chi2(pairs, solution) <= max_reduced_chi2),
+        Flag.LOW_SNR: ~(snr >= MIN_SNR),
+    }
+    return np.sum([flag.value * hit for flag, hit in reasons.items()], axis=0, dtype=np.int64)
+
+
+def _scatter(
+    cutouts: StarCutouts,
+    pairs: _Pairs,
+    solution: PairSolution,
+    struck: BoolArray,
+    shift: FloatArray,
+    flags: NDArray[np.int64],
+) -> StarFluxes:
+    """Back from pairs to (F, K) arrays, NaN where nothing was measured."""
+    shape = cutouts.present.shape
+
+    def spread(values: np.ndarray, empty: float | bool | int = np.nan) -> np.ndarray:
+        out = np.full(shape + values.shape[1:], empty)
+        out[pairs.frame, pairs.star] = values
+        return out
+
+    neighbours = np.zeros_like(solution.neighbour_flux)
+    np.put_along_axis(neighbours, pairs.neighbour_order, solution.neighbour_flux, 1)
+    return StarFluxes(
+        flux=spread(solution.flux),
+        flux_uncertainty=spread(np.sqrt(solution.flux_variance)),
+        x=spread(solution.position[:, 0]),
+        y=spread(solution.position[:, 1]),
+        background=spread(solution.background),
+        reduced_chi2=spread(_reduced_chi2(pairs, solution)),
+        n_pixels=spread(pairs.pair.weight.sum((1, 2)).astype(np.int64), 0),
+        flags=spread(flags, 0),
+        neighbour_flux=spread(
+            np.where(cutouts.neighbour_present[pairs.frame, pairs.star], neighbours, np.nan)
+        ),
+        rejected_pixels=spread(struck, False),
+        model=spread(solution.model),
+        neighbour_model=spread(solution.neighbour_model),
+        frame_shift=shift,
+    )
+
+
+def _empty(cutouts: StarCutouts) -> StarFluxes:
+    """No pair can be measured: NaN everywhere."""
+    shape, nothing = cutouts.present.shape, np.full(cutouts.data.shape, np.nan)
+    nan = np.full(shape, np.nan)
+    return StarFluxes(
+        flux=nan,
+        flux_uncertainty=nan,
+        x=nan,
+        y=nan,
+        background=nan,
+        reduced_chi2=nan,
+        n_pixels=np.zeros(shape, dtype=np.int64),
+        flags=np.zeros(shape, dtype=np.int64),
+        neighbour_flux=np.full(cutouts.neighbour_present.shape, np.nan),
+        rejected_pixels=np.zeros(cutouts.data.shape, dtype=bool),
+        model=nothing,
+        neighbour_model=nothing,
+        frame_shift=np.zeros((shape[0], 2)),
+    )
 
 
 def reserved_star_chi2(
     psf: PSFModel, cutouts: StarCutouts, *, position_sigma_px: float, outlier_sigma: float, model_error: float
 ) -> float:
-    """Reduced chi2 of held-out stars (one frame, F = 1) measured with a PSF they did not shape."""
-    raise NotImplementedError
+    """Reduced chi2 of held-out stars (one frame: F = 1) measured with a PSF that they did not shape.
+
+    NaN when none of them can be measured.
+    """
+    fluxes = measure_stars(
+        [psf],
+        cutouts,
+        position_sigma_px=position_sigma_px,
+        fit_background=False,
+        outlier_sigma=outlier_sigma,
+        model_error=model_error,
+        max_reduced_chi2=np.inf,
+    )
+    pixels = np.where(np.isfinite(fluxes.reduced_chi2), fluxes.n_pixels, 0)
+    if not pixels.any():
+        return float("nan")
+    return float(np.sum(np.nan_to_num(fluxes.reduced_chi2) * pixels) / pixels.sum())

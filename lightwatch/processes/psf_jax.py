@@ -6,9 +6,14 @@ switch must be thrown before the first array is made.
 
 from __future__ import annotations
 
+from typing import Any, TypeAlias
+
 import jax
 import jax.numpy as jnp
 
+#: fields of the pytrees of the core: JAX arrays in compiled code, NumPy arrays at the surface
+AnyArray: TypeAlias = Any
+
 jax.config.update("jax_enable_x64", True)
 
-__all__ = ["jax", "jnp"]
+__all__ = ["AnyArray", "jax", "jnp"]

@@ -33,6 +33,7 @@ from lightwatch.processes.psf_profile import LocalPSF, evaluate_psf, evaluate_ps
 __all__ = [
     "LocalPSF",
     "PSFModel",
+    "concatenate_psfs",
     "evaluate_psf",
     "evaluate_psf_with_gradient",
     "local_psf",
@@ -78,14 +79,19 @@ class PSFModel:
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray]) -> PSFModel:
         """Inverse of :meth:`to_arrays`."""
-        values: dict = {name: np.asarray(arrays[name], dtype=np.float64) for name in _ARRAYS}
-        values |= {name: int(arrays[name]) for name in ("quadrature", "size")}
-        values["frame_shape"] = (int(arrays["frame_shape"][0]), int(arrays["frame_shape"][1]))
-        rest = {field.name for field in fields(cls)} - set(values)
-        return cls(**values, **{name: float(arrays[name]) for name in rest})
+        ny, nx = (int(side) for side in arrays["frame_shape"])
+        return cls(
+            theta=np.asarray(arrays["theta"], dtype=np.float64),
+            coefficients=np.asarray(arrays["coefficients"], dtype=np.float64),
+            amplitude=np.asarray(arrays["amplitude"], dtype=np.float64),
+            quadrature=int(arrays["quadrature"]),
+            frame_shape=(ny, nx),
+            size=int(arrays["size"]),
+            **{name: float(arrays[name]) for name in _NUMBERS},
+        )
 
 
-_ARRAYS = ("theta", "coefficients", "amplitude")
+_NUMBERS = ("extent", "edge", "fwhm_px", "ellipticity", "norm", "prior_sigma", "effective_modes")
 
 
 def position_terms(x: ArrayLike, y: ArrayLike, frame_shape: tuple[int, int]) -> FloatArray:
@@ -117,11 +123,15 @@ def local_psf(model: PSFModel, x: ArrayLike, y: ArrayLike) -> LocalPSF:
 
 
 def stack_psfs(psfs: list[LocalPSF]) -> LocalPSF:
-    """One batch out of PSFs; smaller sets of coefficients are zero-padded (the function is unchanged)."""
+    """One batch out of single PSFs; smaller sets of coefficients are zero-padded (same function)."""
+    return concatenate_psfs([LocalPSF(*(np.asarray(field)[None] for field in psf)) for psf in psfs])
+
+
+def concatenate_psfs(psfs: list[LocalPSF]) -> LocalPSF:
+    """One batch out of batches, along their leading axis; coefficients zero-padded as in stack_psfs."""
     count = max(np.shape(psf.coefficients)[-1] for psf in psfs)
-    return LocalPSF(
-        *(np.stack(column) for column in zip(*(_padded(psf, count) for psf in psfs), strict=True))
-    )
+    columns = zip(*(_padded(psf, count) for psf in psfs), strict=True)
+    return LocalPSF(*(np.concatenate(column) for column in columns))
 
 
 def _padded(psf: LocalPSF, count: int) -> LocalPSF:

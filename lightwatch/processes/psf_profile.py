@@ -8,13 +8,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jax.typing import ArrayLike
 
-from lightwatch.processes.psf_jax import jax, jnp
+from lightwatch.processes.psf_jax import AnyArray, jax, jnp
 
 ENVELOPE_POWER = 0.8  # D falls more slowly than M: the residual has more freedom in the wings
 WARP_SLACK = 1.08  # the cosine basis reaches a little beyond the fitted box
-TAPER_PX_PER_EDGE = 0.5  # width of the Gaussian decay of S outside of the box, in half-widths of it
+TAPER_PER_EDGE = 2.0  # width of the Gaussian decay of S outside of the box, in half-widths of it
 MATERN_NU = 2.5
 CORRELATION_LENGTH = 1.3 * 0.4247  # 1.3 Gaussian sigmas of the PSF, in the warped coordinate
 INTEGRAL_NODES = 96
@@ -26,12 +25,12 @@ class LocalPSF(NamedTuple):
     Every field may carry the same leading axes (a batch of PSFs).
     """
 
-    theta: ArrayLike  # (4,) Moffat parameters (ln a, e1, e2, ln(beta - 1)), a in px
-    coefficients: ArrayLike  # (M, M) of S, axis 0 along y
-    u0: ArrayLike  # () px, scale of the warp (FWHM of the Moffat)
-    extent: ArrayLike  # () half-length L of the cosine basis in the warped coordinate
-    edge: ArrayLike  # () px, half-width of the fitted box; S is frozen and tapered beyond
-    amplitude: ArrayLike  # () 1 / integral of (M + D S) over the plane
+    theta: AnyArray  # (4,) Moffat parameters (ln a, e1, e2, ln(beta - 1)), a in px
+    coefficients: AnyArray  # (M, M) of S, axis 0 along y
+    u0: AnyArray  # () px, scale of the warp (FWHM of the Moffat)
+    extent: AnyArray  # () half-length L of the cosine basis in the warped coordinate
+    edge: AnyArray  # () px, half-width of the fitted box; S is frozen and tapered beyond
+    amplitude: AnyArray  # () 1 / integral of (M + D S) over the plane
 
 
 def moffat_fwhm(theta: jax.Array) -> jax.Array:
@@ -120,12 +119,12 @@ def moffat_jacobian(
     return m, d_u, d_v, d_theta
 
 
-def warp(u: jax.Array, u0: ArrayLike, extent: ArrayLike, edge: ArrayLike) -> jax.Array:
+def warp(u: jax.Array, u0: AnyArray, extent: AnyArray, edge: AnyArray) -> jax.Array:
     """s(u) + L, frozen outside of the box."""
     return jnp.arcsinh(jnp.clip(u, -jnp.asarray(edge), edge) / u0) + extent
 
 
-def cosines(u: jax.Array, count: int, u0: ArrayLike, extent: ArrayLike, edge: ArrayLike) -> jax.Array:
+def cosines(u: jax.Array, count: int, u0: AnyArray, extent: AnyArray, edge: AnyArray) -> jax.Array:
     """cos(m pi (s + L) / 2L), m < count: (n, count)."""
     frequency = jnp.arange(count) * jnp.pi / (2 * extent)
     return jnp.cos(warp(u, u0, extent, edge)[:, None] * frequency)
@@ -139,7 +138,7 @@ def mode_norms(count: int) -> np.ndarray:
 
 
 def basis(
-    u: jax.Array, count: int, u0: ArrayLike, extent: ArrayLike, edge: ArrayLike
+    u: jax.Array, count: int, u0: AnyArray, extent: AnyArray, edge: AnyArray
 ) -> tuple[jax.Array, jax.Array]:
     """phi_m(s(u)) and its derivative by u, each (n, count)."""
     frequency = jnp.arange(count) * jnp.pi / (2 * extent)
@@ -149,14 +148,14 @@ def basis(
     return jnp.cos(angle) * norm, -jnp.sin(angle) * (frequency * norm) * ds_du[:, None]
 
 
-def taper(u: jax.Array, edge: ArrayLike) -> tuple[jax.Array, jax.Array]:
+def taper(u: jax.Array, edge: AnyArray) -> tuple[jax.Array, jax.Array]:
     """Decay of S outside of the box along one axis, and its logarithmic derivative; (n,) each."""
-    width = TAPER_PX_PER_EDGE * edge
+    width = TAPER_PER_EDGE * edge
     beyond = jnp.maximum(jnp.abs(u) - edge, 0) / width
     return jnp.exp(-beyond * beyond), -2 * beyond / width * jnp.sign(u)
 
 
-def envelope(m: jax.Array, theta: jax.Array, u: jax.Array, v: jax.Array, edge: ArrayLike) -> jax.Array:
+def envelope(m: jax.Array, theta: jax.Array, u: jax.Array, v: jax.Array, edge: AnyArray) -> jax.Array:
     """D of the head of psf_model, with the taper: (nv, nu)."""
     peak = moffat_peak(theta)
     inside = peak * (m / peak) ** ENVELOPE_POWER
@@ -174,7 +173,7 @@ def prior_variance(count: int, extent: jax.Array) -> jax.Array:
 def structure_integral(psf: LocalPSF) -> jax.Array:
     """Integral of D S over the plane, by Gauss-Legendre nodes in the warped coordinate."""
     node, weight = np.polynomial.legendre.leggauss(INTEGRAL_NODES)
-    far = jnp.arcsinh((1 + 2.7 * TAPER_PX_PER_EDGE) * psf.edge / psf.u0)
+    far = jnp.arcsinh((1 + 2.7 * TAPER_PER_EDGE) * psf.edge / psf.u0)
     u = psf.u0 * jnp.sinh(far * node)
     du = weight * far * jnp.sqrt(u * u + jnp.asarray(psf.u0) ** 2)
     theta = jnp.asarray(psf.theta)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lightwatch.processes.psf_jax import jax, jnp
+from lightwatch.processes.psf_jax import AnyArray, jax, jnp
 from lightwatch.processes.psf_profile import (
     ENVELOPE_POWER,
     WARP_SLACK,
@@ -51,55 +51,60 @@ PROBES = 16
 SIGMA_START_RANGE = (0.003, 0.3)
 SIGMA_RANGE = (1e-4, 1.0)
 JITTER = 1e-12
-MOFFAT_MODEL_ERROR = 0.05  # keeps the core's structure from deciding on the wings
+MIN_STAR_SNR = 5.0
+FWHM_NODES = 128
+MOFFAT_MODEL_ERROR = 0.1  # keeps the core's structure from deciding on the wings
 
 
 class FrameStars(NamedTuple):
     """Cutouts of the K stars of one frame."""
 
-    data: jax.Array  # (K, n, n)
-    variance: jax.Array  # (K, n, n) of the background, positive everywhere
-    weight: jax.Array  # (K, n, n) 1 where a pixel counts, else 0
-    exposure: jax.Array  # () electrons per data unit
-    terms: jax.Array  # (K, 3) 1, X, Y
-    offset: jax.Array  # (K, 2) predicted position from the centre of the cutout
-    present: jax.Array  # (K,) 1 or 0
-    fwhm: jax.Array  # () px, first guess
-    gradient: jax.Array  # () 1 where theta may vary with X and Y, else 0
+    data: AnyArray  # (K, n, n)
+    variance: AnyArray  # (K, n, n) of the background, positive everywhere
+    weight: AnyArray  # (K, n, n) 1 where a pixel counts, else 0
+    exposure: AnyArray  # () electrons per data unit
+    terms: AnyArray  # (K, 3) 1, X, Y
+    offset: AnyArray  # (K, 2) predicted position from the centre of the cutout
+    present: AnyArray  # (K,) 1 or 0
+    fwhm: AnyArray  # () px, first guess
+    gradient: AnyArray  # () 1 where theta may vary with X and Y, else 0
 
 
 class Stars(NamedTuple):
     """Parameters of the K stars."""
 
-    flux: jax.Array
-    x: jax.Array
-    y: jax.Array
+    flux: AnyArray
+    x: AnyArray
+    y: AnyArray
 
 
 class Solution(NamedTuple):
     """What is known of one frame at the end; LocalPSF.theta etc. are at the centre of the frame."""
 
-    theta: jax.Array  # (3, 4)
+    theta: AnyArray  # (3, 4)
     psf: LocalPSF
-    amplitude: jax.Array  # (3,) of the terms 1, X, Y
+    amplitude: AnyArray  # (3,) of the terms 1, X, Y
     stars: Stars  # flux of the whole plane
-    model: jax.Array  # (K, n, n)
-    model_variance: jax.Array  # (K, n, n)
-    sigma: jax.Array
-    effective_modes: jax.Array
-    last_step: jax.Array  # largest relative step of the last iteration
-    theta_information: jax.Array  # (K, 4, 4) of each star about its own theta
-    theta_score: jax.Array  # (K, 4)
+    present: AnyArray  # (K,) 1 for the stars that took part
+    model: AnyArray  # (K, n, n)
+    model_variance: AnyArray  # (K, n, n)
+    sigma: AnyArray
+    effective_modes: AnyArray
+    last_step: AnyArray  # largest relative step of the last iteration
+    norm: AnyArray  # fraction of the flux inside a centred cutout
+    fwhm: AnyArray  # px, from the area above half of the maximum
+    theta_information: AnyArray  # (K, 4, 4) of each star about its own theta
+    theta_score: AnyArray  # (K, 4)
 
 
 class FullState(NamedTuple):
     """State of the second stage."""
 
-    z: jax.Array  # (M^2,) whitened coefficients
+    z: AnyArray  # (M^2,) whitened coefficients
     stars: Stars
-    log_variance: jax.Array  # ln sigma^2 of the prior
-    effective_modes: jax.Array
-    last_step: jax.Array
+    log_variance: AnyArray  # ln sigma^2 of the prior
+    effective_modes: AnyArray
+    last_step: AnyArray
 
 
 def _grid(n: int) -> jax.Array:
@@ -155,7 +160,9 @@ def _theta_systems(
     return information, score, back
 
 
-def _moffat_step(frame: FrameStars, theta: jax.Array, stars: Stars, start: jax.Array, quadrature: int):
+def _moffat_step(
+    frame: FrameStars, theta: jax.Array, stars: Stars, start: jax.Array, quadrature: int
+) -> tuple[jax.Array, Stars]:
     """One Gauss-Newton step of theta (3, 4) and the stars."""
     g = _grid(frame.data.shape[-1])
     local = frame.terms @ theta
@@ -192,6 +199,16 @@ def _global_theta_step(
     g = jnp.einsum("kp,ka->pa", frame.terms, score) - precision * (theta - start)
     step = jnp.linalg.solve(h + jnp.diag(precision.ravel()), g.ravel()).reshape(3, 4)
     return step * jnp.minimum(1.0, jnp.min(jnp.array(THETA_STEP) / (jnp.abs(step) + 1e-12)))
+
+
+def _without_faint_stars(frame: FrameStars, theta: jax.Array, stars: Stars, quadrature: int) -> FrameStars:
+    """Stars that are not there after all would stop every common step: leave them out."""
+    g = _grid(frame.data.shape[-1])
+    m = jax.vmap(lambda t, x, y: moffat(t, g - x, g - y, quadrature))(frame.terms @ theta, stars.x, stars.y)
+    w, _ = _pixel_weights(frame, stars.flux[:, None, None] * m, 0.0)
+    seen = stars.flux * jnp.sqrt((w * m * m).sum((1, 2))) > MIN_STAR_SNR
+    present = frame.present * seen
+    return frame._replace(present=present, weight=frame.weight * present[:, None, None])
 
 
 def _product_table(count: int) -> np.ndarray:
@@ -231,10 +248,10 @@ def _freeze(frame: FrameStars, theta: jax.Array, modes: int, quadrature: int) ->
     return _Frozen(local, jax.vmap(moffat_fwhm)(local), extent, edge, whitening, rows)
 
 
-def _render(frozen: _Frozen, c: jax.Array, stars: Stars, n: int, quadrature: int):
+def _render(frozen: _Frozen, c: jax.Array, stars: Stars, n: int, quadrature: int) -> tuple[jax.Array, ...]:
     """(P, dP/du, dP/dv, D, phi_x, phi_y) of all stars, P not normalised; leading axis K."""
 
-    def one(theta: jax.Array, u0: jax.Array, x: jax.Array, y: jax.Array):
+    def one(theta: jax.Array, u0: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, ...]:
         u, v = _grid(n) - x, _grid(n) - y
         m, m_u, m_v = moffat_with_gradient(theta, u, v, quadrature)
         d = envelope(m, theta, u, v, frozen.edge)
@@ -271,7 +288,9 @@ class _Reduced(NamedTuple):
     y: jax.Array  # (K, 3, M^2 + 1)
 
 
-def _reduced_system(frame: FrameStars, frozen: _Frozen, state: FullState, modes: int, quadrature: int):
+def _reduced_system(
+    frame: FrameStars, frozen: _Frozen, state: FullState, modes: int, quadrature: int
+) -> _Reduced:
     """Linearise the model around the state and eliminate the stars."""
     n = frame.data.shape[-1]
     stars = state.stars
@@ -303,7 +322,9 @@ def _moment_variance(system: _Reduced) -> jax.Array:
     return jnp.clip(excess / (system.h**2).sum(), *np.square(SIGMA_START_RANGE))
 
 
-def _solve_structure(system: _Reduced, frozen: _Frozen, z: jax.Array, tau: jax.Array, probes: jax.Array):
+def _solve_structure(
+    system: _Reduced, frozen: _Frozen, z: jax.Array, tau: jax.Array, probes: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Step of z, and the trace of the inverse of its matrix by random probes (Hutchinson 1989)."""
     gauge = GAUGE_WEIGHT * frozen.gauge.T @ frozen.gauge
     a = system.h + tau * (jnp.eye(len(z)) + gauge)
@@ -376,11 +397,30 @@ def _assess(
     information, score, _ = _theta_systems(columns, j, w, r, h, g)
     amplitude = _amplitudes(frozen, theta, c)
     psf = LocalPSF(theta[0], c, moffat_fwhm(theta[0]), frozen.extent, frozen.edge, amplitude[0])
-    plane = stars._replace(flux=stars.flux / (frame.terms @ amplitude))
     return Solution(
-        theta, psf, amplitude, plane, model, variance, jnp.exp(state.log_variance / 2),
-        state.effective_modes, state.last_step, information, score,
-    )  # fmt: skip
+        theta=theta,
+        psf=psf,
+        amplitude=amplitude,
+        stars=stars._replace(flux=stars.flux / (frame.terms @ amplitude)),
+        present=frame.present,
+        model=model,
+        model_variance=variance,
+        sigma=jnp.exp(state.log_variance / 2),
+        effective_modes=state.effective_modes,
+        last_step=state.last_step,
+        norm=evaluate_psf(psf, _grid(n), _grid(n), quadrature=quadrature).sum(),
+        fwhm=_fwhm(psf, quadrature),
+        theta_information=information,
+        theta_score=score,
+    )
+
+
+def _fwhm(psf: LocalPSF, quadrature: int) -> jax.Array:
+    """FWHM (px) of the pixel-integrated PSF, of the circle as large as the area above half maximum."""
+    offsets = jnp.linspace(-1.1, 1.1, FWHM_NODES) * psf.u0
+    p = evaluate_psf(psf, offsets, offsets, quadrature=quadrature)
+    area = (p > p.max() / 2).sum() * (offsets[1] - offsets[0]) ** 2
+    return jnp.sqrt(4 * area / jnp.pi)
 
 
 def solve_frame(frame: FrameStars, *, modes: int, quadrature: int) -> Solution:
@@ -390,6 +430,7 @@ def solve_frame(frame: FrameStars, *, modes: int, quadrature: int) -> Solution:
     theta, stars = jax.lax.fori_loop(
         0, MOFFAT_STEPS, lambda _, s: _moffat_step(frame, s[0], s[1], start, quadrature), (theta, stars)
     )
+    frame = _without_faint_stars(frame, theta, stars, quadrature)
     frozen = _freeze(frame, theta, modes, quadrature)
     signs = np.random.default_rng(0).choice([-1.0, 1.0], (modes * modes, PROBES))
     zero = jnp.zeros(())
@@ -417,6 +458,3 @@ def solve_blocks(frames: FrameStars, count: jax.Array, *, modes: int, quadrature
         return jax.tree.map(lambda o, s: o.at[i].set(s), out, solution)
 
     return jax.lax.fori_loop(0, count, body, empty)
-
-
-__all__ = ["FrameStars", "Solution", "Stars", "evaluate_psf", "solve_blocks", "solve_frame"]
