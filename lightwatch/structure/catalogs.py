@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from hashlib import blake2b
-from math import ceil, hypot
+from math import asin, ceil, cos, degrees, inf, radians, sin, sqrt
 from pathlib import Path
 
 from lightwatch.errors import CatalogError, StorageError
@@ -31,8 +31,11 @@ __all__ = [
     "write_catalog",
 ]
 
-_CENTRE_STEP_DEG, _RADIUS_STEP_DEG = 0.01, 0.05
 _LAST_MIRROR = "last_mirror.txt"
+_CACHED = re.compile(
+    r"(?P<source>gaia|vizier)_(?P<release>\w+)_(?P<ra>[\d.]+)(?P<dec>[+-][\d.]+)"
+    r"_r(?P<radius>[\d.]+)_g(?P<faintest>all|-?[\d.]+)"
+)
 
 
 def load_catalog(
@@ -49,19 +52,18 @@ def load_catalog(
 
     ``source``: ``gaia`` (the service that answered last, then the others in order), ``vizier`` (that
     mirror alone), or the path of a table with Gaia column names, of which the region is taken.
-    Queries are made a little larger, on a grid, and kept in ``cache_dir``: the same region, or one
-    moved by a hair, does not need the network again.
+    Queries are made a little larger and kept in ``cache_dir``: a region inside one that was asked before
+    does not need the network again.  With ``faintest_g_mag``, stars of unknown magnitude are left out.
 
     Raises CatalogError: ``missing_file``, ``bad_table``, ``no_stars``, ``network_off``,
     ``network`` (every service failed; the message says how), ``too_many_rows``.
     """
     if source in ("gaia", "vizier"):
-        asked = _on_grid(Cone(ra_deg, dec_deg, radius_deg, faintest_g_mag))
-        catalog = _from_archive(source, asked, cache_dir, network)
+        catalog = _from_archive(source, Cone(ra_deg, dec_deg, radius_deg, faintest_g_mag), cache_dir, network)
     else:
         catalog = read_catalog(Path(source))
-        if faintest_g_mag is not None:
-            catalog = catalog.taken(~(catalog.phot_g_mean_mag > faintest_g_mag))
+    if faintest_g_mag is not None:
+        catalog = catalog.taken(catalog.phot_g_mean_mag <= faintest_g_mag)
     region = catalog.cone(ra_deg, dec_deg, radius_deg)
     if len(region) == 0:
         place = f"{radius_deg:.3f} deg of {ra_deg:.4f} {dec_deg:+.4f}"
@@ -69,34 +71,48 @@ def load_catalog(
     return region
 
 
-def _on_grid(cone: Cone) -> Cone:
-    """The smallest cone of a coarse grid that covers this one."""
-    ra = round(cone.ra_deg / _CENTRE_STEP_DEG) * _CENTRE_STEP_DEG % 360.0
-    dec = max(-90.0, min(90.0, round(cone.dec_deg / _CENTRE_STEP_DEG) * _CENTRE_STEP_DEG))
-    moved = hypot((ra - cone.ra_deg + 180.0) % 360.0 - 180.0, dec - cone.dec_deg) * 1.01
-    steps = ceil((cone.radius_deg + moved) / _RADIUS_STEP_DEG)
-    return Cone(round(ra, 6), round(dec, 6), round(steps * _RADIUS_STEP_DEG, 6), cone.faintest_g_mag)
-
-
 def _from_archive(
     source: str, cone: Cone, cache_dir: Path | None, network: NetworkSettings
 ) -> ReferenceCatalog:
-    cached = cache_dir / f"{_cache_key(source, cone)}.ecsv" if cache_dir else None
-    if cached and cached.is_file():
+    """A catalogue that covers the cone: the smallest sound one in the cache, else what a service answers."""
+    for path in _cached_covers(source, cone, cache_dir) if cache_dir else []:
         try:
-            return read_catalog(cached)
+            return read_catalog(path)
         except CatalogError:
-            cached.unlink(missing_ok=True)  # damaged: ask again
+            path.unlink(missing_ok=True)  # damaged: ask again
+    larger = replace(cone, radius_deg=ceil((1.1 * cone.radius_deg + 0.01) * 1000) / 1000)
     services = _in_order(source, cache_dir, network.services)
-    table, service = query_services(cone, replace(network, services=services))
+    table, service = query_services(larger, replace(network, services=services))
     catalog = _catalog_of_table(table, name="gaia", release=RELEASE, where=service.name)
-    if cached and cache_dir:
-        _keep(cached, catalog, cone, service, cache_dir)
+    if cache_dir:
+        _keep(cache_dir / f"{_cache_name(source, larger)}.ecsv", catalog, service)
     return catalog
 
 
-def _cache_key(source: str, cone: Cone) -> str:
-    return blake2b(f"{source} {RELEASE} {cone!r}".encode(), digest_size=16).hexdigest()
+def _cache_name(source: str, cone: Cone) -> str:
+    limit = "all" if cone.faintest_g_mag is None else f"{cone.faintest_g_mag:.3f}"
+    return f"{source}_{RELEASE}_{cone.ra_deg:.6f}{cone.dec_deg:+.6f}_r{cone.radius_deg:.3f}_g{limit}"
+
+
+def _cached_covers(source: str, cone: Cone, cache_dir: Path) -> list[Path]:
+    """Cached answers that hold the whole cone, smallest first."""
+    covers = []
+    for path in cache_dir.glob("*.ecsv"):
+        told = _CACHED.fullmatch(path.stem)
+        if told and (told["source"], told["release"]) == (source, RELEASE):
+            limit = inf if told["faintest"] == "all" else float(told["faintest"])
+            apart = _separation_deg(float(told["ra"]), float(told["dec"]), cone.ra_deg, cone.dec_deg)
+            deep_enough = limit >= (inf if cone.faintest_g_mag is None else cone.faintest_g_mag)
+            if deep_enough and apart + cone.radius_deg <= float(told["radius"]):
+                covers.append((float(told["radius"]), path))
+    return [path for _, path in sorted(covers)]
+
+
+def _separation_deg(ra1: float, dec1: float, ra2: float, dec2: float) -> float:
+    """Great-circle distance (haversine)."""
+    d1, d2 = radians(dec1), radians(dec2)
+    half = sin((d1 - d2) / 2) ** 2 + cos(d1) * cos(d2) * sin(radians(ra1 - ra2) / 2) ** 2
+    return degrees(2 * asin(min(1.0, sqrt(half))))
 
 
 def _in_order(
@@ -113,10 +129,10 @@ def _in_order(
     return tuple(sorted(services, key=lambda service: service.name != name))
 
 
-def _keep(cached: Path, catalog: ReferenceCatalog, cone: Cone, service: TapService, cache_dir: Path) -> None:
+def _keep(cached: Path, catalog: ReferenceCatalog, service: TapService) -> None:
     """Put an answer into the cache; a cache that cannot be written costs time, not the run."""
     try:
-        write_catalog(cached, catalog, comments=(f"{service.name}: {cone!r}",))
-        (cache_dir / _LAST_MIRROR).write_text(service.name + "\n")
+        write_catalog(cached, catalog, comments=(f"from {service.name}, {service.url}",))
+        (cached.parent / _LAST_MIRROR).write_text(service.name + "\n")
     except (StorageError, OSError):
         cached.unlink(missing_ok=True)

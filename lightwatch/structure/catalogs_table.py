@@ -131,13 +131,28 @@ def read_catalog(path: Path) -> ReferenceCatalog:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            table = Table.read(path, format=_FORMATS[suffix])
+            table = _read_parquet(path) if suffix == ".parquet" else Table.read(path, format=_FORMATS[suffix])
     except _READER_ERRORS as error:
         why = shown(str(error).strip().split("\n")[0])
         raise CatalogError("bad_table", f"{path}: cannot be read as {suffix}: {why}") from error
     stem = path.name.removesuffix(".gz").removesuffix(Path(path.name.removesuffix(".gz")).suffix)
     name = str(table.meta.get("catalog_name") or stem)
     return catalog_of_table(table, name=name, release=str(table.meta.get("release") or ""), where=str(path))
+
+
+def _read_parquet(path: Path) -> Table:
+    """A parquet file by pyarrow alone (astropy's reader needs pandas); needs the extra ``parquet``."""
+    from pyarrow import parquet
+
+    columns = parquet.read_table(path)
+    wanted = {name for name in columns.column_names if name.lower() in {*COLUMNS, *_SPELLINGS}}
+    table = Table()
+    for name in sorted(wanted):
+        column = columns.column(name).combine_chunks()
+        missing = column.is_null().to_numpy(zero_copy_only=False)
+        filled = column.fill_null("" if str(column.type).endswith("string") else 0)
+        table[name] = np.ma.array(filled.to_numpy(zero_copy_only=False), mask=missing)
+    return table
 
 
 def catalog_of_table(table: Table, *, name: str, release: str, where: str) -> ReferenceCatalog:
