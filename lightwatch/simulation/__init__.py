@@ -8,6 +8,8 @@ number of frames asked for.
 """
 
 from lightwatch.simulation.field import SimulatedField, simulate_field
+from lightwatch.simulation.frame import SimulatedFrame, joint_flux_bound, simulate_frame
+from lightwatch.simulation.sky import draw_galaxies, draw_stars
 from lightwatch.simulation.spec import (
     FieldSpec,
     PointSource,
@@ -23,9 +25,14 @@ __all__ = [
     "PointSource",
     "RoiSpec",
     "SimulatedField",
+    "SimulatedFrame",
     "Transit",
+    "draw_galaxies",
+    "draw_stars",
     "empty_roi",
+    "joint_flux_bound",
     "lens_roi",
     "simulate_field",
+    "simulate_frame",
     "transit_roi",
 ]

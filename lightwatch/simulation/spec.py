@@ -33,7 +33,7 @@ class PointSource:
 
 @dataclass(frozen=True)
 class RoiSpec:
-    """A monitored target at (east, north) arcsec from the field centre; ``lens``: with a galaxy and an arc."""
+    """A target at (east, north) arcsec from the field centre; ``lens``: with a galaxy and an arc."""
 
     name: str
     east: float
@@ -77,7 +77,8 @@ class FieldSpec:
     exptime: float = 320.0  # s
     zeropoint: float = 24.8  # mag of 1 electron/s through a transparent sky, every filter
     saturation_adu: float = 60000.0
-    n_stars: int = 120
+    n_stars: int = 120  # per frame area
+    n_variable: int = 6
     star_mag: tuple[float, float] = (15.0, 21.0)  # Gaia G
     n_galaxies: int = 15
     filters: tuple[str, ...] = ("r_sdss",)  # frame k is taken in filters[k % len]
@@ -92,7 +93,9 @@ class FieldSpec:
     read_noise: tuple[float, float] = (4.0, 6.0)  # electron
     cosmics: float = 30.0  # mean number in the 60 % of frames that have any
     dither_arcsec: float = 3.0
+    drift_arcsec_per_frame: tuple[float, float] = (0.0, 0.0)  # east, north
     rotation_deg: tuple[float, float] = (0.0, 2.0)
     flip_probability: float = 0.0  # mirrored frames
+    targets_in_catalog: bool = False  # list the point sources in stars.csv too
     wcs: str = "good"  # "good" (0.03 arcsec off), "none", or "wrong" (a minute of arc and 3 degrees off)
     integer_adu: bool = True  # unsigned 16-bit; False: float32
