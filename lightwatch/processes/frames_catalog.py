@@ -1,0 +1,94 @@
+"""A reference catalogue out of the frames' own detections, for fields that no catalogue reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from lightwatch.errors import TooFewStars
+from lightwatch.processes.astrometry_sky import ARCSEC_PER_RADIAN, sky_angles, unit_vectors
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FrameSources:
+    """Star-like detections of one solved frame: degrees ICRS, electron/s, all arrays (n,)."""
+
+    ra: Floats
+    dec: Floats
+    flux: Floats
+
+
+@dataclass(frozen=True)
+class FramesCatalog:
+    """Stars seen in at least half of the frames that could show them, brightest first, all arrays (n,).
+
+    ``mag`` is instrumental: -2.5 log10 of the flux (electron/s) on the scale of the first frame.
+    """
+
+    ra: Floats
+    dec: Floats
+    mag: Floats
+    n_frames: NDArray[np.int64]
+
+
+def combine_sources(frames: Sequence[FrameSources], *, match_arcsec: float, min_fraction: float) -> FramesCatalog:
+    """Match the detections of frames on the sky; positions and magnitudes are medians.
+
+    The first frame should be the best: its detections are the seeds, those of later frames that match none
+    are added. Frames are put on the scale of the first by the median ratio of common stars.
+
+    Raises
+    ------
+    TooFewStars
+        ``no_common_stars`` when nothing is seen in ``min_fraction`` of the frames.
+    """
+    seeds = np.zeros((0, 3))
+    members: list[list[tuple[int, int]]] = []
+    reach = match_arcsec / ARCSEC_PER_RADIAN
+    vectors = [unit_vectors(frame.ra, frame.dec) for frame in frames]
+    for number, points in enumerate(vectors):
+        distance, nearest = (
+            cKDTree(seeds).query(points) if len(seeds) else (np.full(len(points), np.inf), np.zeros(len(points), int))
+        )
+        taken: set[int] = set()
+        fresh = []
+        for i in np.argsort(distance, kind="stable"):
+            if distance[i] < reach and int(nearest[i]) not in taken:
+                taken.add(int(nearest[i]))
+                members[int(nearest[i])].append((number, int(i)))
+            elif distance[i] >= 2 * reach:
+                fresh.append(i)
+        members += [[(number, int(i))] for i in fresh]
+        seeds = np.vstack([seeds, points[fresh]])
+    enough = [group for group in members if len(group) >= max(1, min_fraction * len(frames))]
+    if not enough:
+        raise TooFewStars("no_common_stars", "no source is seen in enough frames to make a reference catalogue")
+    return _medians(frames, vectors, enough)
+
+
+def _medians(
+    frames: Sequence[FrameSources], vectors: Sequence[Floats], groups: list[list[tuple[int, int]]]
+) -> FramesCatalog:
+    brightness = np.full((len(groups), len(frames)), np.nan)
+    centres = np.empty((len(groups), 3))
+    for row, group in enumerate(groups):
+        centres[row] = np.median([vectors[number][i] for number, i in group], axis=0)
+        for number, i in group:
+            brightness[row, number] = -2.5 * np.log10(max(frames[number].flux[i], 1e-30))
+    # sequential offsets: the running mean of the frames before is the reference of the next
+    scale = brightness[:, :1].copy()
+    for number in range(1, len(frames)):
+        offset = np.nanmedian(brightness[:, number] - np.nanmedian(scale, axis=1)) if len(groups) else 0.0
+        shifted = brightness[:, number] - (offset if np.isfinite(offset) else 0.0)
+        scale = np.column_stack([scale, shifted])
+    mag = np.nanmedian(scale, axis=1)
+    ra, dec = sky_angles(centres / np.linalg.norm(centres, axis=1, keepdims=True))
+    order = np.argsort(mag, kind="stable")
+    counts = np.array([len(group) for group in groups])
+    return FramesCatalog(ra[order], dec[order], mag[order], counts[order])
