@@ -10,10 +10,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
+from scipy.ndimage import binary_dilation, median_filter
 
 from lightwatch.processes.roi_types import BoolArray, FloatArray
 
+MAX_STRUCK = 0.05  # fraction of an epoch's pixels
 PSF_TOLERANCE = 0.1  # a residual below this fraction of the point sources' light is never a cosmic ray
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Which pixels to disown. ``sharp_only``: while the model still lacks light that is smooth."""
+
+    sigma: float
+    sharp_only: bool
 
 
 @dataclass(frozen=True)
@@ -117,17 +127,18 @@ def eliminate(
     )
 
 
-def struck_pixels(epoch: EpochData, model: EpochModel, rejection_sigma: float, size: int) -> BoolArray:
-    """Pixels that no model of this kind explains, with those beside them that stand out half as much."""
-    tolerance = model.variance / epoch.weight + (PSF_TOLERANCE * np.abs(model.sources)) ** 2
-    deviation = (model.residual / np.sqrt(tolerance)).reshape(size, size)
-    core = np.abs(deviation) > rejection_sigma
-    near = core.copy()
-    near[1:] |= core[:-1]
-    near[:-1] |= core[1:]
-    near[:, 1:] |= core[:, :-1]
-    near[:, :-1] |= core[:, 1:]
-    return (near & (np.abs(deviation) > rejection_sigma / 2)).ravel()
+def struck_pixels(epoch: EpochData, model: EpochModel, rejection: Rejection, size: int) -> BoolArray:
+    """Pixels that no model of this kind explains, with those beside them that stand out half as much.
+
+    No more than MAX_STRUCK of them, the worst: if there are more it is the model that errs.
+    """
+    tolerance = model.variance + (PSF_TOLERANCE * np.abs(model.sources)) ** 2
+    residual = np.where(epoch.good, model.residual, 0.0).reshape(size, size)
+    if rejection.sharp_only:
+        residual = residual - median_filter(residual, 5)
+    deviation = np.abs(residual) / np.sqrt(tolerance).reshape(size, size)
+    core = deviation > max(rejection.sigma, float(np.quantile(deviation, 1 - MAX_STRUCK)))
+    return (binary_dilation(core) & (deviation > rejection.sigma / 2)).ravel() & epoch.good
 
 
 def local_step(epoch: EpochData, model: EpochModel, local: FloatArray) -> tuple[FloatArray, FloatArray]:

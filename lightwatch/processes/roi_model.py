@@ -31,6 +31,7 @@ from lightwatch.processes.roi_background import (
     make_lattice,
     prior_factor,
 )
+from lightwatch.processes.roi_epoch import Rejection
 from lightwatch.processes.roi_passes import (
     Pass,
     Problem,
@@ -156,10 +157,10 @@ def _done(move: float, flux_move: float) -> bool:
 def _fit_positions(problem: Problem, sources: PointSources, rejection_sigma: float, max_passes: int) -> _Fit:
     """Point sources alone. No pixel is rejected before the first passes have brought the model near."""
     state = first_state(problem, sources.position_px, np.zeros(0))
-    state = fit_locals(problem, state, None, rejection_sigma=np.inf, passes=1)
+    state = fit_locals(problem, state, None, rejection=Rejection(rejection_sigma, True), passes=1)
     for number in range(1, POSITION_PASSES + max_passes + 1):
-        threshold = rejection_sigma if number > POSITION_PASSES else np.inf
-        equations, state = normal_equations(problem, state, None, rejection_sigma=threshold)
+        rejection = Rejection(rejection_sigma, sharp_only=number <= POSITION_PASSES)
+        equations, state = normal_equations(problem, state, None, rejection=rejection)
         posterior = solve_positions(problem, equations)
         state, move, flux_move = updated(problem, state, equations, posterior.mean)
         if number > POSITION_PASSES and _done(move, flux_move):
@@ -181,8 +182,8 @@ def _fit_background(
     correlation = prior_factor(lattice, max(LENGTH_FWHM * fwhm, 0.8))
     amplitude = np.ones(lattice.size**2)
     for number in range(1, max_passes + 1):
-        threshold = np.inf if number == 1 and start is None else rejection_sigma
-        equations, state = normal_equations(problem, state, lattice, rejection_sigma=threshold)
+        rejection = Rejection(rejection_sigma, sharp_only=number == 1 and start is None)
+        equations, state = normal_equations(problem, state, lattice, rejection=rejection)
         if number == 1 and start is None:
             first = solve_all(problem, equations, correlation)
             light = first.mean[: lattice.size**2]
@@ -208,10 +209,12 @@ def _start(
     size = lattice.size
     if start is not None and start.background.shape == (size, size):
         state = first_state(problem, start.position_px, start.background)
-        return fit_locals(problem, state, lattice, rejection_sigma=np.inf, passes=2)
+        return fit_locals(problem, state, lattice, rejection=Rejection(rejection_sigma, False), passes=2)
     # light that is not in the model yet would drag the positions: they stay
     state = first_state(problem, sources.position_px, np.zeros(0))
-    state = fit_locals(problem, state, None, rejection_sigma=np.inf, passes=POSITION_PASSES)
+    state = fit_locals(
+        problem, state, None, rejection=Rejection(rejection_sigma, True), passes=POSITION_PASSES
+    )
     return replace(state, background=np.zeros(size**2))
 
 
@@ -247,5 +250,5 @@ def _appended_rows(
         spacing, nodes = solution.background_spacing_px, len(solution.background)
         lattice = fixed_lattice(nodes, spacing, problem.size, problem.jacobian, problem.origin)
     state = first_state(problem, solution.position_px, solution.background)
-    state = fit_locals(problem, state, lattice, rejection_sigma=rejection_sigma, passes=3)
+    state = fit_locals(problem, state, lattice, rejection=Rejection(rejection_sigma, False), passes=3)
     return epoch_rows(problem, state, lattice, solution.shift_sigma_px)

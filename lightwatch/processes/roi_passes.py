@@ -14,6 +14,7 @@ from lightwatch.processes.roi_epoch import (
     Eliminated,
     EpochData,
     EpochModel,
+    Rejection,
     eliminate,
     epoch_model,
     local_step,
@@ -24,7 +25,6 @@ from lightwatch.processes.roi_types import BoolArray, FloatArray
 
 CHUNK = 32  # epochs whose PSF images are held at once
 CHI2_FULL_WEIGHT = 1.3  # an epoch beyond it counts less in what is common to all
-MAX_STRUCK = 0.05  # more struck pixels than this fraction: it is the PSF, not cosmic rays
 SHIFT_CLIP_PX = 0.5
 POSITION_CLIP_PX = 0.3
 
@@ -108,7 +108,7 @@ def _epoch(problem: Problem, state: State, t: int) -> EpochData:
     return EpochData(
         data=problem.data[t],
         background_variance=problem.background_variance[t],
-        good=state.good[t],
+        good=problem.good[t],
         exposure=float(problem.exposure[t]),
         weight=float(state.weight[t]),
         measurable=problem.measurable[t],
@@ -118,16 +118,16 @@ def _epoch(problem: Problem, state: State, t: int) -> EpochData:
 
 
 def normal_equations(
-    problem: Problem, state: State, lattice: Lattice | None, *, rejection_sigma: float
+    problem: Problem, state: State, lattice: Lattice | None, *, rejection: Rejection
 ) -> tuple[Pass, State]:
-    """One pass; pixels beyond ``rejection_sigma`` (inf: none) and odd epochs are disowned first."""
+    """One pass; struck pixels and odd epochs are disowned first, all judged anew."""
     active = problem.position_active
     total = len(state.background) + int(active.sum())
     information, vector = np.zeros((total, total)), np.zeros(total)
     eliminated = []
     good, weight = state.good.copy(), state.weight.copy()
     for t, epoch, model, columns in linearised(problem, state, lattice):
-        judged = _judged(epoch, model, rejection_sigma, problem.size)
+        judged = _judged(epoch, model, rejection, problem.size)
         good[t], weight[t] = judged.good, judged.weight
         one = eliminate(judged, model, state.local[t], np.vstack([columns, model.position_columns.T[active]]))
         information += one.information
@@ -138,15 +138,12 @@ def normal_equations(
     return Pass(information, vector, eliminated), replace(state, good=good, weight=weight)
 
 
-def _judged(epoch: EpochData, model: EpochModel, rejection_sigma: float, size: int) -> EpochData:
+def _judged(epoch: EpochData, model: EpochModel, rejection: Rejection, size: int) -> EpochData:
     """The epoch without struck pixels and with less weight if the model does not describe it."""
-    if not np.isfinite(rejection_sigma):
-        return epoch
-    struck = struck_pixels(epoch, model, rejection_sigma, size) & epoch.good
-    good = epoch.good & ~struck if struck.sum() <= MAX_STRUCK * epoch.good.sum() else epoch.good
+    good = epoch.good & ~struck_pixels(epoch, model, rejection, size)
     chi2 = reduced_chi2(model.residual, model.variance, good)
-    weight = min(1.0, (CHI2_FULL_WEIGHT / chi2) ** 2) if chi2 > 0 else 1.0
-    return replace(epoch, good=good, weight=weight)
+    doubtful = not rejection.sharp_only and chi2 > CHI2_FULL_WEIGHT
+    return replace(epoch, good=good, weight=(CHI2_FULL_WEIGHT / chi2) ** 2 if doubtful else 1.0)
 
 
 def reduced_chi2(residual: FloatArray, variance: FloatArray, good: BoolArray) -> float:
@@ -196,15 +193,15 @@ def updated(problem: Problem, state: State, equations: Pass, mean: FloatArray) -
 
 
 def fit_locals(
-    problem: Problem, state: State, lattice: Lattice | None, *, rejection_sigma: float, passes: int
+    problem: Problem, state: State, lattice: Lattice | None, *, rejection: Rejection, passes: int
 ) -> State:
-    """Locals of every epoch, the globals held; pixels are rejected from the second pass on."""
+    """Locals of every epoch, the globals held; the first pass is lenient, it starts from nothing."""
     count = problem.measurable.shape[1]
     for number in range(passes):
-        threshold = rejection_sigma if number else np.inf
+        judge = rejection if number else replace(rejection, sharp_only=True)
         local, good, weight = state.local.copy(), state.good.copy(), state.weight.copy()
         for t, epoch, model, _ in linearised(problem, state, lattice):
-            judged = _judged(epoch, model, threshold, problem.size)
+            judged = _judged(epoch, model, judge, problem.size)
             step, _ = local_step(judged, model, state.local[t])
             step[count : count + 2] = np.clip(step[count : count + 2], -SHIFT_CLIP_PX, SHIFT_CLIP_PX)
             local[t], good[t], weight[t] = state.local[t] + step, judged.good, judged.weight

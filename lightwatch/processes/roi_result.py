@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,7 +28,8 @@ def epoch_rows(
     count, cube = problem.measurable.shape[1], (-1, problem.size, problem.size)
     local, sigma = np.zeros_like(state.local), np.zeros(problem.measurable.shape)
     chi2, light, sources = np.zeros(len(local)), np.zeros_like(problem.data), np.zeros_like(problem.data)
-    for t, epoch, model, _ in linearised(problem, state, lattice):
+    for t, untouched, model, _ in linearised(problem, state, lattice):
+        epoch = replace(untouched, good=state.good[t], weight=float(state.weight[t]))
         step, covariance = local_step(epoch, model, state.local[t])
         local[t] = state.local[t] + step
         sigma[t] = np.sqrt(np.diag(covariance)[:count])
