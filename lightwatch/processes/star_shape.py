@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 _N_STEPS = 9
-#: start and Gaussian prior width of (ln alpha, e1, e2, ln(beta - 1)); ln alpha is set per star
-_PRIOR_SIGMA = np.array([np.inf, np.inf, np.inf, 0.3, 0.3, 0.5, 1.0])
+#: Gaussian prior of (flux, x, y, ln fwhm, e1, e2, ln(beta - 1)), around the start
+_PRIOR_SIGMA = np.array([np.inf, np.inf, np.inf, 0.3, 0.3, 0.5, 1.5])
 _START_LB = np.log(2.2)
+_MAX_TRIALS = 300
 _LARGEST_STEP = np.array([np.inf, 0.5, 0.5, 0.4, 0.3, 0.3, 0.5])
 
 
@@ -49,7 +50,7 @@ def fit_moffats(
 ) -> MoffatFits:
     """Fit ``cutouts`` (K, n, n) electron/s centred on stars of about ``flux`` (K,) and ``fwhm_px``.
 
-    Gauss-Newton with the variance of the model; profile and parameters (ln alpha, e1, e2, ln(beta - 1))
+    Gauss-Newton with the variance of the model; profile and parameters (ln fwhm, e1, e2, ln(beta - 1))
     free of bounds; integrated over pixels with 2 x 2 Gauss-Legendre nodes where stars are narrow.
     ``good`` (K, n, n) True = use, ``background_rms`` (K,) electron/s, ``exptime`` s.
     """
@@ -59,8 +60,7 @@ def fit_moffats(
     nodes = (-0.5 / np.sqrt(3), 0.5 / np.sqrt(3)) if fwhm_px < 8 else (0.0,)
     data = np.where(good, cutouts, 0).reshape(len(cutouts), -1).astype(float)
     used = good.reshape(len(cutouts), -1)
-    start = np.log(fwhm_px / (2 * np.sqrt(2 ** (1 / (1 + np.exp(_START_LB))) - 1)))
-    prior = np.array([0, 0, 0, start, 0, 0, _START_LB])
+    prior = np.array([0, 0, 0, np.log(fwhm_px), 0, 0, _START_LB])
     p = np.tile(prior, (len(data), 1))
     p[:, 0] = np.maximum(flux, background_rms)
     step = np.zeros_like(p)
@@ -71,22 +71,20 @@ def fit_moffats(
         step = np.clip(step, -_LARGEST_STEP, _LARGEST_STEP)
         p = p + step
     p = np.where(np.isfinite(p).all(axis=1, keepdims=True), p, np.nan)
-    beta = 1 + np.exp(p[:, 6])
-    fwhm = 2 * np.exp(p[:, 3]) * np.sqrt(2 ** (1 / beta) - 1)
+    fwhm, beta = np.exp(p[:, 3]), 1 + np.exp(p[:, 6])
     converged = (np.abs(step[:, 3]) < 0.01) & (p[:, 0] > 0) & (np.hypot(p[:, 1], p[:, 2]) < fwhm)
     return MoffatFits(p[:, 0], p[:, 1], p[:, 2], fwhm, p[:, 4], p[:, 5], beta, converged)
 
 
-def half_sample_mode(values: NDArray[np.float64]) -> float:
-    """Mode of a sample: the densest half, again and again (Bickel & Fruehwirth 2006, CSDA 50, 3500)."""
-    x = np.sort(values[np.isfinite(values)])
+def density_mode(values: NDArray[np.floating], width: float) -> float:
+    """Where a sample is densest, smoothed by a Gaussian of ``width``; NaN without finite values."""
+    x = np.sort(values[np.isfinite(values)].astype(float))
     if x.size == 0:
         return float("nan")
-    while x.size > 3:
-        half = (x.size + 1) // 2
-        first = int(np.argmin(x[half - 1 :] - x[: x.size - half + 1]))
-        x = x[first : first + half]
-    return float(np.median(x))
+    trial = x[:: max(1, x.size // _MAX_TRIALS)]
+    weight = np.exp(-0.5 * ((x[None, :] - trial[:, None]) / width) ** 2)
+    best = weight[np.argmax(weight.sum(axis=1))]
+    return float(np.sum(best * x) / best.sum())
 
 
 def _gauss_newton_step(
@@ -113,9 +111,12 @@ def _moffat_and_slopes(
     p: NDArray[np.float64], u: NDArray[np.float64], v: NDArray[np.float64], nodes: tuple[float, ...]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Model (K, n^2) and its derivatives (K, 7, n^2), averaged over the nodes in a pixel."""
-    flux, x, y, ln_alpha, e1, e2, lb = (column[:, None] for column in p.T)
-    lb = np.clip(lb, -1.2, 3.0)
-    beta, k, root = 1 + np.exp(lb), np.exp(-2 * ln_alpha), np.sqrt(1 + e1 * e1 + e2 * e2)
+    flux, x, y, ln_fwhm, e1, e2, lb = (column[:, None] for column in p.T)
+    lb = np.clip(lb, -1.2, 3.5)
+    beta, root = 1 + np.exp(lb), np.sqrt(1 + e1 * e1 + e2 * e2)
+    half = 2 ** (1 / beta) - 1  # (radius of half maximum / alpha)^2
+    k = half * 4 * np.exp(-2 * ln_fwhm)  # 1 / alpha^2
+    alpha_with_lb = 0.5 * np.log(2) * (1 + half) * (beta - 1) / (beta**2 * half)  # d ln alpha / d lb
     a, b, c = k * (root - e1), -k * e2, k * (root + e1)
     profile = np.zeros((len(p), u.size))
     slopes = np.zeros((len(p), 7, u.size))
@@ -130,9 +131,10 @@ def _moffat_and_slopes(
             profile += m
             slopes[:, 1] += 2 * fall * (a * du + b * dv)
             slopes[:, 2] += 2 * fall * (b * du + c * dv)
-            slopes[:, 3] += 2 * (fall * r2 - m)
+            wider = 2 * (fall * r2 - m)
+            slopes[:, 3] += wider
             slopes[:, 4] -= fall * k * ((e1 / root - 1) * uu + (e1 / root + 1) * vv)
             slopes[:, 5] -= fall * k * (e2 / root * (uu + vv) - 2 * uv)
-            slopes[:, 6] += m * (1 - (beta - 1) * log_term)
+            slopes[:, 6] += m * (1 - (beta - 1) * log_term) + alpha_with_lb * wider
     slopes[:, 0] = profile / flux
     return profile, slopes
