@@ -76,9 +76,9 @@ def test_later_frames_extend_the_truth(tmp_path, lens_field):
 
 def test_flux_in_the_frame_is_the_flux_in_the_truth():
     spec = replace(SMALL, n_stars=1, n_galaxies=0, rois=(empty_roi(),), star_mag=(17.0, 17.1), n_variable=0)
-    spec = replace(spec, cosmics=0.0, integer_adu=False, seeing_arcsec=(0.6, 0.61))
+    spec = replace(spec, cosmics=0.0, integer_adu=False, sky_adu=(100.0, 101.0), dither_arcsec=0.0)
     ratios = []
-    for seed in range(20):
+    for seed in range(40):
         frame = frame_of(spec, seed=seed)
         for row in frame.stars:
             if not (70 < row["x"] < 250 and 70 < row["y"] < 186) or row["n_saturated"]:
@@ -90,7 +90,7 @@ def test_flux_in_the_frame_is_the_flux_in_the_truth():
             flux = (frame.image[r < 45] - sky).sum() * gain / exptime
             ratios.append(flux / row["flux"])
     assert len(ratios) >= 5
-    assert np.median(ratios) == pytest.approx(1.0, abs=0.02)
+    assert np.median(ratios) == pytest.approx(0.995, abs=0.01)  # some light lies beyond the aperture
 
 
 def test_header_wcs_puts_stars_where_the_truth_says(lens_field):
