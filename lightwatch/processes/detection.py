@@ -19,7 +19,9 @@ _FWHM_PER_SIGMA = 2.354820045
 #: FWHM of the Gaussian with the variance of a square pixel
 _PIXEL_FWHM = _FWHM_PER_SIGMA / 12**0.5
 _SMALLEST_FWHM_PX = 1.0  # below are hot pixels and cosmic rays
+_NARROW_FWHM_PX = 1.5  # stars are wider, or unfit for photometry
 _MAX_ELLIPTICITY = 0.5
+_N_BRIGHT = 60  # sources that decide on the aperture
 _MAX_LOST = 0.2  # fraction of the pixels around a source
 _MAX_DOUBLINGS = 8
 #: half width of the locus in ln(size), and how it widens with 1/snr
@@ -115,7 +117,7 @@ def detect_sources(
     if len(objects) == 0:
         return _no_sources()
     objects = objects[np.argsort(-objects["flux"], kind="stable")[:max_sources]]
-    return _measure(data, rms, unusable, mask, objects, exptime)
+    return _measure(data, rms, unusable, mask, objects, exptime, kernel_fwhm_px)
 
 
 def automatic_threshold(shape: tuple[int, int], kernel_fwhm_px: float, false_per_frame: float) -> float:
@@ -218,10 +220,11 @@ def _measure(
     mask: NDArray[np.integer],
     objects: NDArray[Any],
     exptime: float,
+    kernel_fwhm_px: float,
 ) -> Sources:
     """Positions, fluxes, sizes and flags of the library's objects."""
     a, b = (np.maximum(objects[name], 0.3).astype(float) for name in ("a", "b"))
-    typical = _typical_fwhm(a, b, objects)
+    typical = _typical_fwhm(objects, kernel_fwhm_px)
     x, y = _centroids(data, unusable, objects, typical)
     aperture = 1.5 * typical + 1.0
     flux, error, _ = sep.sum_circle(data, x, y, aperture, err=rms, gain=exptime, mask=unusable, subpix=5)
@@ -239,23 +242,30 @@ def _measure(
     return Sources(x, y, flux, error, peak, fwhm, 1 - b / a, a, b, theta, snr, flags, aperture)
 
 
-def _typical_fwhm(a: NDArray[np.float64], b: NDArray[np.float64], objects: NDArray[Any]) -> float:
-    """Rough FWHM (px) of the sources from their moments, cosmic rays and crowds aside."""
-    width = _FWHM_PER_SIGMA * np.sqrt(a * b)
-    plausible = (objects["flag"] == 0) & (b > 0.5 * a) & (width > _SMALLEST_FWHM_PX)
+def _typical_fwhm(objects: NDArray[Any], kernel_fwhm_px: float) -> float:
+    """Rough FWHM (px) of the brighter sources from their moments; ``objects`` brightest first.
+
+    Cosmic rays are left out as elongated, or as losing more of their peak to the filter than a star can.
+    """
+    width = _FWHM_PER_SIGMA * np.sqrt(objects["a"] * objects["b"]).astype(float)
+    narrow = (_NARROW_FWHM_PX**2 + _PIXEL_FWHM**2) / (_NARROW_FWHM_PX**2 + _PIXEL_FWHM**2 + kernel_fwhm_px**2)
+    plausible = (objects["flag"] == 0) & (objects["b"] > _MAX_ELLIPTICITY * objects["a"])
+    plausible &= objects["cpeak"] > narrow * objects["peak"]
     if not plausible.any():
-        return float(np.median(width)) if width.size else 3.0
-    return float(np.clip(np.exp(density_mode(np.log(width[plausible]), _LOCUS_WIDTH)), 1.5, 40.0))
+        return float(np.clip(np.median(width), 1.5, 40.0))
+    bright = width[plausible][:_N_BRIGHT]
+    return float(np.clip(np.exp(density_mode(np.log(bright), _LOCUS_WIDTH)), 1.5, 40.0))
 
 
 def _centroids(
     data: NDArray[np.float32], unusable: NDArray[np.bool_], objects: NDArray[Any], fwhm_px: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Windowed centroids; the barycentre where these wander off or fail."""
+    """Windowed centroids; the barycentre where these wander off, fail, or would follow a neighbour."""
     x, y = objects["x"].astype(float), objects["y"].astype(float)
     sigma = np.full(len(x), fwhm_px / _FWHM_PER_SIGMA)
     xw, yw, failed = sep.winpos(data, x, y, sigma, mask=unusable, subpix=5)
-    better = (failed == 0) & (np.hypot(xw - x, yw - y) < 0.5 * fwhm_px)
+    blended = (objects["flag"] & sep.OBJ_MERGED) != 0
+    better = (failed == 0) & ~blended & (np.hypot(xw - x, yw - y) < 0.5 * fwhm_px)
     return np.where(better, xw, x), np.where(better, yw, y)
 
 
