@@ -20,7 +20,13 @@ from lightwatch.processes.psf_cutouts import BoolArray, StarCutouts, struck_pixe
 from lightwatch.processes.psf_jax import jax
 from lightwatch.processes.psf_model import FloatArray, PSFModel, position_terms
 from lightwatch.processes.psf_profile import WARP_SLACK
-from lightwatch.processes.psf_solver import GRADIENT_SIGMA, FrameStars, Solution, solve_blocks
+from lightwatch.processes.psf_solver import (
+    GRADIENT_SIGMA,
+    SUSPECT_RESIDUAL,
+    FrameStars,
+    Solution,
+    solve_blocks,
+)
 
 __all__ = ["PSFFit", "StarCutouts", "cutout_size_px", "fit_psfs"]
 
@@ -29,7 +35,7 @@ MODE_BUCKETS = (20,)
 MODE_SPACING = 0.24  # of the cosines in the warped coordinate
 FINE_QUADRATURE_FWHM_PX = 2.6  # below, 3 x 3 nodes per pixel instead of 2 x 2
 FRAMES_PER_CALL = 32
-ROUNDS = 3
+ROUNDS = 4
 CUTOUT_SIZES = (16, 24, 32, 48, 64)
 CUTOUT_PER_FWHM = 8.0
 NEIGHBOUR_MASK_FWHM = 1.2  # before the flux of a neighbour is known
@@ -37,6 +43,7 @@ MIN_GOOD_FRACTION = 0.25
 PSF_MODEL_ERROR = 0.03  # of the first fits, when pixels are judged
 NOT_SINGLE_CHI2 = 1.5
 NOT_SINGLE_RATIO = 3.0
+FAILED_CHI2 = 3.0
 NOT_SINGLE_RESIDUAL = 0.02
 MIN_STARS_TO_VARY = 6
 CONVERGED_STEP = 0.03
@@ -207,7 +214,7 @@ def _frame_stars(cutouts: StarCutouts, work: _Work, varies: bool) -> FrameStars:
 
 def _cropped(solution: Solution, k: int) -> Solution:
     """Without the padded stars."""
-    per_star = ("present", "model", "model_variance", "theta_information", "theta_score")
+    per_star = ("present", "suspect", "model", "model_variance", "theta_information", "theta_score")
     stars = jax.tree.map(lambda a: a[:k], solution.stars)
     return solution._replace(stars=stars, **{name: getattr(solution, name)[:k] for name in per_star})
 
@@ -273,7 +280,8 @@ def _put_aside(work: _Work, outlier_sigma: float, min_stars: int) -> _Work:
         model_error=PSF_MODEL_ERROR,
     )
     work = replace(work, struck=struck)
-    flags = work.star_flags | np.where(work.used & (s.present == 0), Flag.LOW_SNR.value, 0)
+    faint = work.used & (s.present == 0) & ~s.suspect
+    flags = work.star_flags | np.where(faint, Flag.LOW_SNR.value, 0)
     multiple = _not_single(work)
     if (work.used & (flags == 0) & ~multiple).sum() >= min_stars:
         flags = flags | np.where(multiple, Flag.OUTLIER.value, 0)
@@ -283,15 +291,22 @@ def _put_aside(work: _Work, outlier_sigma: float, min_stars: int) -> _Work:
 def _not_single(work: _Work) -> BoolArray:
     """Stars that the PSF of the others does not fit, by chi2 and by the size of the residual (K,)."""
     s = _solution(work)
-    weight = work.weight * s.present[:, None, None]
-    counts = np.maximum(weight.sum((1, 2)), 1)
-    reduced = _chi2(work) / counts
+    weight = work.weight
+    reduced = (weight * (work.data - s.model) ** 2 / s.model_variance).sum((1, 2)) / _count(weight)
     excess = (weight * ((work.data - s.model) ** 2 - s.model_variance)).sum((1, 2))
     residual = np.sqrt(np.maximum(excess, 0) / np.maximum((weight * s.model**2).sum((1, 2)), 1e-300))
     there = work.used & (s.present > 0)
     typical, usual = np.median(reduced[there]), np.median(residual[there])
     poor = reduced > NOT_SINGLE_CHI2 * max(float(typical), 1.0)
-    return there & poor & (residual > max(NOT_SINGLE_RATIO * float(usual), NOT_SINGLE_RESIDUAL))
+    unlike = residual > max(NOT_SINGLE_RATIO * float(usual), NOT_SINGLE_RESIDUAL)
+    if typical > FAILED_CHI2:  # one bad star has bent the PSF for all: name the worst only
+        unlike = residual == residual[there].max()
+    still_suspect = s.suspect & (residual > SUSPECT_RESIDUAL)
+    return (there & (poor | (typical > FAILED_CHI2)) & unlike) | (work.used & still_suspect)
+
+
+def _count(weight: BoolArray) -> NDArray[np.int64]:
+    return np.maximum(weight.sum((1, 2)), 1)
 
 
 def _without_neighbours(cutouts: StarCutouts, works: list[_Work]) -> list[_Work]:
@@ -375,7 +390,7 @@ def _result(cutouts: StarCutouts, work: _Work) -> PSFFit:
         flux=np.where(used, s.stars.flux, np.nan),
         x=np.where(used, s.stars.x, np.nan),
         y=np.where(used, s.stars.y, np.nan),
-        star_reduced_chi2=np.where(used, _chi2(work) / np.maximum(work.weight.sum((1, 2)), 1), np.nan),
+        star_reduced_chi2=np.where(used, _chi2(work) / _count(work.weight), np.nan),
         used=used,
         star_flags=work.star_flags,
         rejected_pixels=work.struck,

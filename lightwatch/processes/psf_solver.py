@@ -52,6 +52,8 @@ SIGMA_START_RANGE = (0.003, 0.3)
 SIGMA_RANGE = (1e-4, 1.0)
 JITTER = 1e-12
 MIN_STAR_SNR = 5.0
+ROBUST_SIGMA = 5.0  # Cauchy weights of the first stage: cosmic rays and neighbours are still unknown
+SUSPECT_RESIDUAL = 0.12  # of the Moffat stage, in excess of the median over the stars
 FWHM_NODES = 128
 MOFFAT_MODEL_ERROR = 0.1  # keeps the core's structure from deciding on the wings
 
@@ -86,6 +88,7 @@ class Solution(NamedTuple):
     amplitude: AnyArray  # (3,) of the terms 1, X, Y
     stars: Stars  # flux of the whole plane
     present: AnyArray  # (K,) 1 for the stars that took part
+    suspect: AnyArray  # (K,) left out of the second stage: not like the others
     model: AnyArray  # (K, n, n)
     model_variance: AnyArray  # (K, n, n)
     sigma: AnyArray
@@ -172,6 +175,7 @@ def _moffat_step(
     model = stars.flux[:, None, None] * m
     w, _ = _pixel_weights(frame, model, MOFFAT_MODEL_ERROR)
     r = frame.data - model
+    w = w / (1 + w * r * r / ROBUST_SIGMA**2)
     j = _star_jacobian(stars.flux, m, m_u, m_v)
     h, rhs = _star_system(frame, stars, j, w, r)
     information, score, back = _theta_systems(stars.flux[:, None, None, None] * m_t, j, w, r, h, rhs)
@@ -201,14 +205,25 @@ def _global_theta_step(
     return step * jnp.minimum(1.0, jnp.min(jnp.array(THETA_STEP) / (jnp.abs(step) + 1e-12)))
 
 
-def _without_faint_stars(frame: FrameStars, theta: jax.Array, stars: Stars, quadrature: int) -> FrameStars:
-    """Stars that are not there after all would stop every common step: leave them out."""
+def _trusted(
+    frame: FrameStars, theta: jax.Array, stars: Stars, quadrature: int
+) -> tuple[FrameStars, jax.Array]:
+    """The stars fit for the second stage, and which of the others are suspect (K,).
+
+    Stars that are not there after all would stop every common step; and one star on top of a
+    brighter one would bend the PSF so far that nothing after it makes sense.
+    """
     g = _grid(frame.data.shape[-1])
     m = jax.vmap(lambda t, x, y: moffat(t, g - x, g - y, quadrature))(frame.terms @ theta, stars.x, stars.y)
-    w, _ = _pixel_weights(frame, stars.flux[:, None, None] * m, 0.0)
-    seen = stars.flux * jnp.sqrt((w * m * m).sum((1, 2))) > MIN_STAR_SNR
-    present = frame.present * seen
-    return frame._replace(present=present, weight=frame.weight * present[:, None, None])
+    model = stars.flux[:, None, None] * m
+    w, variance = _pixel_weights(frame, model, 0.0)
+    seen = (stars.flux * jnp.sqrt((w * m * m).sum((1, 2))) > MIN_STAR_SNR) & (frame.present > 0)
+    excess = (frame.weight * ((frame.data - model) ** 2 - variance)).sum((1, 2))
+    residual = jnp.sqrt(jnp.maximum(excess, 0) / ((frame.weight * model**2).sum((1, 2)) + 1e-300))
+    usual = jnp.nanmedian(jnp.where(seen, residual, jnp.nan))
+    suspect = seen & (residual**2 > usual**2 + SUSPECT_RESIDUAL**2)
+    present = frame.present * (seen & ~suspect)
+    return frame._replace(present=present, weight=frame.weight * present[:, None, None]), suspect
 
 
 def _product_table(count: int) -> np.ndarray:
@@ -403,6 +418,7 @@ def _assess(
         amplitude=amplitude,
         stars=stars._replace(flux=stars.flux / (frame.terms @ amplitude)),
         present=frame.present,
+        suspect=frame.present < 0,
         model=model,
         model_variance=variance,
         sigma=jnp.exp(state.log_variance / 2),
@@ -430,7 +446,7 @@ def solve_frame(frame: FrameStars, *, modes: int, quadrature: int) -> Solution:
     theta, stars = jax.lax.fori_loop(
         0, MOFFAT_STEPS, lambda _, s: _moffat_step(frame, s[0], s[1], start, quadrature), (theta, stars)
     )
-    frame = _without_faint_stars(frame, theta, stars, quadrature)
+    frame, suspect = _trusted(frame, theta, stars, quadrature)
     frozen = _freeze(frame, theta, modes, quadrature)
     signs = np.random.default_rng(0).choice([-1.0, 1.0], (modes * modes, PROBES))
     zero = jnp.zeros(())
@@ -439,7 +455,7 @@ def solve_frame(frame: FrameStars, *, modes: int, quadrature: int) -> Solution:
         _full_step, frame=frame, frozen=frozen, probes=jnp.asarray(signs), modes=modes, quadrature=quadrature
     )
     state = jax.lax.fori_loop(0, FULL_STEPS, step, state)
-    return _assess(frame, frozen, theta, state, modes, quadrature)
+    return _assess(frame, frozen, theta, state, modes, quadrature)._replace(suspect=suspect)
 
 
 @partial(jax.jit, static_argnames=("modes", "quadrature"))
