@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import minimize_scalar
@@ -54,7 +55,7 @@ def fixed_lattice(
     return replace(lattice, table_half_size_px=int(8 * np.ceil((reach + centre + 3) / 8)))
 
 
-def design_matrix(table: FloatArray, position: FloatArray, cutout_size: int) -> FloatArray:
+def design_matrix(table: NDArray[np.float32], position: FloatArray, cutout_size: int) -> NDArray[np.float32]:
     """What a unit flux in each node puts into the pixels of an epoch.
 
     ``table`` of roi_psf.psf_table, ``position`` (N, 2) px of the nodes in the cutout.
@@ -65,13 +66,15 @@ def design_matrix(table: FloatArray, position: FloatArray, cutout_size: int) -> 
     whole = np.floor(index).astype(int)
     part = index - whole
     windows = np.lib.stride_tricks.sliding_window_view(table, (cutout_size, cutout_size), axis=(2, 3))
-    out = np.zeros((len(position), cutout_size, cutout_size))
+    out = np.zeros((len(position), cutout_size, cutout_size), dtype=np.float32)
     for step_y in (0, 1):
         for step_x in (0, 1):
             start_x, phase_x = np.divmod(whole[:, 0] + step_x, TABLE_STEPS)
             start_y, phase_y = np.divmod(whole[:, 1] + step_y, TABLE_STEPS)
             weight = np.abs(1 - step_x - part[:, 0]) * np.abs(1 - step_y - part[:, 1])
-            out += weight[:, None, None] * windows[phase_y, phase_x, start_y, start_x]
+            window = windows[phase_y, phase_x, start_y, start_x]
+            window *= weight.astype(np.float32)[:, None, None]
+            out += window
     return out.reshape(len(position), -1)
 
 

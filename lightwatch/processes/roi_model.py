@@ -17,6 +17,7 @@ their WCS put it (a prior on every shift), so the order of the epochs does not m
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,8 +62,8 @@ __all__ = [
 STEP_CONVERGED_PX = 0.003
 FLUX_CONVERGED_SIGMA = 0.1
 POSITION_PASSES = 4  # of point sources alone, before there is a background
-LENGTH_FWHM = 0.35  # correlation length of the background in units of the sharpest FWHM
-SMOOTH_FWHM = 0.35  # of the amplitude map, likewise
+LENGTHS_FWHM = (0.35, 0.6, 1.0, 1.7)  # correlation lengths of the background to choose from
+SMOOTH_FWHM = 0.7  # of the amplitude map; all in units of the FWHM of the sharpest epochs
 
 
 @dataclass(frozen=True)
@@ -179,18 +180,18 @@ def _fit_background(
     """Point sources and background. The first solution has a prior of even amplitude over the lattice."""
     state = _start(problem, sources, lattice, rejection_sigma, start)
     fwhm = sharpest_fwhm(problem)
-    correlation = prior_factor(lattice, max(LENGTH_FWHM * fwhm, 0.8))
-    amplitude = np.ones(lattice.size**2)
+    correlations = [prior_factor(lattice, length * fwhm) for length in LENGTHS_FWHM]
     for number in range(1, max_passes + 1):
         rejection = Rejection(rejection_sigma, sharp_only=number == 1 and start is None)
         equations, state = normal_equations(problem, state, lattice, rejection=rejection)
-        if number == 1 and start is None:
-            first = solve_all(problem, equations, correlation)
-            light = first.mean[: lattice.size**2]
-        else:
-            light = state.background
+        light = state.background
+        if not light.any():
+            light = solve_all(problem, equations, correlations[0]).mean[: lattice.size**2]
         shape = amplitude_map(light.reshape(lattice.size, -1), lattice, SMOOTH_FWHM * fwhm).ravel()
-        posterior = solve_all(problem, equations, shape[:, None] * correlation)
+        tried = [(solve_all(problem, equations, shape[:, None] * one), one) for one in correlations]
+        posterior, best = max(tried, key=lambda pair: pair[0].log_evidence)
+        if number > 1:
+            correlations = [best]
         amplitude = posterior.scale * shape
         state, move, flux_move = updated(problem, state, equations, posterior.mean)
         if number > 1 and _done(move, flux_move):
@@ -233,7 +234,9 @@ def append_epochs(solution: ROISolution, epochs: ROIEpochs, *, rejection_sigma: 
     relative = (epochs.coefficient_uncertainty / epochs.coefficient)[use]
     background = np.broadcast_to(median, rows["flux"].shape)
     complete = among_all(with_uncertainties(rows, background, relative), use, flags)
-    joined = {name: np.concatenate([getattr(solution, name), new]) for name, new in complete.items()}
+    joined: dict[str, Any] = {
+        name: np.concatenate([getattr(solution, name), new]) for name, new in complete.items()
+    }
     return replace(solution, **joined)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import cholesky
 
 from lightwatch.processes.psf_model import LocalPSF
@@ -73,7 +74,7 @@ class Pass:
 
 def linearised(
     problem: Problem, state: State, lattice: Lattice | None
-) -> Iterator[tuple[int, EpochData, EpochModel, FloatArray]]:
+) -> Iterator[tuple[int, EpochData, EpochModel, NDArray[np.float32]]]:
     """Epoch by epoch: number, data, model, and the background's columns (N, P)."""
     count = len(state.position) // 2
     places = state.position.reshape(count, 2)
@@ -84,7 +85,7 @@ def linearised(
         images = source_images(
             take_psf(problem.psf, index), seen, size=problem.size, quadrature=problem.quadrature
         )
-        for t, image, middle in zip(index, images, centre, strict=True):
+        for t, image, middle in zip(index.tolist(), images, centre, strict=True):
             columns = _background_columns(problem, t, middle, lattice)
             light = (state.background @ columns).reshape(problem.size, problem.size)
             epoch = _epoch(problem, state, t)
@@ -96,12 +97,14 @@ def linearised(
             )
 
 
-def _background_columns(problem: Problem, t: int, centre: FloatArray, lattice: Lattice | None) -> FloatArray:
+def _background_columns(
+    problem: Problem, t: int, centre: FloatArray, lattice: Lattice | None
+) -> NDArray[np.float32]:
     if lattice is None:
-        return np.zeros((0, problem.size**2))
+        return np.zeros((0, problem.size**2), dtype=np.float32)
     nodes = centre + lattice.nodes @ problem.jacobian[t].T
     table = psf_table(take_psf(problem.psf, t), lattice.table_half_size_px, quadrature=problem.quadrature)
-    return design_matrix(problem.coefficient[t] * table, nodes, problem.size)
+    return design_matrix(np.float32(problem.coefficient[t]) * table, nodes, problem.size)
 
 
 def _epoch(problem: Problem, state: State, t: int) -> EpochData:
@@ -156,7 +159,7 @@ def solve_positions(problem: Problem, equations: Pass) -> Posterior:
     active = problem.position_active
     precision = problem.position_precision[active]
     lower = cholesky(equations.information + np.diag(precision), lower=True) if active.any() else np.eye(0)
-    root = np.linalg.inv(lower).T
+    root: FloatArray = np.linalg.inv(lower).T.astype(np.float64)
     mean = root @ (root.T @ (equations.vector + precision * problem.position_mean[active]))
     return Posterior(mean=mean, root=root, scale=0.0, log_evidence=0.0, effective_modes=0.0)
 

@@ -23,7 +23,8 @@ def usable_epochs(epochs: ROIEpochs, sources: PointSources) -> tuple[BoolArray, 
     good = _good_pixels(epochs)
     flags[~good.any(axis=(1, 2))] |= int(Flag.BAD)
     fields = [np.asarray(field).reshape(count, -1) for field in epochs.psf]
-    flags[~np.all([np.isfinite(field).all(axis=1) for field in fields], axis=0)] |= int(Flag.PSF_UNCERTAIN)
+    finite = np.isfinite(np.hstack(fields)).all(axis=1)
+    flags[~finite] |= int(Flag.PSF_UNCERTAIN)
     centre = np.abs(epochs.origin - (size - 1) / 2).max(axis=1)
     flags[~(centre < size / 2)] |= int(Flag.OUTSIDE)
     known = np.isfinite(epochs.jacobian).all(axis=(1, 2)) & (epochs.exposure > 0) & (epochs.coefficient > 0)
@@ -66,9 +67,8 @@ def make_problem(
     measurable = _measurable(epochs, sources, use, good)
     shifted = np.repeat(measurable.any(axis=1)[:, None] & (shift_sigma_px > 0), 2, axis=1)
     with_sky = np.full((len(good), 1), fit_local_background)
-    with np.errstate(divide="ignore"):
-        precision = np.where(sigma > 0, 1 / np.minimum(sigma, FREE_SIGMA_PX) ** 2, 0.0)
-        shift_precision = 1 / shift_sigma_px**2 if shift_sigma_px > 0 else 0.0
+    free = np.where(sigma > 0, np.minimum(sigma, FREE_SIGMA_PX), np.inf)
+    shift_precision = 1 / shift_sigma_px**2 if shift_sigma_px > 0 else 0.0
     return Problem(
         size=size,
         data=np.where(good, epochs.data[use].reshape(good.shape), 0.0),
@@ -84,7 +84,7 @@ def make_problem(
         local_active=np.hstack([measurable, shifted, with_sky]),
         local_precision=np.array([0.0] * len(sources.sigma_px) + [shift_precision] * 2 + [0.0]),
         position_mean=sources.position_px.ravel().copy(),
-        position_precision=precision,
+        position_precision=free**-2.0,
         position_active=(sigma > 0) & np.repeat(measurable.any(axis=0), 2),
     )
 

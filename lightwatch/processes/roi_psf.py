@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lightwatch.processes.psf_jax import jax, jnp
 from lightwatch.processes.psf_model import LocalPSF, evaluate_psf_with_gradient, render
@@ -26,7 +28,7 @@ def _source_images(psf: LocalPSF, position: jax.Array, *, size: int, quadrature:
     return jax.vmap(jax.vmap(one, in_axes=(None, 0)))(psf, position)
 
 
-def take_psf(psf: LocalPSF, index: object) -> LocalPSF:
+def take_psf(psf: LocalPSF, index: Any) -> LocalPSF:
     """One or several epochs of a stacked PSF."""
     return LocalPSF(*(np.asarray(field)[index] for field in psf))
 
@@ -49,13 +51,23 @@ def source_images(psf: LocalPSF, position: FloatArray, *, size: int, quadrature:
     return out
 
 
-def psf_table(psf: LocalPSF, half_size_px: int, *, quadrature: int) -> FloatArray:
+def psf_table(psf: LocalPSF, half_size_px: int, *, quadrature: int) -> NDArray[np.float32]:
     """P at offsets -half_size_px, ... in steps of 1 / TABLE_STEPS, split by sub-pixel phase.
 
     Returns (K, K, 2 half_size_px, 2 half_size_px) with K = TABLE_STEPS: [phase_y, phase_x, v, u].
+    Every other node is the PSF's own value, those between are interpolated (cubic): four times faster.
     """
-    offsets = np.arange(-half_size_px * TABLE_STEPS, half_size_px * TABLE_STEPS) / TABLE_STEPS
-    table = render(psf, offsets, offsets, quadrature=quadrature)
+    step = 2 / TABLE_STEPS
+    offsets = np.arange(-half_size_px / step - 1, half_size_px / step + 2) * step
+    table = _doubled(_doubled(render(psf, offsets, offsets, quadrature=quadrature)).T).T
     side = 2 * half_size_px
     phases = table.reshape(side, TABLE_STEPS, side, TABLE_STEPS).transpose(1, 3, 0, 2)
-    return np.ascontiguousarray(phases)
+    return np.ascontiguousarray(phases, dtype=np.float32)
+
+
+def _doubled(values: FloatArray) -> FloatArray:
+    """Rows 1 ... -3, and between each and the next the cubic through the four nearest."""
+    out = np.empty((2 * (len(values) - 3), values.shape[1]))
+    out[::2] = values[1:-2]
+    out[1::2] = (9 * (values[1:-2] + values[2:-1]) - values[:-3] - values[3:]) / 16
+    return out

@@ -111,6 +111,7 @@ def epoch_flags(shift: FloatArray, chi2: FloatArray, shift_sigma_px: float) -> I
 
 def source_flags(measurable: BoolArray, flux: FloatArray, sigma: FloatArray) -> IntArray:
     """(T, S) flags of single fluxes."""
-    flags = np.where(measurable, 0, int(Flag.LOW_COVERAGE))
-    faint = measurable & (np.abs(flux) < LOW_SNR * sigma)
-    return flags | np.where(faint, int(Flag.LOW_SNR), 0)
+    flags = np.zeros(flux.shape, dtype=np.int64)
+    flags[~measurable] |= int(Flag.LOW_COVERAGE)
+    flags[measurable & (np.abs(flux) < LOW_SNR * sigma)] |= int(Flag.LOW_SNR)
+    return flags

@@ -11,6 +11,7 @@ in the frame divided by the frame's normalization coefficient.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,4 +90,7 @@ class ROISolution:
     def from_arrays(cls, arrays: dict[str, NDArray]) -> ROISolution:
         """Inverse of :meth:`to_arrays`."""
         scalar = {"float": float, "int": int, "bool": bool}
-        return cls(**{f.name: scalar.get(str(f.type), np.asarray)(arrays[f.name]) for f in fields(cls)})
+        values: dict[str, Any] = {
+            f.name: scalar.get(str(f.type), np.asarray)(arrays[f.name]) for f in fields(cls)
+        }
+        return cls(**values)
