@@ -7,9 +7,8 @@ Nothing is allocated before its declared size has been compared with the limits.
 
 from __future__ import annotations
 
-import struct
+import io
 import warnings
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from lightwatch.structure.frames_discovery import (
     find_files,
     is_settled,
 )
-from lightwatch.structure.frames_guard import HduInfo, ReadLimits, open_fits, shown
+from lightwatch.structure.frames_guard import BLOCK, HduInfo, ReadLimits, open_fits, shown
 from lightwatch.structure.frames_headers import FrameKind, classify_frame, header_wcs, merged_header
 
 __all__ = [
@@ -49,20 +48,8 @@ __all__ = [
     "trimmed",
 ]
 
-#: what astropy.io.fits raises on files that are wrong in ways the guard does not look for
-_READER_ERRORS = (
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    AttributeError,
-    RuntimeError,
-    fits.VerifyError,
-    struct.error,
-    zlib.error,
-)
 _COMPANIONS = {"BPM", "MASK", "DQ", "ERR", "VAR", "WHT", "WEIGHT", "IVAR", "CAT"}
+_EMPTY_PRIMARY = fits.PrimaryHDU().header.tostring().encode()
 _MAP_NAMES = ("BPM", "MASK", "DQ")
 
 
@@ -104,19 +91,23 @@ def read_frame(
         science = _science_hdu(infos, hdu_data, name)
         companion = _bad_pixel_hdu(infos, hdu_bad_pixels, science, name)
         wanted = [0, science.index] if hdu_headers is None else list(hdu_headers)
-        raw_headers, arrays = _read_with_astropy(stream, wanted, science, companion, name)
-    header, notes = merged_header([raw_headers[i] for i in wanted if i in raw_headers], name=name)
-    image, ceiling = _physical(arrays[science.index], raw_headers[science.index], name)
+        own_header, raw = _read_hdu(stream, science, with_data=True, name=name)
+        headers = {science.index: own_header}
+        for i in {*wanted} - {science.index}:
+            headers[i] = _read_hdu(stream, _find(infos, i, name), with_data=False, name=name)[0]
+        bad = _read_hdu(stream, companion, with_data=True, name=name)[1] if companion else None
+    header, notes = merged_header([headers[i] for i in dict.fromkeys(wanted)], name=name)
+    image, ceiling = _physical(raw, own_header, name)
     good = np.isfinite(image)
-    if companion is not None:
-        good &= arrays[companion.index].reshape(image.shape) == 0
+    if bad is not None:
+        good &= bad.reshape(image.shape) == 0
     header["NAXIS"], header["NAXIS1"], header["NAXIS2"] = 2, image.shape[1], image.shape[0]
     return RawFrame(
         image=image,
         good=good,
         header=header,
         hdu_index=science.index,
-        has_bad_pixel_map=companion is not None,
+        has_bad_pixel_map=bad is not None,
         bitpix=science.bitpix,
         ceiling_adu=ceiling,
         lossy=science.lossy,
@@ -169,21 +160,27 @@ def _bad_pixel_hdu(
     return hdu
 
 
-def _read_with_astropy(
-    stream: BinaryIO, headers: Sequence[int], science: HduInfo, companion: HduInfo | None, name: str
-) -> tuple[dict[int, fits.Header], dict[int, NDArray[Any]]]:
-    """Headers and unscaled arrays by HDU index."""
-    data_of = [science.index] + ([companion.index] if companion else [])
+def _read_hdu(
+    stream: BinaryIO, info: HduInfo, *, with_data: bool, name: str
+) -> tuple[fits.Header, NDArray[Any]]:
+    """Header and unscaled array of one HDU, given to astropy alone: the rest cannot disturb it."""
+    stream.seek(info.offset)
+    before = b"" if info.index == 0 else _EMPTY_PRIMARY
+    alone = before + stream.read(info.length)
+    alone += b"\0" * (-len(alone) % BLOCK)  # the last padding may be missing
+    code, doing = "bad_header", "a header cannot be read"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what astropy warns of we check, or it is harmless
-            with fits.open(stream, memmap=False, do_not_scale_image_data=True) as hdus:
-                read = {i: hdus[i].header.copy() for i in {*headers, *data_of}}
-                return read, {i: np.asarray(hdus[i].data) for i in data_of}
+            with fits.open(io.BytesIO(alone), memmap=False, do_not_scale_image_data=True) as hdus:
+                hdu = hdus[1 if before else 0]
+                header = hdu.header.copy()
+                code, doing = "truncated", "damaged data"
+                return header, np.asarray(hdu.data if with_data else None)
     except MemoryError as error:
         raise FrameError("too_large", f"{name}: not enough memory to read it") from error
-    except _READER_ERRORS as error:
-        raise FrameError("bad_header", f"{name}: cannot be read: {shown(str(error))}") from error
+    except Exception as error:  # on damaged files astropy raises many kinds, some of private modules
+        raise FrameError(code, f"{name}: {doing}; copy the file again: {shown(str(error))}") from error
 
 
 def _physical(raw: NDArray[Any], header: fits.Header, name: str) -> tuple[NDArray[np.float32], float]:

@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import BinaryIO
@@ -54,6 +54,8 @@ class HduInfo:
     bitpix: int
     shape: tuple[int, ...]  # as in NumPy: slowest axis first
     lossy: bool
+    offset: int  # bytes from the start of the (inflated) file
+    length: int  # bytes of header and data, without the last padding
 
     @property
     def plane(self) -> tuple[int, int] | None:
@@ -154,6 +156,7 @@ def scan(file: BinaryIO, size: int, limits: ReadLimits, allowed: int, *, name: s
         file.seek(offset)
         cards, header_bytes = _size_cards(file, limits.header_bytes, name)
         info = _describe(cards, len(hdus), name)
+        start = offset
         stored, unfolded = _declared_bytes(cards, info, name)
         if max(stored, unfolded) > allowed:
             raise FrameError(
@@ -166,7 +169,7 @@ def scan(file: BinaryIO, size: int, limits: ReadLimits, allowed: int, *, name: s
                 "truncated", f"{name}: HDU {info.index} lacks {offset - size} bytes; copy the file again"
             )
         offset += -offset % BLOCK
-        hdus.append(info)
+        hdus.append(replace(info, offset=start, length=header_bytes + stored))
     return tuple(hdus)
 
 
@@ -232,7 +235,7 @@ def _describe(cards: dict[str, str], index: int, name: str) -> HduInfo:
         or cards.get("ZCMPTYPE") == "HCOMPRESS_1"
     )
     return HduInfo(
-        index, cards.get("EXTNAME", "").upper(), is_image, bitpix, _axes(cards, prefix, name), lossy
+        index, cards.get("EXTNAME", "").upper(), is_image, bitpix, _axes(cards, prefix, name), lossy, 0, 0
     )
 
 
