@@ -14,7 +14,7 @@ from lightwatch.processes.astrometry_types import FloatArray
 
 #: free parameters (both axes together) and fewest matched stars of each model
 PARAMETERS = {"shift": 2, "similarity": 4, "affine": 6, "sip2": 12, "sip3": 20}
-FEWEST_STARS = {"shift": 1, "similarity": 3, "affine": 5, "sip2": 14, "sip3": 28}
+FEWEST_STARS = {"shift": 1, "similarity": 3, "affine": 6, "sip2": 24, "sip3": 50}
 
 
 def is_distorted(wcs: WCS) -> bool:

@@ -23,7 +23,8 @@ ComplexArray = NDArray[np.complex128]
 
 #: brightest detections and stars compared, level after level until one is believed
 LEVELS = ((20, 30), (30, 50), (50, 30), (40, 80), (80, 40))
-MOST_PAIRS = 400_000  # of alike triangles; above it the shapes say too little to go on
+MOST_PAIRS = 150_000  # of triangles alike by chance: of more, only the large ones are compared
+SHAPES_AREA = 0.25  # of the plane of side ratios that triangles can have
 MOST_GROUPS = 12  # groups of agreeing similarities judged per level
 
 
@@ -84,24 +85,32 @@ def _alike(
     """Vertices (n, 3) of detections and of stars in pairs of triangles of the same shape."""
     corners_d, shape_d, long_d = _triangles(field_z)
     corners_s, shape_s, long_s = _triangles(star_z)
-    large = long_d > max(0.1 * diagonal, 10.0 * tolerance_px)  # small ones have no precise shape
     possible = (long_s > 0.1 * diagonal * limits.scale_min_arcsec) & (
         long_s < diagonal * limits.scale_max_arcsec * 1.05
     )
-    corners_d, shape_d, long_d = corners_d[large], shape_d[large], long_d[large]
     corners_s, shape_s, long_s = corners_s[possible], shape_s[possible], long_s[possible]
+    reach = 1.5 * tolerance_px / long_d
+    use = _most_precise(reach, len(long_s), long_d > max(0.1 * diagonal, 10.0 * tolerance_px))
     none = np.zeros((0, 3), np.int64)
-    if len(long_d) == 0 or len(long_s) == 0:
+    if len(use) == 0 or len(long_s) == 0:
         return none, none
-    near = cKDTree(shape_s).query_ball_point(shape_d, 1.5 * tolerance_px / long_d, return_sorted=True)
+    near = cKDTree(shape_s).query_ball_point(shape_d[use], reach[use], return_sorted=True)
     counts = np.fromiter((len(n) for n in near), np.int64, len(near))
     if counts.sum() == 0:
         return none, none
-    d = np.repeat(np.arange(len(near)), counts)
+    d = np.repeat(use, counts)
     s = np.concatenate([np.asarray(n, dtype=np.int64) for n in near if n])
     scale = long_s[s] / long_d[d]
     fits = (scale > limits.scale_min_arcsec) & (scale < limits.scale_max_arcsec)
     return corners_d[d[fits]], corners_s[s[fits]]
+
+
+def _most_precise(reach: FloatArray, n_stars: int, usable: NDArray[np.bool_]) -> IntArray:
+    """Triangles, the most precise shapes first, that will find about MOST_PAIRS alike by chance."""
+    order = np.argsort(reach, kind="stable")
+    order = order[usable[order]]
+    by_chance = np.cumsum(np.pi * reach[order] ** 2 / SHAPES_AREA * n_stars)
+    return order[by_chance <= MOST_PAIRS]
 
 
 def _similarities(
@@ -131,7 +140,7 @@ def _groups(
     fits = (rms < tolerance_px) & (scale > limits.scale_min_arcsec) & (scale < limits.scale_max_arcsec)
     fits &= np.abs(sky.mean(axis=1)) < limits.radius_arcsec
     keep = np.flatnonzero(fits)
-    if len(keep) == 0 or len(keep) > MOST_PAIRS:
+    if len(keep) == 0:
         return [], len(keep)
     unit = 1.0 / np.median(scale[keep])
     where = np.column_stack([sky[keep].real, sky[keep].imag]) * unit

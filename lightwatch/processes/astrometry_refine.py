@@ -32,6 +32,7 @@ UNKNOWN_CENTROID_PX = 0.3
 UNKNOWN_POSITION_ARCSEC = 0.1
 CLIP = 4.0  # sigma, the dispersion being measured from the residuals
 ROUNDS = 5
+SMALLEST_SPREAD2 = 0.5  # variance in units of the expected one, below which it is chance
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def refine(
     matched = Matches(*first_pairs, n_stars_in_frame=len(stars.ra), radius_px=settings.match_radius_px)
     fit = _fit(wcs, field, stars, matched, simplest, settings.max_sip_order)
     for _ in range(ROUNDS):
-        radius = 4.0 * float(np.max(fit.rms_arcsec)) / pixel_scale(fit.wcs)
+        radius = 5.0 * float(np.max(fit.rms_arcsec)) / pixel_scale(fit.wcs)
         radius = min(settings.match_radius_px, max(1.0, radius)) if np.isfinite(radius) else 1.0
         matched = match(fit.wcs, field, stars, radius)
         before, fit = fit, _fit(wcs, field, stars, matched, simplest, settings.max_sip_order)
@@ -169,7 +170,7 @@ def _fit(
     sigma = _sigma_arcsec(wcs, field, stars, matched)
     keep = _clipped(models[-1], wcs, xy, sky, sigma)[1]
     fits = {m: fit_model(m, wcs, xy[keep], sky[keep], sigma[keep] ** -2) for m in models}
-    best = min(models, key=lambda m: _criterion(m, fits[m], xy[keep], sky[keep], sigma[keep]))
+    best = _best_model(fits, xy[keep], sky[keep], sigma[keep])
     fitted, keep = _clipped(best, wcs, xy, sky, sigma)
     return Fit(
         wcs=fitted,
@@ -209,6 +210,7 @@ def _clipped(
         pull = np.abs(residuals_arcsec(fitted, xy, sky)) / sigma[:, None]
         left = max(2.0 * keep.sum() - PARAMETERS[model], 1.0)
         spread = 1.4826 * float(np.median(pull[keep])) * np.sqrt(2.0 * keep.sum() / left)
+        spread *= 1.0 + 4.0 / left  # a few residuals know little of their dispersion
         now = pull.max(axis=1) < CLIP * max(spread, 0.3)
         if now.sum() < FEWEST_STARS[model] or np.array_equal(now, keep):
             break
@@ -217,11 +219,9 @@ def _clipped(
     return fitted, keep
 
 
-def _criterion(model: str, wcs: WCS, xy: FloatArray, sky: FloatArray, sigma: FloatArray) -> float:
-    """The larger of BIC and AICc, the latter guarding small samples; errors known up to a factor."""
-    n, k = 2.0 * len(xy), float(PARAMETERS[model] + 1)
-    chi2 = float(np.sum((residuals_arcsec(wcs, xy, sky) / sigma[:, None]) ** 2))
-    if n <= k + 1:
-        return np.inf if k > PARAMETERS["shift"] + 1 else 0.0
-    penalty = max(k * np.log(n), 2.0 * k + 2.0 * k * (k + 1.0) / (n - k - 1.0))
-    return float(n * np.log(max(chi2, 1e-20) / n) + penalty)
+def _best_model(fits: dict[str, WCS], xy: FloatArray, sky: FloatArray, sigma: FloatArray) -> str:
+    """Smallest BIC; the size of the errors is what the richest model leaves, if more than expected."""
+    chi2 = {m: float(np.sum((residuals_arcsec(w, xy, sky) / sigma[:, None]) ** 2)) for m, w in fits.items()}
+    n, richest = 2.0 * len(xy), list(fits)[-1]
+    spread2 = max(chi2[richest] / max(n - PARAMETERS[richest], 1.0), SMALLEST_SPREAD2)
+    return min(fits, key=lambda m: chi2[m] / spread2 + PARAMETERS[m] * np.log(max(n, np.e)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import numpy as np
@@ -14,6 +15,7 @@ from lightwatch.errors import AstrometryError
 from lightwatch.processes.astrometry_types import FloatArray
 
 ARCSEC_PER_RADIAN = np.degrees(1.0) * 3600.0
+_NUMERIC = re.compile(r"(CRVAL|CRPIX|CDELT|CROTA)[12]|(CD|PC)[12]_[12]|[AB]_(ORDER|\d_\d)")
 
 
 def unit_vectors(ra: ArrayLike, dec: ArrayLike) -> FloatArray:
@@ -93,6 +95,11 @@ def apply_proper_motion(
 def parse_wcs(header: str | fits.Header) -> WCS:
     """Celestial WCS from FITS cards. Raises AstrometryError ``bad_wcs``."""
     cards = fits.Header.fromstring(header) if isinstance(header, str) else header
+    text = [key for key in cards if _NUMERIC.fullmatch(key) and isinstance(cards[key], str)]
+    if text:  # wcslib would take the default, 0
+        raise AstrometryError("bad_wcs", f"text where a number belongs: {', '.join(text)}")
+    if any(isinstance(cards.get(key), int) and cards[key] > 9 for key in ("A_ORDER", "B_ORDER")):
+        raise AstrometryError("bad_wcs", "SIP order beyond 9")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
         try:
@@ -102,7 +109,8 @@ def parse_wcs(header: str | fits.Header) -> WCS:
             raise AstrometryError("bad_wcs", f"unreadable WCS: {error}") from error
     if corners is None:
         raise AstrometryError("bad_wcs", "the header has no celestial WCS")
-    if not np.all(np.isfinite(corners)) or abs(np.linalg.det(wcs.pixel_scale_matrix)) == 0.0:
+    area_deg2 = abs(np.linalg.det(wcs.pixel_scale_matrix))
+    if not np.all(np.isfinite(corners)) or not 0.0 < area_deg2 < 0.99:  # 1 degree: no scale was given
         raise AstrometryError("bad_wcs", "the WCS maps pixels to no position on the sky")
     return wcs
 
