@@ -1,7 +1,8 @@
 """Common keywords, tried in turn; what is not found stays unknown.
 
 The time is the start of the exposure unless a keyword says that it is the middle.  Times of day without
-a date, local times and anything ambiguous are refused rather than guessed.
+a date, local times and anything ambiguous (the sign of LONGITUD, GAIN of CMOS cameras) are refused or left
+out rather than guessed.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from astropy.coordinates import Angle
 from astropy.time import Time
 
 EXPOSURE = ("EXPTIME", "EXPOSURE", "EXP_TIME", "ITIME", "TEXPTIME")
-GAIN = ("GAIN", "EGAIN", "CCDGAIN", "GAIN1", "ESO DET OUT1 CONAD")
+GAIN = ("EGAIN", "CCDGAIN", "ESO DET OUT1 CONAD", "GAIN", "GAIN1")
+LARGEST_GAIN = 30.0  # electron/ADU; CMOS cameras write a setting such as 100 into GAIN
 FILTER = ("FILTER", "FILTNAM", "FILTER1", "FILTER2", "INSFILTE", "ESO INS FILT1 NAME")
 READ_NOISE = ("RDNOISE", "READNOIS", "RON", "READNOISE", "ENOISE", "ESO DET OUT1 RON")
-SATURATION = ("SATURATE", "SATLEVEL", "SATUR", "MAXLIN", "DATAMAX")
+SATURATION = ("SATURATE", "SATLEVEL", "SATUR", "MAXLIN")
 MIDDLE = ("MJD-MID", "MJDMID", "MJD-AVG")
 START = ("MJD-OBS", "MJD_OBS", "MJD-BEG", "MJDSTART", "MJD")
 MIDDLE_DATES = ("DATE-AVG", "DATE-MID")
@@ -28,7 +30,7 @@ def parse_header(header: Any) -> dict[str, Any]:
     mjd, reference = time_of(header)
     return {
         "exptime": first(header, *EXPOSURE),
-        "gain": first(header, *GAIN),
+        "gain": gain_of(header),
         "mjd": mjd,
         "time_reference": reference,
         "filter": first(header, *FILTER),
@@ -42,7 +44,7 @@ def parse_header(header: Any) -> dict[str, Any]:
         "dec": degrees(first(header, "DEC", "OBJCTDEC", "TELDEC"), hours=False),
         "pixel_scale": first_number(header, "PIXSCALE", "SECPIX", "PIXSCAL1", "SCALE"),
         "latitude": first_number(header, "LATITUDE", "SITELAT", "OBSGEO-B", "LAT-OBS"),
-        "longitude": first_number(header, "OBSGEO-L", "LONG-OBS"),
+        "longitude": first_number(header, "OBSGEO-L"),
         "elevation": first_number(header, "OBSGEO-H", "ALT-OBS", "HEIGHT", "SITEELEV"),
     }
 
@@ -60,6 +62,16 @@ def first_number(header: Any, *keys: str) -> float | None:
         (float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)),
         None,
     )
+
+
+def gain_of(header: Any) -> Any:
+    """Electrons per ADU; a value that can only be a camera's setting is an error."""
+    gain = first(header, *GAIN)
+    if isinstance(gain, int | float) and gain > LARGEST_GAIN:
+        raise ValueError(
+            f"gain {gain} looks like a camera setting, not electron/ADU; state it as an override"
+        )
+    return gain
 
 
 def time_of(header: Any) -> tuple[float | None, str]:

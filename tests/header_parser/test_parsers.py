@@ -158,6 +158,13 @@ def test_generic_does_not_guess(tmp_path):
     assert raised.value.reason_code == "bad_meta:gain"
 
 
+def test_generic_is_not_fooled_by_the_gain_setting_of_a_cmos_camera(tmp_path):
+    cards = {"EXPTIME": 10.0, "MJD-OBS": 59000.0, "GAIN": 100}
+    assert metadata(tmp_path, "generic", fits.Header({**cards, "EGAIN": 0.8})).gain == 0.8
+    with pytest.raises(HeaderError, match="camera setting"):
+        metadata(tmp_path, "generic", fits.Header(cards))
+
+
 def test_generic_reads_sexagesimal_and_decimal_positions(tmp_path):
     cards = {"EXPTIME": 10.0, "GAIN": 1.5, "MJD-OBS": 59000.0}
     for ra, dec in (("02:00:00", "-10:30:00"), ("02 00 00", "-10 30 00"), (30.0, -10.5), ("30.0", "-10.5")):
