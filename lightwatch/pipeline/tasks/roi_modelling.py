@@ -1,0 +1,226 @@
+"""model_calibrated_cutouts: point sources and background of an ROI from all epochs of a filter at once."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, delete, update
+
+from lightwatch.errors import StorageError
+from lightwatch.flags import Flag
+from lightwatch.pipeline.task import Group, Outcome, TaskContext
+from lightwatch.processes import astrometry_sky, lightcurve, roi_model
+from lightwatch.processes.psf_model import LocalPSF
+from lightwatch.structure import light_curve_files, queries, schema, store
+from lightwatch.structure.config import LightCurves, RoiModel
+
+_REJECTION_SIGMA = 6.0
+_MAX_PASSES = 8
+_POOR_CHI2 = 2.0
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """Prepared cutouts of an ROI in a filter, and what its point sources are."""
+
+    arrays: dict[str, Any]
+    labels: list[str]
+    positions_arcsec: Floats  # (n, 2) east and north of the ROI's centre
+    centre: tuple[float, float]
+    settings: RoiModel
+    light_curves: LightCurves
+    start: roi_model.ROISolution | None
+
+
+@dataclass(frozen=True)
+class Modelled:
+    """The solution and what its rows belong to."""
+
+    inputs: ModelInputs
+    solution: roi_model.ROISolution
+    reference: Floats  # (2, 2) px of the reference frame per arcsec (east, north)
+    n_sources: int
+
+
+def load(context: TaskContext, group: Group) -> ModelInputs:
+    """Prepared cutouts and the configured point sources."""
+    workspace = context.workspace
+    row = queries.rows(
+        workspace.reader, queries.roi_model_row(context.footprint_hash, group.roi, group.filter)
+    )[0]
+    roi = workspace.config.rois[group.roi]
+    sources = roi.point_sources or {group.roi: roi.coordinates}
+    ra, dec = np.array(list(sources.values()), dtype=float).T
+    east, north = astrometry_sky.sky_to_plane(ra, dec, *roi.coordinates)
+    return ModelInputs(
+        arrays=store.read_product(workspace.workdir, row["cutouts_relpath"]),
+        labels=list(sources),
+        positions_arcsec=np.column_stack([east, north]),
+        centre=roi.coordinates,
+        settings=workspace.config.roi_model,
+        light_curves=workspace.config.light_curves,
+        start=None,
+    )
+
+
+def compute(inputs: ModelInputs) -> Outcome:
+    """Fit the joint model; catalogue stars in the cutouts take part with fixed positions."""
+    a = inputs.arrays
+    reference, jacobian = roi_model.reference_frame(a["model/jacobian_px_per_arcsec"])
+    positions = np.vstack([inputs.positions_arcsec, a["model/others_arcsec"].reshape(-1, 2)])
+    n = len(inputs.labels)
+    astrometry = inputs.settings.astrometry
+    sigma = {"free": np.inf, "fixed": 0.0}.get(str(astrometry))
+    sigmas = np.concatenate([np.full(n, float(astrometry) if sigma is None else sigma), np.zeros(len(positions) - n)])
+    solution = roi_model.fit_roi(
+        _epochs(a, jacobian),
+        roi_model.PointSources(position_px=positions @ reference.T, sigma_px=sigmas),
+        with_background=n > 1 if inputs.settings.background == "auto" else inputs.settings.background,
+        fit_local_background=inputs.settings.local_background,
+        shift_sigma_px=inputs.settings.translation_sigma_px,
+        rejection_sigma=_REJECTION_SIGMA,
+        max_passes=_MAX_PASSES,
+        start=inputs.start,
+    )
+    flags = 0 if solution.converged else int(Flag.NOT_CONVERGED)
+    return Outcome(output=Modelled(inputs, solution, reference, n), flags=flags)
+
+
+def _epochs(a: dict[str, Any], jacobian: Floats) -> roi_model.ROIEpochs:
+    coefficient = a["model/coefficient"]
+    return roi_model.ROIEpochs(
+        data=a["data"] * coefficient[:, None, None],
+        background_variance=a["model/background_variance"],
+        good=a["model/good"],
+        exposure=a["exptime"],
+        psf=LocalPSF(**{name: a[f"model/psf/{name}"] for name in LocalPSF._fields}),
+        quadrature=int(a["model/quadrature"]),
+        jacobian=jacobian,
+        origin=a["model/origin"],
+        coefficient=coefficient,
+        coefficient_uncertainty=a["model/coefficient_uncertainty"],
+    )
+
+
+def save(connection: Connection, context: TaskContext, group: Group, output: Modelled) -> None:
+    """The model's product, the light curves as rows, and as files."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{group.roi}_{group.filter}" if group.filter else group.roi)
+    solution = output.solution
+    arrays: dict[str, Any] = {f"solution/{key}": value for key, value in solution.to_arrays().items()}
+    arrays |= {
+        "frame_id": output.inputs.arrays["frame_id"],
+        "labels": output.inputs.labels,
+        "reference_px_per_arcsec": output.reference,
+    }
+    if solution.background.size:
+        arrays["background_image"] = roi_model.background_image(solution)
+    product = store.write_product(
+        context.workspace.workdir,
+        f"roi_models/{context.footprint_hash[:16]}/{name}.{group.digest[:8]}.h5",
+        arrays,
+        {"recipe": context.recipe, "roi": group.roi, "filter": group.filter},
+    )
+    table = schema.roi_models
+    connection.execute(
+        update(table)
+        .where(
+            table.c.combined_footprint_hash == context.footprint_hash,
+            table.c.roi == group.roi,
+            table.c.filter == group.filter,
+        )
+        .values(
+            model_relpath=product.relpath,
+            model_sha256=product.sha256,
+            reduced_chi2=_known(float(np.nanmedian(solution.reduced_chi2))),
+            astrometry=json.dumps(_astrometry(output)),
+            constant_offsets=json.dumps(
+                {label: _known(s) for label, s in zip(output.inputs.labels, solution.constant_offset_uncertainty, strict=False)}
+            ),
+            flags=0 if solution.converged else int(Flag.NOT_CONVERGED),
+        )
+    )
+    f = schema.roi_flux
+    key = {"combined_footprint_hash": context.footprint_hash, "roi": group.roi, "filter": group.filter}
+    connection.execute(delete(f).where(*(f.c[column] == value for column, value in key.items())))
+    rows = [{**key, **row, "recipe": context.recipe} for row in _flux_rows(output)]
+    connection.execute(f.insert(), rows)
+    _write_light_curves(context, name, rows, output)
+
+
+def _astrometry(output: Modelled) -> dict[str, list[float | None]]:
+    """Fitted positions in degrees, with 1 sigma in arcsec east and north."""
+    inverse = np.linalg.inv(output.reference)
+    out = {}
+    for s, label in enumerate(output.inputs.labels):
+        east, north = inverse @ output.solution.position_px[s]
+        ra, dec = astrometry_sky.plane_to_sky(east, north, *output.inputs.centre)
+        block = slice(2 * s, 2 * s + 2)
+        covariance = inverse @ output.solution.position_covariance_px2[block, block] @ inverse.T
+        sigma = np.sqrt(np.maximum(np.diag(covariance), 0))
+        out[label] = [_known(float(value)) for value in (ra, dec, sigma[0], sigma[1])]
+    return out
+
+
+def _flux_rows(output: Modelled) -> list[dict[str, Any]]:
+    solution, inputs = output.solution, output.inputs
+    a = inputs.arrays
+    rows: list[dict[str, Any]] = []
+    for s, label in enumerate(inputs.labels):
+        flux, sigma = solution.flux[:, s], solution.flux_uncertainty[:, s]
+        told = lightcurve.magnitudes(
+            flux, sigma, a["global_zeropoint"],
+            detection_sigma=inputs.light_curves.limit_sigma, limit_sigma=inputs.light_curves.limit_sigma,
+        )  # fmt: skip
+        for t, frame in enumerate(a["frame_id"]):
+            measured = np.isfinite(flux[t]) and np.isfinite(sigma[t]) and sigma[t] > 0
+            flags = int(solution.flags[t]) | int(solution.source_flags[t, s])
+            if solution.reduced_chi2[t] > _POOR_CHI2:
+                flags |= int(Flag.POOR_FIT)
+            rows.append(
+                {
+                    "point_source": label,
+                    "frame_id": int(frame),
+                    "flux": _known(flux[t]) if measured else None,
+                    "flux_uncertainty": _known(sigma[t]) if measured else None,
+                    "photon_uncertainty": _known(solution.local_uncertainty[t, s]),
+                    "background_uncertainty": _known(solution.background_uncertainty[t, s]),
+                    "normalization_uncertainty": _known(solution.normalization_uncertainty[t, s]),
+                    "reduced_chi2": _known(solution.reduced_chi2[t]),
+                    "dx": _known(solution.shift_px[t, 0]),
+                    "dy": _known(solution.shift_px[t, 1]),
+                    "local_background": _known(solution.local_background[t]),
+                    "zeropoint": _known(a["global_zeropoint"][t]),
+                    "zeropoint_uncertainty": _known(a["global_zeropoint_scatter"][t]),
+                    "mag": _known(told.mag[t]),
+                    "mag_uncertainty_up": _known(told.mag_uncertainty_up[t]),
+                    "mag_uncertainty_down": _known(told.mag_uncertainty_down[t]),
+                    "mag_limit": _known(told.limiting_mag[t]),
+                    "flags": flags,
+                }
+            )
+    return rows
+
+
+def _write_light_curves(context: TaskContext, name: str, rows: list[dict[str, Any]], output: Modelled) -> None:
+    """ECSV and FITS tables beside the database; a failure here would undo the rows, so that both agree."""
+    a = output.inputs.arrays
+    when = {
+        int(frame): {"mjd": float(a["mjd"][t]), "bjd_tdb": _known(a["bjd_tdb"][t]), "seeing_arcseconds": _known(a["seeing"][t])}
+        for t, frame in enumerate(a["frame_id"])
+    }
+    table = [{**row, **when[row["frame_id"]]} for row in rows]
+    try:
+        light_curve_files.write_light_curves(context.workspace.workdir / "light_curves", name, table)
+    except OSError as error:
+        raise StorageError(f"light_curves/{name}: {error.strerror}") from error
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
