@@ -65,12 +65,10 @@ def first_number(header: Any, *keys: str) -> float | None:
 
 
 def gain_of(header: Any) -> Any:
-    """Electrons per ADU; a value that can only be a camera's setting is an error."""
+    """Electrons per ADU; what can only be a camera's setting is returned as text, which is refused."""
     gain = first(header, *GAIN)
     if isinstance(gain, int | float) and gain > LARGEST_GAIN:
-        raise ValueError(
-            f"gain {gain} looks like a camera setting, not electron/ADU; state it as an override"
-        )
+        return f"{gain} (a setting of the camera?)"
     return gain
 
 

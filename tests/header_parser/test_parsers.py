@@ -161,8 +161,12 @@ def test_generic_does_not_guess(tmp_path):
 def test_generic_is_not_fooled_by_the_gain_setting_of_a_cmos_camera(tmp_path):
     cards = {"EXPTIME": 10.0, "MJD-OBS": 59000.0, "GAIN": 100}
     assert metadata(tmp_path, "generic", fits.Header({**cards, "EGAIN": 0.8})).gain == 0.8
-    with pytest.raises(HeaderError, match="camera setting"):
+    with pytest.raises(HeaderError, match=r"gain='100 \(a setting of the camera\?\)': expected") as raised:
         metadata(tmp_path, "generic", fits.Header(cards))
+    assert raised.value.reason_code == "bad_meta:gain"
+    parser = load_header_parser(tmp_path, "generic")
+    settings = {"name": "a.fits", "time_reference": "start", "overrides": {"gain": 0.9}}
+    assert read_metadata(parser, fits.Header(cards), **settings).gain == 0.9
 
 
 def test_generic_reads_sexagesimal_and_decimal_positions(tmp_path):
