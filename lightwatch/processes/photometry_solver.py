@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import NamedTuple
 
-from lightwatch.processes.psf_jax import AnyArray, jax, jnp
+from lightwatch.processes.psf_jax import AnyArray, core_jit, jax, jnp
 from lightwatch.processes.psf_profile import LocalPSF, evaluate_psf_with_gradient
 
 STEPS = 6
@@ -134,8 +134,7 @@ def solve_pair(pair: Pair, *, quadrature: int) -> PairSolution:
     )
 
 
-@partial(jax.jit, static_argnames="quadrature")
-def solve_pairs(pairs: Pair, count: jax.Array, *, quadrature: int) -> PairSolution:
+def _solve_pairs(pairs: Pair, count: jax.Array, *, quadrature: int) -> PairSolution:
     """Solve the first ``count`` blocks of pairs, fields (B, pairs per block, ...); count is not static."""
     solve = jax.vmap(partial(solve_pair, quadrature=quadrature))
     shapes = jax.eval_shape(solve, jax.tree.map(lambda a: a[0], pairs))
@@ -147,3 +146,6 @@ def solve_pairs(pairs: Pair, count: jax.Array, *, quadrature: int) -> PairSoluti
         return jax.tree.map(lambda o, s: o.at[i].set(s), out, solution)
 
     return jax.lax.fori_loop(0, count, body, empty)
+
+
+solve_pairs = core_jit(_solve_pairs, static=("quadrature",))

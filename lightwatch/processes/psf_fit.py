@@ -251,8 +251,12 @@ def _gain_of_gradient(work: _Work) -> float:
 
 
 def _price_of_gradient(work: _Work) -> float:
-    """Drop of chi2 that the 8 gradient terms must bring: BIC, in units of the fit's own reduced chi2."""
-    return 8 * float(np.log(max(work.weight.sum(), 2))) * max(_reduced_chi2(work), 1.0)
+    """Drop of chi2 that the 8 gradient terms must bring, in units of the fit's own reduced chi2.
+
+    The BIC with the number of stars, not of pixels: the stars sample the field.
+    """
+    stars = float(_solution(work).present.sum())
+    return 8 * (1 + float(np.log(max(stars, 1.0)))) * max(_reduced_chi2(work), 1.0)
 
 
 def _better(constant: _Work, varying: _Work | None) -> _Work:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lightwatch.processes.psf_jax import AnyArray, jax, jnp
+from lightwatch.processes.psf_jax import AnyArray, core_jit, jax, jnp
 from lightwatch.processes.psf_profile import (
     ENVELOPE_POWER,
     WARP_SLACK,
@@ -70,6 +70,10 @@ class FrameStars(NamedTuple):
     present: AnyArray  # (K,) 1 or 0
     fwhm: AnyArray  # () px, first guess
     gradient: AnyArray  # () 1 where theta may vary with X and Y, else 0
+
+
+#: axes over which one star of a frame is taken
+_BY_STAR = FrameStars(0, 0, 0, None, 0, 0, 0, None, None)
 
 
 class Stars(NamedTuple):
@@ -213,17 +217,36 @@ def _trusted(
     Stars that are not there after all would stop every common step; and one star on top of a
     brighter one would bend the PSF so far that nothing after it makes sense.
     """
-    g = _grid(frame.data.shape[-1])
-    m = jax.vmap(lambda t, x, y: moffat(t, g - x, g - y, quadrature))(frame.terms @ theta, stars.x, stars.y)
-    model = stars.flux[:, None, None] * m
-    w, variance = _pixel_weights(frame, model, 0.0)
-    seen = (stars.flux * jnp.sqrt((w * m * m).sum((1, 2))) > MIN_STAR_SNR) & (frame.present > 0)
-    excess = (frame.weight * ((frame.data - model) ** 2 - variance)).sum((1, 2))
-    residual = jnp.sqrt(jnp.maximum(excess, 0) / ((frame.weight * model**2).sum((1, 2)) + 1e-300))
+    snr, residual = jax.vmap(partial(_own_residual, quadrature=quadrature), in_axes=(_BY_STAR, 0, 0))(
+        frame, frame.terms @ theta, stars
+    )
+    seen = (snr > MIN_STAR_SNR) & (frame.present > 0)
     usual = jnp.nanmedian(jnp.where(seen, residual, jnp.nan))
     suspect = seen & (residual**2 > usual**2 + SUSPECT_RESIDUAL**2)
     present = frame.present * (seen & ~suspect)
     return frame._replace(present=present, weight=frame.weight * present[:, None, None]), suspect
+
+
+def _own_residual(
+    frame: FrameStars, theta: jax.Array, star: Stars, *, quadrature: int
+) -> tuple[jax.Array, jax.Array]:
+    """S/N of one star, and the rms of what even a Moffat of its own does not fit, over that of the star.
+
+    Its own shape, so that a PSF that changes across the field makes nobody suspect.
+    """
+    g = _grid(frame.data.shape[-1])
+    m, m_u, m_v, m_t = moffat_jacobian(theta, g - star.x, g - star.y, quadrature)
+    model = star.flux * m
+    w, variance = _pixel_weights(frame, model, MOFFAT_MODEL_ERROR)
+    r = frame.data - model
+    robust = w / (1 + w * r * r / ROBUST_SIGMA**2)
+    j = jnp.concatenate([jnp.stack([m, -star.flux * m_u, -star.flux * m_v]), star.flux * m_t]).reshape(7, -1)
+    precision = jnp.concatenate([jnp.array([1e-12, 1.0, 1.0]), jnp.array(THETA_SIGMA) ** -2.0])
+    h = (j * robust.ravel()) @ j.T + jnp.diag(precision)
+    r = r - (jnp.linalg.solve(h, (j * robust.ravel()) @ r.ravel()) @ j).reshape(r.shape)
+    excess = (frame.weight * (r * r - variance)).sum()
+    snr = star.flux * jnp.sqrt((frame.weight / variance * m * m).sum())
+    return snr, jnp.sqrt(jnp.maximum(excess, 0) / ((frame.weight * model**2).sum() + 1e-300))
 
 
 def _product_table(count: int) -> np.ndarray:
@@ -458,8 +481,7 @@ def solve_frame(frame: FrameStars, *, modes: int, quadrature: int) -> Solution:
     return _assess(frame, frozen, theta, state, modes, quadrature)._replace(suspect=suspect)
 
 
-@partial(jax.jit, static_argnames=("modes", "quadrature"))
-def solve_blocks(frames: FrameStars, count: jax.Array, *, modes: int, quadrature: int) -> Solution:
+def _solve_blocks(frames: FrameStars, count: jax.Array, *, modes: int, quadrature: int) -> Solution:
     """Fit the first ``count`` of B blocks of frames, fields (B, frames per block, ...).
 
     The count is not static: a last batch that is not full costs neither a compilation nor time.
@@ -474,3 +496,6 @@ def solve_blocks(frames: FrameStars, count: jax.Array, *, modes: int, quadrature
         return jax.tree.map(lambda o, s: o.at[i].set(s), out, solution)
 
     return jax.lax.fori_loop(0, count, body, empty)
+
+
+solve_blocks = core_jit(_solve_blocks, static=("modes", "quadrature"))
