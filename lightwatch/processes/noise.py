@@ -38,7 +38,10 @@ def smooth_model(
     noise are 0. Shape (N, n, n) float32, finite everywhere.
     """
     kernel = _left_out_kernel(_WIDTH_OF_WEIGHT * fwhm_px / _FWHM_PER_SIGMA)
-    filled = _fill(cutouts, good & np.isfinite(cutouts), fwhm_px / _FWHM_PER_SIGMA)
+    usable = good & np.isfinite(cutouts)
+    filled = _fill(cutouts, usable, fwhm_px / _FWHM_PER_SIGMA)
+    if not usable.all():  # the mean around a bad pixel flattens a star, the quadratic surface does not
+        filled = np.where(usable, filled, correlate(filled, kernel[None], mode="nearest"))
     model = correlate(filled, kernel[None], mode="nearest")
     own_noise = np.asarray(background_rms) * np.sqrt(np.sum(kernel**2))
     return np.where(model > _SIGNIFICANT * own_noise, model, 0).astype(np.float32)
