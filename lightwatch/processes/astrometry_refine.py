@@ -17,7 +17,7 @@ from lightwatch.processes.astrometry_models import (
     is_distorted,
     residuals_arcsec,
 )
-from lightwatch.processes.astrometry_sky import local_jacobian, pixel_to_sky, sky_to_pixel, wcs_to_header
+from lightwatch.processes.astrometry_sky import frame_geometry, sky_to_pixel, wcs_to_header
 from lightwatch.processes.astrometry_types import (
     AstrometricSolution,
     AstrometrySettings,
@@ -31,7 +31,7 @@ FLOOR_PX = 0.05  # no centroid is trusted more than this
 UNKNOWN_CENTROID_PX = 0.3
 UNKNOWN_POSITION_ARCSEC = 0.1
 CLIP = 4.0  # sigma, the dispersion being measured from the residuals
-ROUNDS = 5
+ROUNDS = 7
 SMALLEST_SPREAD2 = 0.5  # variance in units of the expected one, below which it is chance
 
 
@@ -85,14 +85,23 @@ def refine(
     """
     matched = Matches(*first_pairs, n_stars_in_frame=len(stars.ra), radius_px=settings.match_radius_px)
     fit = _fit(wcs, field, stars, matched, simplest, settings.max_sip_order)
-    for _ in range(ROUNDS):
-        radius = 5.0 * float(np.max(fit.rms_arcsec)) / pixel_scale(fit.wcs)
-        radius = min(settings.match_radius_px, max(1.0, radius)) if np.isfinite(radius) else 1.0
+    for turn in range(ROUNDS):
+        if turn < 2:  # a distortion may have moved stars beyond the radius
+            radius = _wide_radius(field, (3.0 - turn) * settings.match_radius_px, settings.match_radius_px)
+        else:
+            radius = 5.0 * float(np.max(fit.rms_arcsec)) / pixel_scale(fit.wcs)
+            radius = min(settings.match_radius_px, max(1.0, radius)) if np.isfinite(radius) else 1.0
         matched = match(fit.wcs, field, stars, radius)
         before, fit = fit, _fit(wcs, field, stars, matched, simplest, settings.max_sip_order)
-        if np.array_equal(before.stars, fit.stars) and before.model == fit.model:
+        if turn > 1 and np.array_equal(before.stars, fit.stars) and before.model == fit.model:
             break
     return fit
+
+
+def _wide_radius(field: Field, wanted_px: float, least_px: float) -> float:
+    """As wide as wanted, unless more than a twentieth of the stars would find a detection by chance."""
+    crowded = np.sqrt(0.05 * field.nx * field.ny / (np.pi * max(len(field.xy), 1)))
+    return max(least_px, min(wanted_px, float(crowded)))
 
 
 def match(wcs: WCS, field: Field, stars: ReferenceStars, radius_px: float) -> Matches:
@@ -121,10 +130,7 @@ def describe(
 
 
 def _measured(fit: Fit, field: Field, method: str, chance: float) -> AstrometricSolution:
-    ra, dec = pixel_to_sky(fit.wcs, (field.nx - 1) / 2.0, (field.ny - 1) / 2.0)
-    jacobian, scale = local_jacobian(fit.wcs, float(ra), float(dec))
-    east, north = np.linalg.inv(jacobian)[:, 1]
-    principal = np.linalg.svd(jacobian, compute_uv=False)
+    scale, angle, parity, anisotropy = frame_geometry(fit.wcs, field.nx, field.ny)
     rms, offset = fit.rms_arcsec, np.median(fit.residuals, axis=0)
     return AstrometricSolution(
         wcs_header=wcs_to_header(fit.wcs),
@@ -137,9 +143,9 @@ def _measured(fit: Fit, field: Field, method: str, chance: float) -> Astrometric
         median_offset_ra_arcsec=float(offset[0]),
         median_offset_dec_arcsec=float(offset[1]),
         pixel_scale_arcsec=scale,
-        angle_to_north_deg=float(np.degrees(np.arctan2(east, north)) % 360.0),
-        parity=1 if np.linalg.det(jacobian) < 0 else -1,
-        anisotropy=float(principal[0] / principal[1] - 1.0),
+        angle_to_north_deg=angle,
+        parity=parity,
+        anisotropy=anisotropy,
         false_alarm_probability=chance,
         matched_detections=field.index[fit.detections],
         matched_stars=fit.stars,
@@ -163,7 +169,8 @@ def _fit(
     wcs: WCS, field: Field, stars: ReferenceStars, matched: Matches, simplest: str, max_sip_order: int
 ) -> Fit:
     """The model that the matches support, fitted with clipping."""
-    models = _supported(wcs, len(matched.stars), simplest, max_sip_order)
+    covered = _covers_frame(field, matched.detections)
+    models = _supported(wcs, len(matched.stars), simplest, max_sip_order if covered else 1)
     if not models:
         raise AstrometryError("no_match", f"{len(matched.stars)} matched stars are too few to fit a WCS")
     xy, sky = field.xy[matched.detections], np.column_stack([stars.ra, stars.dec])[matched.stars]
@@ -189,6 +196,12 @@ def _supported(wcs: WCS, n_stars: int, simplest: str, max_sip_order: int) -> lis
     order = 1 if is_distorted(wcs) else max_sip_order
     allowed = [m for m in names if not m.startswith("sip") or int(m[3:]) <= order]
     return [m for m in allowed[names.index(simplest) :] if n_stars >= FEWEST_STARS[m]]
+
+
+def _covers_frame(field: Field, detections: IntArray) -> bool:
+    """Whether every quarter of the frame has a tenth of the matches: a polynomial must not extrapolate."""
+    quarter = (field.xy[detections] > np.array([field.nx, field.ny]) / 2.0) @ np.array([1, 2])
+    return bool(np.bincount(quarter, minlength=4).min() >= 0.1 * len(detections))
 
 
 def _sigma_arcsec(wcs: WCS, field: Field, stars: ReferenceStars, matched: Matches) -> FloatArray:

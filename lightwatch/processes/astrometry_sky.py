@@ -193,3 +193,18 @@ def local_jacobian(wcs: WCS, ra: float, dec: float) -> tuple[FloatArray, float]:
     inverse = np.array([[east[1] - east[0], east[3] - east[2]], [north[1] - north[0], north[3] - north[2]]])
     jacobian: FloatArray = np.linalg.inv(inverse / (2 * step)).astype(np.float64)
     return jacobian, float(abs(np.linalg.det(jacobian)) ** -0.5)
+
+
+def frame_geometry(wcs: WCS, nx: int, ny: int) -> tuple[float, float, int, float]:
+    """Pixel scale (arcsec), position angle of +y (degrees, [0, 360)), parity, anisotropy, mid-frame.
+
+    Parity is +1 where east is left of north as on the sky; anisotropy is |ratio of the principal
+    scales - 1|. Raises AstrometryError ``outside_wcs`` when the middle has no place on the sky.
+    """
+    ra, dec = pixel_to_sky(wcs, (nx - 1) / 2.0, (ny - 1) / 2.0)
+    jacobian, scale = local_jacobian(wcs, float(ra), float(dec))
+    east, north = np.linalg.inv(jacobian)[:, 1]
+    principal = np.linalg.svd(jacobian, compute_uv=False)
+    angle = float(np.degrees(np.arctan2(east, north)) % 360.0)
+    parity = 1 if np.linalg.det(jacobian) < 0 else -1
+    return scale, angle, parity, float(principal[0] / principal[1] - 1.0)

@@ -261,13 +261,11 @@ def test_what_has_no_canonical_form_is_refused(bad: object) -> None:
     assert caught.value.reason_code == "bad_definition"
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.floats(-360, 360, allow_nan=False))
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(st.floats(1e-6, 360.0))
 def test_noise_of_the_last_bits_does_not_change_the_hash(value: float) -> None:
     rounded = float(f"{value:.8e}")
-    assert (
-        footprint_hash({"a": rounded}) == footprint_hash({"a": np.nextafter(rounded, np.inf)}) or rounded == 0
-    )
+    assert footprint_hash({"a": rounded}) == footprint_hash({"a": np.nextafter(rounded, np.inf)})
 
 
 def test_catalog_digest_ignores_order_and_knows_content() -> None:
