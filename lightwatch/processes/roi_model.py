@@ -63,6 +63,7 @@ STEP_CONVERGED_PX = 0.003
 FLUX_CONVERGED_SIGMA = 0.1
 POSITION_PASSES = 4  # of point sources alone, before there is a background
 LENGTHS_FWHM = (0.35, 0.6, 1.0, 1.7)  # correlation lengths of the background to choose from
+LIKELY = 8.0  # difference of log evidence up to which another length counts as possible
 SMOOTH_FWHM = 0.7  # of the amplitude map; all in units of the FWHM of the sharpest epochs
 
 
@@ -71,6 +72,7 @@ class _Fit:
     state: State
     equations: Pass
     posterior: Posterior
+    alternatives: list[FloatArray]  # means of the globals under other correlation lengths
     amplitude: FloatArray  # (N,) prior of the background
     converged: bool
     move_px: float
@@ -118,7 +120,9 @@ def fit_roi(
     else:
         fit = _fit_background(problem, sources, lattice, rejection_sigma, max_passes, start)
     rows = epoch_rows(problem, fit.state, lattice, shift_sigma_px)
-    varying, constant = global_shares(problem, fit.equations, fit.posterior, rows["local_uncertainty"])
+    varying, constant = global_shares(
+        problem, fit.equations, fit.posterior, fit.alternatives, rows["local_uncertainty"]
+    )
     relative = (epochs.coefficient_uncertainty / epochs.coefficient)[use]
     if not fit.converged:
         rows["flags"] = rows["flags"] | int(Flag.NOT_CONVERGED)
@@ -166,7 +170,7 @@ def _fit_positions(problem: Problem, sources: PointSources, rejection_sigma: flo
         state, move, flux_move = updated(problem, state, equations, posterior.mean)
         if number > POSITION_PASSES and _done(move, flux_move):
             break
-    return _Fit(state, equations, posterior, np.zeros(0), _done(move, flux_move), move, number)
+    return _Fit(state, equations, posterior, [], np.zeros(0), _done(move, flux_move), move, number)
 
 
 def _fit_background(
@@ -188,15 +192,25 @@ def _fit_background(
         if not light.any():
             light = solve_all(problem, equations, correlations[0]).mean[: lattice.size**2]
         shape = amplitude_map(light.reshape(lattice.size, -1), lattice, SMOOTH_FWHM * fwhm).ravel()
-        tried = [(solve_all(problem, equations, shape[:, None] * one), one) for one in correlations]
-        posterior, best = max(tried, key=lambda pair: pair[0].log_evidence)
-        if number > 1:
-            correlations = [best]
+        tried = [solve_all(problem, equations, shape[:, None] * one) for one in correlations]
+        posterior, alternatives = _averaged(tried)
         amplitude = posterior.scale * shape
         state, move, flux_move = updated(problem, state, equations, posterior.mean)
         if number > 1 and _done(move, flux_move):
             break
-    return _Fit(state, equations, posterior, amplitude, _done(move, flux_move), move, number)
+    return _Fit(state, equations, posterior, alternatives, amplitude, _done(move, flux_move), move, number)
+
+
+def _averaged(tried: list[Posterior]) -> tuple[Posterior, list[FloatArray]]:
+    """The likeliest posterior, its mean averaged over all by their evidence; means of the likely ones.
+
+    The average (not the best) so that two lengths of equal merit cannot take turns from pass to pass.
+    """
+    evidence = np.array([one.log_evidence for one in tried])
+    weight = np.exp(evidence - evidence.max())
+    mean = np.average([one.mean for one in tried], axis=0, weights=weight)
+    likely = [one.mean for one in tried if one.log_evidence > evidence.max() - LIKELY]
+    return replace(tried[int(evidence.argmax())], mean=mean), likely
 
 
 def _start(
