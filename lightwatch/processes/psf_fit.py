@@ -21,7 +21,6 @@ from lightwatch.processes.psf_jax import jax
 from lightwatch.processes.psf_model import FloatArray, PSFModel, position_terms
 from lightwatch.processes.psf_profile import WARP_SLACK
 from lightwatch.processes.psf_solver import (
-    GRADIENT_SIGMA,
     SUSPECT_RESIDUAL,
     FrameStars,
     Solution,
@@ -46,6 +45,8 @@ NOT_SINGLE_RATIO = 3.0
 FAILED_CHI2 = 3.0
 NOT_SINGLE_RESIDUAL = 0.02
 MIN_STARS_TO_VARY = 6
+GRADIENT_STEPS = 2
+GRADIENT_SIGMA = (0.15, 0.1, 0.1, 0.2)  # prior of theta's slopes, per half field
 CONVERGED_STEP = 0.03
 REDUCED_CHI2_RANGE = (0.8, 1.3)
 
@@ -78,8 +79,13 @@ class _Work:
     struck: BoolArray  # (K, n, n)
     star_flags: NDArray[np.int64]  # (K,)
     terms: FloatArray  # (K, 3)
+    gradient: FloatArray  # (2, 4) change of theta with X and with Y
     solution: Solution | None = None
-    varies: bool = False
+
+    @property
+    def varies(self) -> bool:
+        """Whether theta changes across the frame."""
+        return bool(self.gradient.any())
 
     @property
     def used(self) -> BoolArray:
@@ -134,6 +140,7 @@ def _begin(cutouts: StarCutouts, index: int) -> _Work:
         struck=_near_neighbours(cutouts, index),
         star_flags=flags,
         terms=np.nan_to_num(position_terms(x, y, cutouts.frame_shape)),
+        gradient=np.zeros((2, 4)),
     )
 
 
@@ -164,14 +171,19 @@ def _quadrature(fwhm_px: float) -> int:
 
 
 def _solve(cutouts: StarCutouts, works: list[_Work], batch_size: int) -> list[_Work]:
-    """Fit constant PSFs, then varying ones where the stars ask for it; keep what BIC prefers."""
-    fitted = _solve_all(cutouts, works, batch_size, varies=False)
-    asking = [work for work in fitted if _gain_of_gradient(work) > _price_of_gradient(work)]
-    varying = {work.index: work for work in _solve_all(cutouts, asking, batch_size, varies=True)}
-    return [_better(work, varying.get(work.index)) for work in fitted]
+    """Fit constant PSFs, then varying ones where the stars ask for it; keep what the evidence prefers."""
+    fitted = _solve_all(cutouts, [replace(work, gradient=np.zeros((2, 4))) for work in works], batch_size)
+    best = {work.index: work for work in fitted}
+    asking = [work for work in fitted if _gradient_step(work)[1] > _price_of_gradient(work)]
+    for _ in range(GRADIENT_STEPS):
+        stepped = [replace(work, gradient=work.gradient + _gradient_step(work)[0]) for work in asking]
+        asking = _solve_all(cutouts, stepped, batch_size)
+        for work in asking:
+            best[work.index] = _better(best[work.index], work)
+    return [best[work.index] for work in works]
 
 
-def _solve_all(cutouts: StarCutouts, works: list[_Work], batch_size: int, *, varies: bool) -> list[_Work]:
+def _solve_all(cutouts: StarCutouts, works: list[_Work], batch_size: int) -> list[_Work]:
     """Solve frames in groups of one compiled shape."""
     n = cutouts.data.shape[-1]
     shapes: dict[tuple[int, int], list[_Work]] = {}
@@ -180,17 +192,17 @@ def _solve_all(cutouts: StarCutouts, works: list[_Work], batch_size: int, *, var
         shapes.setdefault((_modes(n, fwhm), _quadrature(fwhm)), []).append(work)
     solved = []
     for (modes, quadrature), group in shapes.items():
-        frames = jax.tree.map(lambda *a: np.stack(a), *(_frame_stars(cutouts, w, varies) for w in group))
+        frames = jax.tree.map(lambda *a: np.stack(a), *(_frame_stars(cutouts, w) for w in group))
         solver = partial(solve_blocks, modes=modes, quadrature=quadrature)
         blocks = max(FRAMES_PER_CALL // batch_size, 1)
         out = solve_in_batches(solver, frames, block=batch_size, blocks=blocks)
         for i, work in enumerate(group):
             one = _cropped(jax.tree.map(lambda a, i=i: a[i], out), len(work.data))
-            solved.append(replace(work, solution=one, varies=varies))
+            solved.append(replace(work, solution=one))
     return sorted(solved, key=lambda work: work.index)
 
 
-def _frame_stars(cutouts: StarCutouts, work: _Work, varies: bool) -> FrameStars:
+def _frame_stars(cutouts: StarCutouts, work: _Work) -> FrameStars:
     """One frame as the solver takes it, stars padded to a bucket."""
     k = len(work.data)
     more = bucket(k, STAR_BUCKETS) - k
@@ -208,7 +220,7 @@ def _frame_stars(cutouts: StarCutouts, work: _Work, varies: bool) -> FrameStars:
         offset=padded(np.nan_to_num(cutouts.offset[work.index])),
         present=padded(work.used),
         fwhm=np.float64(cutouts.fwhm_px[work.index]),
-        gradient=np.float64(varies),
+        gradient=work.gradient,
     )
 
 
@@ -237,17 +249,20 @@ def _reduced_chi2(work: _Work) -> float:
     return float(_chi2(work).sum() / max(pixels - 3 * s.present.sum() - s.effective_modes, 1))
 
 
-def _gain_of_gradient(work: _Work) -> float:
-    """Drop of chi2 that linear terms of theta promise, from each star's own opinion (score test)."""
+def _gradient_step(work: _Work) -> tuple[FloatArray, float]:
+    """Step (2, 4) of theta's slopes along X and Y that the stars' own opinions about theta ask for, and
+    the drop of chi2 it promises (a score test).
+    """
     s = _solution(work)
     if s.present.sum() < MIN_STARS_TO_VARY:
-        return 0.0
-    information = s.theta_information * s.present[:, None, None]
-    score = s.theta_score * s.present[:, None]
-    h = np.einsum("kp,kq,kab->paqb", work.terms, work.terms, information).reshape(12, 12)
-    g = np.einsum("kp,ka->pa", work.terms, score).ravel()
-    h += np.diag(np.concatenate([np.full(4, 1e-6), np.tile(np.array(GRADIENT_SIGMA) ** -2.0, 2)]))
-    return float(g @ np.linalg.solve(h, g) - g[:4] @ np.linalg.solve(h[:4, :4], g[:4]))
+        return np.zeros((2, 4)), 0.0
+    h = np.einsum("kp,kq,kab,k->paqb", work.terms, work.terms, s.theta_information, s.present).reshape(12, 12)
+    g = np.einsum("kp,ka,k->pa", work.terms, s.theta_score, s.present).ravel()
+    prior = np.tile(np.array(GRADIENT_SIGMA) ** -2.0, 2)
+    h += np.diag(np.concatenate([np.full(4, 1e-6), prior]))
+    g[4:] -= prior * work.gradient.ravel()
+    step = np.linalg.solve(h, g)
+    return step[4:].reshape(2, 4), float(g @ step - g[:4] @ np.linalg.solve(h[:4, :4], g[:4]))
 
 
 def _price_of_gradient(work: _Work) -> float:
@@ -259,11 +274,11 @@ def _price_of_gradient(work: _Work) -> float:
     return 8 * (1 + float(np.log(max(stars, 1.0)))) * max(_reduced_chi2(work), 1.0)
 
 
-def _better(constant: _Work, varying: _Work | None) -> _Work:
-    if varying is None:
-        return constant
-    gain = _chi2(constant).sum() - _chi2(varying).sum()
-    return varying if gain > _price_of_gradient(varying) else constant
+def _better(old: _Work, varying: _Work) -> _Work:
+    """The varying PSF where the stars common to both fits pay its price, or improve on one that varies."""
+    common = (_solution(old).present > 0) & (_solution(varying).present > 0)
+    gain = (_chi2(old) - _chi2(varying))[common].sum()
+    return varying if gain > (0.0 if old.varies else _price_of_gradient(varying)) else old
 
 
 def _judge(cutouts: StarCutouts, works: list[_Work], outlier_sigma: float, min_stars: int) -> list[_Work]:

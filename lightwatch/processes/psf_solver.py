@@ -41,7 +41,6 @@ FULL_STEPS = 4
 START_BETA_1 = 2.5
 BETA_1_RANGE = (0.6, 12.0)
 THETA_SIGMA = (0.5, 0.3, 0.3, 0.7)
-GRADIENT_SIGMA = (0.15, 0.1, 0.1, 0.2)  # of the terms X and Y
 THETA_STEP = (0.35, 0.35, 0.35, 0.8)
 POSITION_SIGMA_PX = 1.0
 POSITION_STEP_PX = 0.7
@@ -69,7 +68,7 @@ class FrameStars(NamedTuple):
     offset: AnyArray  # (K, 2) predicted position from the centre of the cutout
     present: AnyArray  # (K,) 1 or 0
     fwhm: AnyArray  # () px, first guess
-    gradient: AnyArray  # () 1 where theta may vary with X and Y, else 0
+    gradient: AnyArray  # (2, 4) change of theta with X and with Y, given
 
 
 #: axes over which one star of a frame is taken
@@ -146,9 +145,9 @@ def _start(frame: FrameStars, quadrature: int) -> tuple[jax.Array, Stars]:
     """Round Moffat of the guessed FWHM, predicted positions, matched-filter fluxes."""
     beta = 1 + START_BETA_1
     scale = frame.fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
-    theta = jnp.zeros((3, 4)).at[0, 0].set(jnp.log(scale)).at[0, 3].set(np.log(START_BETA_1))
+    theta = jnp.array([jnp.log(scale), 0.0, 0.0, np.log(START_BETA_1)])
     g = _grid(frame.data.shape[-1])
-    m = jax.vmap(lambda o: moffat(theta[0], g - o[0], g - o[1], quadrature))(frame.offset)
+    m = jax.vmap(lambda o: moffat(theta, g - o[0], g - o[1], quadrature))(frame.offset)
     flux = (frame.weight * m * frame.data).sum((1, 2)) / ((frame.weight * m * m).sum((1, 2)) + 1e-30)
     return theta, Stars(jnp.maximum(flux, 1e-6), frame.offset[:, 0], frame.offset[:, 1])
 
@@ -170,9 +169,9 @@ def _theta_systems(
 def _moffat_step(
     frame: FrameStars, theta: jax.Array, stars: Stars, start: jax.Array, quadrature: int
 ) -> tuple[jax.Array, Stars]:
-    """One Gauss-Newton step of theta (3, 4) and the stars."""
+    """One Gauss-Newton step of theta (4,) at the centre of the frame and of the stars."""
     g = _grid(frame.data.shape[-1])
-    local = frame.terms @ theta
+    local = _local_theta(frame, theta)
     m, m_u, m_v, m_t = jax.vmap(lambda t, x, y: moffat_jacobian(t, g - x, g - y, quadrature))(
         local, stars.x, stars.y
     )
@@ -183,11 +182,14 @@ def _moffat_step(
     j = _star_jacobian(stars.flux, m, m_u, m_v)
     h, rhs = _star_system(frame, stars, j, w, r)
     information, score, back = _theta_systems(stars.flux[:, None, None, None] * m_t, j, w, r, h, rhs)
-    step = _global_theta_step(frame, theta, start, information, score)
-    local_step = frame.terms @ step
-    ds = (back[..., 4] - jnp.einsum("kab,kb->ka", back[..., :4], local_step)) * frame.present[:, None]
+    precision = jnp.array(THETA_SIGMA) ** -2.0
+    step = jnp.linalg.solve(
+        information.sum(0) + jnp.diag(precision), score.sum(0) - precision * (theta - start)
+    )
+    step = step * jnp.minimum(1.0, jnp.min(jnp.array(THETA_STEP) / (jnp.abs(step) + 1e-12)))
+    ds = (back[..., 4] - back[..., :4] @ step) * frame.present[:, None]
     theta = theta + step
-    theta = theta.at[0, 3].set(jnp.clip(theta[0, 3], *np.log(BETA_1_RANGE)))
+    theta = theta.at[3].set(jnp.clip(theta[3], *np.log(BETA_1_RANGE)))
     limit = POSITION_STEP_PX
     return theta, Stars(
         jnp.clip(stars.flux + ds[:, 0], 0.3 * stars.flux, 3 * stars.flux),
@@ -196,17 +198,9 @@ def _moffat_step(
     )
 
 
-def _global_theta_step(
-    frame: FrameStars, theta: jax.Array, start: jax.Array, information: jax.Array, score: jax.Array
-) -> jax.Array:
-    """Step (3, 4) of theta = sum over terms, from the per-star systems and the prior."""
-    closed = 1e12 * (1 - frame.gradient)
-    gradient_precision = np.array(GRADIENT_SIGMA) ** -2.0 + closed
-    precision = jnp.stack([jnp.array(THETA_SIGMA) ** -2.0, gradient_precision, gradient_precision])
-    h = jnp.einsum("kp,kq,kab->paqb", frame.terms, frame.terms, information).reshape(12, 12)
-    g = jnp.einsum("kp,ka->pa", frame.terms, score) - precision * (theta - start)
-    step = jnp.linalg.solve(h + jnp.diag(precision.ravel()), g.ravel()).reshape(3, 4)
-    return step * jnp.minimum(1.0, jnp.min(jnp.array(THETA_STEP) / (jnp.abs(step) + 1e-12)))
+def _local_theta(frame: FrameStars, theta: jax.Array) -> jax.Array:
+    """theta at each star, (K, 4), from that at the centre."""
+    return frame.terms @ jnp.concatenate([theta[None], frame.gradient])
 
 
 def _trusted(
@@ -218,7 +212,7 @@ def _trusted(
     brighter one would bend the PSF so far that nothing after it makes sense.
     """
     snr, residual = jax.vmap(partial(_own_residual, quadrature=quadrature), in_axes=(_BY_STAR, 0, 0))(
-        frame, frame.terms @ theta, stars
+        frame, _local_theta(frame, theta), stars
     )
     seen = (snr > MIN_STAR_SNR) & (frame.present > 0)
     usual = jnp.nanmedian(jnp.where(seen, residual, jnp.nan))
@@ -273,16 +267,16 @@ class _Frozen(NamedTuple):
 def _freeze(frame: FrameStars, theta: jax.Array, modes: int, quadrature: int) -> _Frozen:
     n = frame.data.shape[-1]
     edge = n / 2
-    u0 = moffat_fwhm(theta[0])
+    u0 = moffat_fwhm(theta)
     extent = WARP_SLACK * jnp.arcsinh((edge + 1) / u0)
     whitening = jnp.sqrt(prior_variance(modes, extent)).ravel()
     g = _grid(n)
-    m, m_u, m_v = moffat_with_gradient(theta[0], g, g, quadrature)
-    d = envelope(m, theta[0], g, g, edge)
+    m, m_u, m_v = moffat_with_gradient(theta, g, g, quadrature)
+    d = envelope(m, theta, g, g, edge)
     phi, _ = basis(g, modes, u0, extent, edge)
     rows = jnp.stack([phi.T @ (d * q) @ phi for q in (m, m_u, m_v)]).reshape(3, -1) * whitening
     rows = rows / jnp.linalg.norm(rows, axis=1, keepdims=True)
-    local = frame.terms @ theta
+    local = _local_theta(frame, theta)
     return _Frozen(local, jax.vmap(moffat_fwhm)(local), extent, edge, whitening, rows)
 
 
@@ -421,22 +415,18 @@ def _assess(
     n = frame.data.shape[-1]
     stars = state.stars
     c = (frozen.whitening * state.z).reshape(modes, modes)
-    p, p_u, p_v, d, phi_x, phi_y = _render(frozen, c, stars, n, quadrature)
+    p, p_t, p_u, p_v = _render_with_theta(frozen, c, stars, n, quadrature)
     model = stars.flux[:, None, None] * p
     w, variance = _pixel_weights(frame, model, 0.0)
     r = frame.data - model
     j = _star_jacobian(stars.flux, p, p_u, p_v)
     h, g = _star_system(frame, stars, j, w, r)
-    m, _, _, m_t = jax.vmap(lambda t, x, y: moffat_jacobian(t, _grid(n) - x, _grid(n) - y, quadrature))(
-        frozen.local, stars.x, stars.y
-    )
-    s = jnp.einsum("kia,ab,kjb->kij", phi_y, c, phi_x)
-    columns = stars.flux[:, None, None, None] * m_t * (1 + ENVELOPE_POWER * d / m * s)[:, None]
-    information, score, _ = _theta_systems(columns, j, w, r, h, g)
-    amplitude = _amplitudes(frozen, theta, c)
-    psf = LocalPSF(theta[0], c, moffat_fwhm(theta[0]), frozen.extent, frozen.edge, amplitude[0])
+    information, score, _ = _theta_systems(stars.flux[:, None, None, None] * p_t, j, w, r, h, g)
+    terms = jnp.concatenate([theta[None], frame.gradient])
+    amplitude = _amplitudes(frozen, terms, c)
+    psf = LocalPSF(theta, c, moffat_fwhm(theta), frozen.extent, frozen.edge, amplitude[0])
     return Solution(
-        theta=theta,
+        theta=terms,
         psf=psf,
         amplitude=amplitude,
         stars=stars._replace(flux=stars.flux / (frame.terms @ amplitude)),
@@ -452,6 +442,29 @@ def _assess(
         theta_information=information,
         theta_score=score,
     )
+
+
+def _render_with_theta(
+    frozen: _Frozen, c: jax.Array, stars: Stars, n: int, quadrature: int
+) -> tuple[jax.Array, ...]:
+    """(P, dP/dtheta (K, 4, n, n), dP/du, dP/dv) of all stars, P not normalised.
+
+    S stretches with the FWHM: dS = -(u S_u + v S_v) d ln u0.
+    """
+
+    def one(theta: jax.Array, u0: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, ...]:
+        u, v = _grid(n) - x, _grid(n) - y
+        m, m_u, m_v, m_t = moffat_jacobian(theta, u, v, quadrature)
+        d = envelope(m, theta, u, v, frozen.edge)
+        phi_u, dphi_u = basis(u, c.shape[0], u0, frozen.extent, frozen.edge)
+        phi_v, dphi_v = basis(v, c.shape[0], u0, frozen.extent, frozen.edge)
+        s, s_u, s_v = phi_v @ (c @ phi_u.T), phi_v @ (c @ dphi_u.T), dphi_v @ (c @ phi_u.T)
+        scale = 1 + ENVELOPE_POWER * d / m * s
+        stretch = -d * (u[None, :] * s_u + v[:, None] * s_v)
+        by_theta = m_t * scale + jax.grad(lambda t: jnp.log(moffat_fwhm(t)))(theta)[:, None, None] * stretch
+        return m + d * s, by_theta, m_u * scale + d * s_u, m_v * scale + d * s_v
+
+    return jax.vmap(one)(frozen.local, frozen.u0, stars.x, stars.y)
 
 
 def _fwhm(psf: LocalPSF, quadrature: int) -> jax.Array:
