@@ -16,6 +16,8 @@ _UNKNOWN_FWHM_PX = 2.0  # the narrowest stars met, hence the most careful choice
 #: stars may be this much sharper than the mean round star: ellipticity, variation over the field
 _SHARPNESS_MARGIN = 0.75
 _SHARPNESS_SIGMA = 3.0
+_FEWEST_STARS = 6  # that tell how sharp stars are
+_STRUCK_PERCENT = 5.0  # of stars, at most, have a cosmic ray or a hot pixel at their peak
 #: L.A.Cosmic looks 6 pixels around; one that is struck touches the tiles within _REACH_PX
 _TILE_PX, _TILE_MARGIN_PX, _REACH_PX = 16, 8, 2
 _LINE_NEIGHBOURHOOD = 25  # lines compared with
@@ -63,6 +65,8 @@ def cosmic_rays(
     exptime: float,
     fwhm_px: float,
     ellipticity: float,
+    star_x: NDArray[np.float64],
+    star_y: NDArray[np.float64],
     sigclip: float,
     sigfrac: float,
     objlim: float,
@@ -71,15 +75,17 @@ def cosmic_rays(
     """Pixels (ny, nx) struck by cosmic rays in a sky-subtracted ``image`` electron/s.
 
     L.A.Cosmic (van Dokkum 2001, PASP 113, 1420; library astroscrappy) in electrons. It is run on tiles
-    around pixels that are sharper than a star of ``fwhm_px`` and ``ellipticity`` (NaN: unknown) can be,
-    and what it finds is kept where it contains such a pixel: so cores of undersampled stars are spared,
-    and most of the frame needs no work. Hot pixels are found, too. ``mask``: bits already known (bad,
-    saturated); such pixels are ignored.
+    around pixels that are sharper than stars of ``fwhm_px`` and ``ellipticity`` (NaN: unknown) can be, and
+    sharper than the brighter stars of the frame at ``star_x, star_y`` (may be empty) are; what it finds is
+    kept where it contains such a pixel. So cores of undersampled or comatic stars are spared, and most of
+    the frame needs no work. Hot pixels are found, too. ``mask``: bits already known (bad, saturated); such
+    pixels are ignored.
     """
     ignored = ((mask & np.int32(UNUSABLE_PIXEL)) != 0) | ~np.isfinite(image) | ~np.isfinite(background_rms)
     data, rms = np.where(ignored, 0, image), np.where(ignored, 1, background_rms)
     minor_fwhm_px = fwhm_px * np.sqrt(1 - ellipticity)  # the axis along which a star is sharpest
-    sharp = _sharper_than_stars(data, rms, ignored, exptime, minor_fwhm_px, sigclip)
+    peaks = _star_peaks(data, star_x, star_y)
+    sharp = _sharper_than_stars(data, rms, ignored, exptime, minor_fwhm_px, peaks, sigclip)
     struck = np.zeros(image.shape, bool)
     if not sharp.any():
         return struck
@@ -170,12 +176,13 @@ def _sharper_than_stars(
     ignored: NDArray[np.bool_],
     exptime: float,
     fwhm_px: float,
+    star_peaks: tuple[NDArray[np.int64], NDArray[np.int64]],
     sigclip: float,
 ) -> NDArray[np.bool_]:
     """Significant pixels that stand out of a pair of opposite neighbours more than in any star.
 
     For a Gaussian star, wherever its centre, the mean of two opposite neighbours at distance d is at least
-    exp(-d^2 / 2 sigma^2) times the pixel between them.
+    exp(-d^2 / 2 sigma^2) times the pixel between them; where real stars are sharper, they set the limit.
     """
     fwhm = fwhm_px if np.isfinite(fwhm_px) else _UNKNOWN_FWHM_PX
     variance_px = (fwhm / _FWHM_PER_SIGMA) ** 2 + 1 / 12
@@ -185,7 +192,8 @@ def _sharper_than_stars(
     peak = data[y, x]
     sharp = np.zeros(len(y), bool)
     for dy, dx in _NEIGHBOUR_AXES:
-        ratio = _SHARPNESS_MARGIN * np.exp(-0.5 * (dy * dy + dx * dx) / variance_px)
+        ratio = np.exp(-0.5 * (dy * dy + dx * dx) / variance_px)
+        ratio = _SHARPNESS_MARGIN * min(ratio, _ratio_of_stars(padded, star_peaks, dy, dx))
         first, second = (y + 1 + dy, x + 1 + dx), (y + 1 - dy, x + 1 - dx)
         pair = (padded[first] + padded[second]) / 2
         noise = np.sqrt(
@@ -197,6 +205,33 @@ def _sharper_than_stars(
     result = np.zeros(data.shape, bool)
     result[y[sharp], x[sharp]] = True
     return result
+
+
+def _star_peaks(
+    data: NDArray[np.floating], star_x: NDArray[np.float64], star_y: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns of the brightest pixel next to each star, the brighter half of the stars."""
+    if len(star_x) < _FEWEST_STARS:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    cut = extract_cutouts(data, star_x, star_y, 3, fill=-np.inf)
+    brightest = cut.values.reshape(len(star_x), 9).argmax(axis=1)
+    y, x = cut.y0 + brightest // 3, cut.x0 + brightest % 3
+    peak = cut.values.reshape(len(star_x), 9).max(axis=1)
+    chosen = np.isfinite(peak) & (peak >= np.median(peak))
+    return y[chosen], x[chosen]
+
+
+def _ratio_of_stars(
+    padded: NDArray[np.floating], star_peaks: tuple[NDArray[np.int64], NDArray[np.int64]], dy: int, dx: int
+) -> float:
+    """Mean of two opposite neighbours over the peak of the sharpest stars, a struck few aside; 1: no star."""
+    y, x = star_peaks
+    if len(y) == 0:
+        return 1.0
+    pair = (padded[y + 1 + dy, x + 1 + dx] + padded[y + 1 - dy, x + 1 - dx]) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = pair / padded[y + 1, x + 1]
+    return float(np.clip(np.nanpercentile(ratio, _STRUCK_PERCENT), 0.05, 1))
 
 
 def _components_with(regions: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:

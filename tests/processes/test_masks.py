@@ -26,20 +26,29 @@ def strike(rng, shape, n):
     return hit
 
 
-def find(image, field, fwhm, mask=None, exptime=1.0, ellipticity=0.0):
+def find(image, field, fwhm, mask=None, exptime=1.0, ellipticity=0.0, with_stars=False):
     subtracted = ((image - field.sky) / exptime).astype(np.float32)
     rms = np.full(image.shape, field.rms / exptime, np.float32)
     mask = np.zeros(image.shape, np.int32) if mask is None else mask
     return cosmic_rays(
-        subtracted, rms, mask, exptime=exptime, fwhm_px=fwhm, ellipticity=ellipticity, **SETTINGS
+        subtracted,
+        rms,
+        mask,
+        exptime=exptime,
+        fwhm_px=fwhm,
+        ellipticity=ellipticity,
+        star_x=field.x if with_stars else field.x[:0],
+        star_y=field.y if with_stars else field.y[:0],
+        **SETTINGS,
     )
 
 
+@pytest.mark.parametrize("with_stars", [False, True])
 @pytest.mark.parametrize(("fwhm", "beta"), [(2.2, 4.5), (2.2, 2.5), (2.6, 3.0), (4.5, 3.0)])
-def test_cosmic_rays_are_found_and_stars_are_not(make_field, fwhm, beta):
+def test_cosmic_rays_are_found_and_stars_are_not(make_field, fwhm, beta, with_stars):
     field = make_field(11, size=384, n_stars=150, fwhm=fwhm, beta=beta, flux=(1e3, 1e6))
     hit = strike(np.random.default_rng(12), field.image.shape, 40)
-    found = find(field.image + hit, field, fwhm)
+    found = find(field.image + hit, field, fwhm, with_stars=with_stars)
     significant = hit > 5 * np.sqrt(field.rms**2 + field.scene)
     assert (found & significant).sum() > 0.95 * significant.sum()
     struck = binary_dilation(hit > 0, np.ones((5, 5)))
@@ -69,8 +78,32 @@ def test_elongated_undersampled_stars_are_spared():
     image = rng.poisson(scene + 300).astype(np.float32)
     rms = np.full(image.shape, 300**0.5, np.float32)
     mask = np.zeros(image.shape, np.int32)
-    found = cosmic_rays(image - 300, rms, mask, exptime=1.0, fwhm_px=2.2, ellipticity=0.4, **SETTINGS)
-    assert found.sum() <= 4
+    nothing = np.zeros(0)
+    known = {"exptime": 1.0, "fwhm_px": 2.2, "ellipticity": 0.4, "star_x": nothing, "star_y": nothing}
+    assert cosmic_rays(image - 300, rms, mask, **known, **SETTINGS).sum() <= 4
+
+
+def test_stars_sharper_than_their_fwhm_are_spared_where_they_are_known():
+    """A comatic image: a sharp spot on a wide disc, not of the shape that its FWHM makes expect."""
+    y, x = np.mgrid[:300, :300]
+    rng = np.random.default_rng(20)
+    scene = np.zeros((300, 300))
+    stars = rng.uniform(8, 292, (2, 50))
+    for x0, y0 in stars.T:
+        for offset, sigma, share in ((0.0, 0.55, 0.5), (1.5, 1.6, 0.5)):
+            r2 = (x - x0) ** 2 + (y - y0 - offset) ** 2
+            scene += 6e4 * share * np.exp(-0.5 * r2 / sigma**2) / (2 * np.pi * sigma**2)
+    hit = strike(rng, scene.shape, 20)
+    image = (rng.poisson(scene + 300) - 300 + hit).astype(np.float32)
+    rms, mask = np.full(image.shape, 300**0.5, np.float32), np.zeros(image.shape, np.int32)
+    known = {"exptime": 1.0, "fwhm_px": 3.0, "ellipticity": 0.1}
+    found = cosmic_rays(image, rms, mask, **known, star_x=stars[0], star_y=stars[1], **SETTINGS)
+    blind = cosmic_rays(image, rms, mask, **known, star_x=stars[0, :0], star_y=stars[1, :0], **SETTINGS)
+    column, row = np.rint(stars).astype(int)
+    assert blind[row, column].mean() > 0.2  # the test can tell
+    assert found[row, column].mean() <= 0.02
+    significant = hit > 8 * np.sqrt(scene + 300)
+    assert (found & significant).sum() > 0.9 * significant.sum()
 
 
 def test_result_does_not_depend_on_the_unit(make_field):
