@@ -5,7 +5,7 @@ from __future__ import annotations
 import astroscrappy
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, label, median_filter
+from scipy.ndimage import binary_dilation, median_filter
 
 from lightwatch.errors import ProcessError
 from lightwatch.flags import UNUSABLE_PIXEL, Flag
@@ -77,7 +77,7 @@ def cosmic_rays(
     L.A.Cosmic (van Dokkum 2001, PASP 113, 1420; library astroscrappy) in electrons. It is run on tiles
     around pixels that are sharper than stars of ``fwhm_px`` and ``ellipticity`` (NaN: unknown) can be, and
     sharper than the brighter stars of the frame at ``star_x, star_y`` (may be empty) are; what it finds is
-    kept where it contains such a pixel. So cores of undersampled or comatic stars are spared, and most of
+    kept next to such a pixel. So cores of undersampled or comatic stars are spared, and most of
     the frame needs no work. Hot pixels are found, too. ``mask``: bits already known (bad, saturated); such
     pixels are ignored.
     """
@@ -112,7 +112,7 @@ def cosmic_rays(
     for tile, y, x in zip(found.reshape(-1, size, size)[:, inner, inner], rows, columns, strict=True):
         window = struck[y : y + _TILE_PX, x : x + _TILE_PX]
         window |= tile.astype(bool)[: window.shape[0], : window.shape[1]]
-    return _components_with(struck | sharp, sharp) & ~ignored
+    return (sharp | (struck & grow(sharp, 1))) & ~ignored
 
 
 def combine_mask(
@@ -232,12 +232,3 @@ def _ratio_of_stars(
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = pair / padded[y + 1, x + 1]
     return float(np.clip(np.nanpercentile(ratio, _STRUCK_PERCENT), 0.05, 1))
-
-
-def _components_with(regions: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Those connected (also diagonally) regions that contain a seed."""
-    labels, n = label(regions, structure=np.ones((3, 3)))
-    wanted = np.zeros(n + 1, bool)
-    wanted[labels[seeds]] = True
-    wanted[0] = False
-    return np.asarray(wanted[labels])

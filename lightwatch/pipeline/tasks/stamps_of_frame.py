@@ -118,6 +118,8 @@ def _mask(
             exptime=job.exptime,
             fwhm_px=job.fwhm_px,
             ellipticity=job.ellipticity,
+            star_x=job.star_x,
+            star_y=job.star_y,
             sigclip=job.settings.cosmics_sigclip,
             sigfrac=job.settings.cosmics_sigfrac,
             objlim=job.settings.cosmics_objlim,
