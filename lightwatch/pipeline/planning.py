@@ -60,7 +60,9 @@ def _first_plan(workspace: Workspace, tasks: Sequence[Task]) -> list[PlanLine]:
     found = find_files(config.raw_dirs, config.patterns, recursive=config.discovery.recursive, follow_links=True)
     n = len(found.files)
     reason = f"first run, {n} files found"
-    return [PlanLine(t.name, n if t.scope == "files" else 0, n, reason, None) for t in tasks if t.scope != "once"]
+    pending = {"files": n, "frames": 0, "groups": 0}
+    expected = {"files": 0, "frames": n, "groups": 1 if n else 0}  # how many filters, only the headers tell
+    return [PlanLine(t.name, pending[t.scope], expected[t.scope], reason, None) for t in tasks if t.scope != "once"]
 
 
 def _pending(workspace: Workspace, task: Task, current: dict[str, str]) -> tuple[int, str]:

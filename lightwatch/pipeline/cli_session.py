@@ -1,0 +1,167 @@
+"""What one invocation of the command line shares: the opened workdir, the way to speak, and how it ends."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lightwatch.errors import ConfigError, LightwatchError, NoUsableData
+from lightwatch.pipeline.console import redacted, secrets_of
+
+if TYPE_CHECKING:
+    from lightwatch.structure.workspace import Workspace
+
+EXIT_BUG, EXIT_STORAGE, EXIT_CONFIG, EXIT_INTERRUPTED = 70, 74, 78, 130
+_DISK_TROUBLE = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE}
+
+ConfigArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="CONFIG",
+        envvar=["LIGHTWATCH_CONFIG", "LIGHTCURVER_CONFIG"],
+        help="config.yaml, or the directory that holds it.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output.")]
+
+
+@dataclass
+class Session:
+    """Made by ``main``, handed to every command as ``ctx.obj``."""
+
+    stack: ExitStack = field(default_factory=ExitStack)
+    workspace: Workspace | None = None
+    secrets: tuple[str, ...] = ()
+    log_path: Path | None = None
+
+    def open(self, config: Path | None) -> Workspace:
+        """The workdir of a config file."""
+        from lightwatch.structure.workspace import Workspace
+
+        self.workspace = Workspace.open(config)
+        self.secrets = secrets_of(self.workspace.config)
+        self.stack.callback(self.workspace.close)
+        return self.workspace
+
+    def open_existing(self, config: Path | None) -> Workspace:
+        """The same, where a database is needed.
+
+        Raises
+        ------
+        NoUsableData
+            Before the first run.
+        """
+        workspace = self.open(config)
+        if not workspace.has_database:
+            raise NoUsableData(f"{workspace.workdir}: no database yet; 'lightwatch run {workspace.config_path}' makes it")
+        return workspace
+
+
+def session_of(ctx: typer.Context) -> Session:
+    """The session of a command's context."""
+    session: Session = ctx.find_root().obj
+    return session
+
+
+def config_file(config: Path | None) -> Path:
+    """Path of the config file that an argument names.
+
+    Raises
+    ------
+    ConfigError
+        When there is no argument.
+    """
+    if config is None:
+        raise ConfigError("no config file: give its path, or set the variable LIGHTWATCH_CONFIG")
+    return config / "config.yaml" if config.is_dir() else config
+
+
+def say(text: str = "") -> None:
+    """A line on standard output."""
+    typer.echo(text)
+
+
+def say_json(value: Any) -> None:
+    """A value as JSON on standard output."""
+    typer.echo(json.dumps(value, indent=1, default=str, allow_nan=False))
+
+
+def say_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Rows in aligned columns: numbers to the right, text to the left, unknown as '-'."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(len(text) for text in column) for column in zip(headings, *cells, strict=True)]
+    right = [all(isinstance(row[i], int | float | None) for row in rows) for i in range(len(headings))]
+    for line in [list(headings), *cells]:
+        parts = [t.rjust(w) if r else t.ljust(w) for t, w, r in zip(line, widths, right, strict=True)]
+        say("  ".join(parts).rstrip())
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.2f}"
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """Text of foreign origin as one line that no terminal takes for a command."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+
+
+def complain(text: str, secrets: Sequence[str] = ()) -> None:
+    """A line on standard error."""
+    typer.echo(redacted(text, secrets), err=True)
+
+
+def end_with_error(error: Exception, session: Session) -> int:
+    """Tell an error in a line (a line per problem of a configuration), and the exit code that belongs to it."""
+    if isinstance(error, LightwatchError):
+        problems = error.problems if isinstance(error, ConfigError) else [str(error)]
+        for problem in problems:
+            complain(printable(problem), session.secrets)
+        return error.exit_code
+    database_error = getattr(error, "orig", error)  # what SQLAlchemy wraps
+    if isinstance(database_error, sqlite3.DatabaseError):
+        return _end_with_database_error(database_error, session)
+    if isinstance(error, OSError) and error.errno in _DISK_TROUBLE:
+        complain(f"{error.filename or 'input/output'}: {error.strerror}", session.secrets)
+        return EXIT_STORAGE
+    path = _write_traceback(error, session)
+    complain(f"this is a bug in lightwatch: {type(error).__name__}; please report it with {path}", session.secrets)
+    return EXIT_BUG
+
+
+def _end_with_database_error(error: sqlite3.DatabaseError, session: Session) -> int:
+    if isinstance(error, sqlite3.OperationalError) and "no such" in str(error):
+        complain(f"database: {error}: made by another version; 'lightwatch db upgrade' mends that")
+        return EXIT_CONFIG
+    complain(f"database: {error}; copies of it are in the directory backups/ of the workdir", session.secrets)
+    return EXIT_STORAGE
+
+
+def _write_traceback(error: Exception, session: Session) -> Path:
+    """Log an unexpected error where the run's log is, else in a file of its own."""
+    from lightwatch.pipeline.console import log_to
+
+    path = session.log_path
+    if path is None:
+        folder = session.workspace.workdir / "logs" if session.workspace else Path(tempfile.gettempdir())
+        path = folder / f"crash-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
+        session.stack.enter_context(log_to(path, session.secrets, verbose=0))
+    logging.getLogger("lightwatch").error(
+        "%s: command: %s", type(error).__name__, " ".join(sys.argv[1:]), exc_info=error
+    )
+    return path

@@ -1,0 +1,137 @@
+"""What people ask of a workdir: state of the tasks, causes of failures, the story of a frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Select, Table, and_, column, func, literal, null, or_, select, table, union_all
+
+from lightwatch.structure import schema as s
+
+_FRAME_QUALITY = (
+    "frame_id", "image_relpath", "filter", "mjd_mid", "bjd_tdb", "exptime", "airmass", "seeing_arcseconds",
+    "ellipticity", "sky_level_electron_per_second", "background_rms_electron_per_second", "limiting_magnitude",
+    "plate_solved", "astrometric_rms_ra_arcsec", "astrometric_rms_dec_arcsec", "roi_in_footprint", "eliminated",
+    "comment", "psf_chi2", "psf_reserved_chi2", "coefficient", "coefficient_uncertainty", "zeropoint",
+    "zeropoint_uncertainty", "flags",
+)  # fmt: skip
+
+
+def progress() -> Select[Any]:
+    """Numbers of items per task; ``pending`` is NULL where only a plan can tell it."""
+    names = ("task", "done", "pending", "rejected", "failed", "position")
+    view = table("progress", *(column(name) for name in names))
+    r = s.task_recipes
+    pending = func.iif(r.c.upstream.is_(None), null(), view.c.pending).label("pending")
+    return (
+        select(view.c.task, view.c.done, pending, view.c.rejected, view.c.failed)
+        .join(r, r.c.task == view.c.task)
+        .order_by(view.c.position)
+    )
+
+
+def newest_frame() -> Select[Any]:
+    """The frame taken last."""
+    f = s.frames
+    return (
+        select(f.c.id, f.c.image_relpath, f.c.original_image_path, f.c.mjd_mid, f.c.filter)
+        .order_by(f.c.mjd.desc())
+        .limit(1)
+    )
+
+
+def frame_counts() -> Select[Any]:
+    """Number of frames, of eliminated ones, and the bytes that their pixels and masks take."""
+    f = s.frames
+    return select(
+        func.count().label("frames"),
+        func.coalesce(func.sum(f.c.eliminated), 0).label("eliminated"),
+        func.coalesce(func.sum(f.c.naxis1 * f.c.naxis2 * 5), 0).label("bytes"),
+    )
+
+
+def product_bytes() -> Select[Any]:
+    """Bytes of cutouts and PSFs."""
+    sizes = union_all(select(s.regions.c.size), select(s.PSFs.c.size)).subquery()
+    return select(func.coalesce(func.sum(sizes.c.size), 0))
+
+
+def failures_of_run(run_id: int) -> Select[Any]:
+    """Items that a run rejected or failed on, by task and cause, with an example, in the order of the night."""
+    parts = (
+        _causes(s.task_results, s.frames.c.image_relpath, run_id).outerjoin(
+            s.frames, s.frames.c.id == s.task_results.c.frame_id
+        ),
+        _causes(s.group_results, s.group_results.c.group_key, run_id),
+    )
+    causes = union_all(
+        *(part.group_by(*(part.selected_columns[name] for name in ("task", "state", "reason_code"))) for part in parts)
+    ).subquery()
+    return (
+        select(causes).join(s.task_recipes, s.task_recipes.c.task == causes.c.task).order_by(s.task_recipes.c.position)
+    )
+
+
+def _causes(results: Table, item: Any, run_id: int) -> Select[Any]:
+    return (
+        select(
+            results.c.task, results.c.state, results.c.reason_code, func.count().label("n"),
+            func.min(item).label("example"), func.min(results.c.reason).label("reason"),
+        )  # fmt: skip
+        .select_from(results)
+        .where(results.c.run_id == run_id, results.c.state != "done")
+    )
+
+
+def quarantined_files() -> Select[Any]:
+    """Raw files that are no frames, and why."""
+    f = s.files
+    return select(f.c.path, f.c.mtime_ns, f.c.recipe, f.c.reason_code, f.c.reason).where(f.c.state == "quarantined")
+
+
+def run_of_process(pid: int) -> Select[Any]:
+    """The latest run of a process."""
+    return select(s.runs.c.id).where(s.runs.c.pid == pid).order_by(s.runs.c.id.desc()).limit(1)
+
+
+def frame_quality() -> Select[Any]:
+    """The view of the same name, in order of time."""
+    view = table("frame_quality", *(column(name) for name in _FRAME_QUALITY))
+    return select(view).order_by(view.c.mjd_mid, view.c.frame_id)
+
+
+def attempts_of_frame(frame_id: int) -> Select[Any]:
+    """How its plate was tried to be solved."""
+    a = s.plate_solve_attempts
+    return select(a).where(a.c.frame_id == frame_id).order_by(a.c.attempt)
+
+
+def files_of_frame(frame_id: int) -> Select[Any]:
+    """Raw files with a frame's content."""
+    f = s.files
+    return select(f).where(f.c.frame_id == frame_id).order_by(f.c.path)
+
+
+def groups_of_frame(frame_id: int) -> Select[Any]:
+    """Results of the joint tasks for the filter of a frame."""
+    g, r = s.group_results, s.task_recipes
+    name = select(func.coalesce(s.frames.c.filter, "")).where(s.frames.c.id == frame_id).scalar_subquery()
+    return (
+        select(g, r.c.position, (g.c.recipe == r.c.recipe).label("current"))
+        .join(r, r.c.task == g.c.task)
+        .join(
+            s.combined_footprint,
+            and_(
+                s.combined_footprint.c.hash == g.c.combined_footprint_hash, s.combined_footprint.c.is_current == 1
+            ),
+        )
+        .where(or_(g.c.group_key == name, g.c.group_key.endswith(literal("|") + name, autoescape=False)))
+        .order_by(r.c.position, g.c.group_key)
+    )
+
+
+def light_curve_points(frame_id: int) -> Select[Any]:
+    """What a frame gave to the light curves."""
+    names = ("roi", "point_source", "filter", "frame_id", "flux", "flux_uncertainty", "mag", "mag_limit", "flags")
+    view = table("light_curves", *(column(name) for name in names))
+    return select(view).where(view.c.frame_id == frame_id).order_by(view.c.roi, view.c.point_source)
