@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 
 import numpy as np
+import sep
 from numpy.typing import NDArray
 
 from lightwatch.flags import Flag
@@ -305,6 +306,37 @@ def _empty(cutouts: StarCutouts) -> StarFluxes:
         neighbour_model=nothing,
         frame_shift=np.zeros((shape[0], 2)),
     )
+
+
+def aperture_fluxes(
+    cutouts: StarCutouts, fluxes: StarFluxes, *, radius_px: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """(flux, uncertainty), each (F, K), in circular apertures of ``radius_px`` (F,) around the fitted
+    positions, exact in pixel overlap (sep), corrected to the whole plane with the fitted PSF.
+
+    Neighbours and background are subtracted, unusable pixels take the value of the model. NaN where
+    the PSF photometry has no flux.
+    """
+    good = usable_pixels(cutouts) & ~fluxes.rejected_pixels
+    star = fluxes.model - fluxes.neighbour_model
+    light = np.where(good, cutouts.data - fluxes.neighbour_model, star)
+    photons = np.maximum(fluxes.model - np.nan_to_num(fluxes.background)[..., None, None], 0)
+    background = np.where(good, cutouts.background_variance, _typical(cutouts.background_variance, good))
+    variance = background + photons / cutouts.exposure[:, None, None, None]
+    flux, uncertainty = np.full((2, *fluxes.flux.shape), np.nan)
+    centre = (cutouts.data.shape[-1] - 1) / 2
+    for f, k in np.argwhere(np.isfinite(fluxes.flux)):
+        place = (fluxes.x[f, k] + centre, fluxes.y[f, k] + centre, float(radius_px[f]))
+        inside, _, _ = sep.sum_circle(star[f, k] / fluxes.flux[f, k], *place, subpix=0)
+        total, error, _ = sep.sum_circle(light[f, k], *place, var=variance[f, k], subpix=0)
+        flux[f, k], uncertainty[f, k] = float(total) / float(inside), float(error) / float(inside)
+    return flux, uncertainty
+
+
+def _typical(variance: FloatArray, good: BoolArray) -> FloatArray:
+    """Mean variance of the good pixels of each cutout, (F, K, 1, 1), for those that are not."""
+    total = np.where(good, variance, 0.0).sum((2, 3), keepdims=True)
+    return total / np.maximum(good.sum((2, 3), keepdims=True), 1)
 
 
 def reserved_star_chi2(

@@ -19,13 +19,10 @@ from lightwatch.processes.psf_batch import bucket, solve_in_batches
 from lightwatch.processes.psf_cutouts import BoolArray, StarCutouts, struck_pixels, usable_pixels
 from lightwatch.processes.psf_jax import jax
 from lightwatch.processes.psf_model import FloatArray, PSFModel, position_terms
+from lightwatch.processes.psf_moffat_stage import SUSPECT_RESIDUAL
 from lightwatch.processes.psf_profile import WARP_SLACK
-from lightwatch.processes.psf_solver import (
-    SUSPECT_RESIDUAL,
-    FrameStars,
-    Solution,
-    solve_blocks,
-)
+from lightwatch.processes.psf_solver import Solution, solve_blocks
+from lightwatch.processes.psf_stars import FrameStars
 
 __all__ = ["PSFFit", "StarCutouts", "cutout_size_px", "fit_psfs"]
 

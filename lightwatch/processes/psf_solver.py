@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lightwatch.processes.psf_jax import AnyArray, core_jit, jax, jnp
+from lightwatch.processes.psf_moffat_stage import MOFFAT_STEPS, moffat_step, starting_point, trusted
 from lightwatch.processes.psf_profile import (
     ENVELOPE_POWER,
     WARP_SLACK,
@@ -27,7 +28,6 @@ from lightwatch.processes.psf_profile import (
     envelope,
     evaluate_psf,
     mode_norms,
-    moffat,
     moffat_fwhm,
     moffat_jacobian,
     moffat_with_gradient,
@@ -35,52 +35,26 @@ from lightwatch.processes.psf_profile import (
     structure_integral,
     taper,
 )
+from lightwatch.processes.psf_stars import (
+    POSITION_STEP_PX,
+    FrameStars,
+    Stars,
+    local_theta,
+    pixel_grid,
+    pixel_weights,
+    star_jacobian,
+    star_system,
+    theta_systems,
+)
 
-MOFFAT_STEPS = 7
 FULL_STEPS = 4
-START_BETA_1 = 2.5
-BETA_1_RANGE = (0.6, 12.0)
-THETA_SIGMA = (0.5, 0.3, 0.3, 0.7)
-THETA_STEP = (0.35, 0.35, 0.35, 0.8)
-POSITION_SIGMA_PX = 1.0
-POSITION_STEP_PX = 0.7
 FLUX_STEP = 0.6
 GAUGE_WEIGHT = 1e3
 PROBES = 16
 SIGMA_START_RANGE = (0.003, 0.3)
 SIGMA_RANGE = (1e-4, 1.0)
 JITTER = 1e-12
-MIN_STAR_SNR = 5.0
-ROBUST_SIGMA = 5.0  # Cauchy weights of the first stage: cosmic rays and neighbours are still unknown
-SUSPECT_RESIDUAL = 0.12  # of the Moffat stage, in excess of the median over the stars
 FWHM_NODES = 128
-MOFFAT_MODEL_ERROR = 0.1  # keeps the core's structure from deciding on the wings
-
-
-class FrameStars(NamedTuple):
-    """Cutouts of the K stars of one frame."""
-
-    data: AnyArray  # (K, n, n)
-    variance: AnyArray  # (K, n, n) of the background, positive everywhere
-    weight: AnyArray  # (K, n, n) 1 where a pixel counts, else 0
-    exposure: AnyArray  # () electrons per data unit
-    terms: AnyArray  # (K, 3) 1, X, Y
-    offset: AnyArray  # (K, 2) predicted position from the centre of the cutout
-    present: AnyArray  # (K,) 1 or 0
-    fwhm: AnyArray  # () px, first guess
-    gradient: AnyArray  # (2, 4) change of theta with X and with Y, given
-
-
-#: axes over which one star of a frame is taken
-_BY_STAR = FrameStars(0, 0, 0, None, 0, 0, 0, None, None)
-
-
-class Stars(NamedTuple):
-    """Parameters of the K stars."""
-
-    flux: AnyArray
-    x: AnyArray
-    y: AnyArray
 
 
 class Solution(NamedTuple):
@@ -113,136 +87,6 @@ class FullState(NamedTuple):
     last_step: AnyArray
 
 
-def _grid(n: int) -> jax.Array:
-    return jnp.arange(n) - (n - 1) / 2
-
-
-def _pixel_weights(frame: FrameStars, model: jax.Array, model_error: float) -> tuple[jax.Array, jax.Array]:
-    """(weights, variance) from the model, so that noise peaks get no say in their own weight."""
-    variance = frame.variance + jnp.maximum(model, 0) / frame.exposure
-    return frame.weight / (variance + (model_error * model) ** 2), variance
-
-
-def _star_system(
-    frame: FrameStars, stars: Stars, j: jax.Array, w: jax.Array, r: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Normal matrices (K, 3, 3) and right-hand sides (K, 3) of (flux, x, y), with the prior on x, y."""
-    precision = jnp.array([0.0, POSITION_SIGMA_PX**-2, POSITION_SIGMA_PX**-2])
-    jw = j * w[:, None]
-    idle = (1 - frame.present)[:, None, None] * jnp.eye(3)
-    h = jnp.einsum("kaij,kbij->kab", jw, j) + jnp.diag(precision) + idle
-    moved = jnp.stack([0 * stars.x, stars.x - frame.offset[:, 0], stars.y - frame.offset[:, 1]], 1)
-    return h, jnp.einsum("kaij,kij->ka", jw, r) - precision * moved
-
-
-def _star_jacobian(flux: jax.Array, p: jax.Array, p_u: jax.Array, p_v: jax.Array) -> jax.Array:
-    """d model / d (flux, x, y): (K, 3, n, n)."""
-    f = flux[:, None, None]
-    return jnp.stack([p, -f * p_u, -f * p_v], 1)
-
-
-def _start(frame: FrameStars, quadrature: int) -> tuple[jax.Array, Stars]:
-    """Round Moffat of the guessed FWHM, predicted positions, matched-filter fluxes."""
-    beta = 1 + START_BETA_1
-    scale = frame.fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
-    theta = jnp.array([jnp.log(scale), 0.0, 0.0, np.log(START_BETA_1)])
-    g = _grid(frame.data.shape[-1])
-    m = jax.vmap(lambda o: moffat(theta, g - o[0], g - o[1], quadrature))(frame.offset)
-    flux = (frame.weight * m * frame.data).sum((1, 2)) / ((frame.weight * m * m).sum((1, 2)) + 1e-30)
-    return theta, Stars(jnp.maximum(flux, 1e-6), frame.offset[:, 0], frame.offset[:, 1])
-
-
-def _theta_systems(
-    t: jax.Array, j: jax.Array, w: jax.Array, r: jax.Array, h: jax.Array, g: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Per star: information (K, 4, 4) and score (K, 4) of theta with the star eliminated, and
-    (K, 3, 5) = h^-1 [cross terms, g] for the back-substitution.
-    """
-    tw = t * w[:, None]
-    cross = jnp.einsum("kaij,kbij->kab", tw, j)
-    back = jnp.linalg.solve(h, jnp.concatenate([jnp.swapaxes(cross, 1, 2), g[..., None]], -1))
-    information = jnp.einsum("kaij,kbij->kab", tw, t) - cross @ back[..., :4]
-    score = jnp.einsum("kaij,kij->ka", tw, r) - jnp.einsum("kab,kb->ka", cross, back[..., 4])
-    return information, score, back
-
-
-def _moffat_step(
-    frame: FrameStars, theta: jax.Array, stars: Stars, start: jax.Array, quadrature: int
-) -> tuple[jax.Array, Stars]:
-    """One Gauss-Newton step of theta (4,) at the centre of the frame and of the stars."""
-    g = _grid(frame.data.shape[-1])
-    local = _local_theta(frame, theta)
-    m, m_u, m_v, m_t = jax.vmap(lambda t, x, y: moffat_jacobian(t, g - x, g - y, quadrature))(
-        local, stars.x, stars.y
-    )
-    model = stars.flux[:, None, None] * m
-    w, _ = _pixel_weights(frame, model, MOFFAT_MODEL_ERROR)
-    r = frame.data - model
-    w = w / (1 + w * r * r / ROBUST_SIGMA**2)
-    j = _star_jacobian(stars.flux, m, m_u, m_v)
-    h, rhs = _star_system(frame, stars, j, w, r)
-    information, score, back = _theta_systems(stars.flux[:, None, None, None] * m_t, j, w, r, h, rhs)
-    precision = jnp.array(THETA_SIGMA) ** -2.0
-    step = jnp.linalg.solve(
-        information.sum(0) + jnp.diag(precision), score.sum(0) - precision * (theta - start)
-    )
-    step = step * jnp.minimum(1.0, jnp.min(jnp.array(THETA_STEP) / (jnp.abs(step) + 1e-12)))
-    ds = (back[..., 4] - back[..., :4] @ step) * frame.present[:, None]
-    theta = theta + step
-    theta = theta.at[3].set(jnp.clip(theta[3], *np.log(BETA_1_RANGE)))
-    limit = POSITION_STEP_PX
-    return theta, Stars(
-        jnp.clip(stars.flux + ds[:, 0], 0.3 * stars.flux, 3 * stars.flux),
-        stars.x + jnp.clip(ds[:, 1], -limit, limit),
-        stars.y + jnp.clip(ds[:, 2], -limit, limit),
-    )
-
-
-def _local_theta(frame: FrameStars, theta: jax.Array) -> jax.Array:
-    """theta at each star, (K, 4), from that at the centre."""
-    return frame.terms @ jnp.concatenate([theta[None], frame.gradient])
-
-
-def _trusted(
-    frame: FrameStars, theta: jax.Array, stars: Stars, quadrature: int
-) -> tuple[FrameStars, jax.Array]:
-    """The stars fit for the second stage, and which of the others are suspect (K,).
-
-    Stars that are not there after all would stop every common step; and one star on top of a
-    brighter one would bend the PSF so far that nothing after it makes sense.
-    """
-    snr, residual = jax.vmap(partial(_own_residual, quadrature=quadrature), in_axes=(_BY_STAR, 0, 0))(
-        frame, _local_theta(frame, theta), stars
-    )
-    seen = (snr > MIN_STAR_SNR) & (frame.present > 0)
-    usual = jnp.nanmedian(jnp.where(seen, residual, jnp.nan))
-    suspect = seen & (residual**2 > usual**2 + SUSPECT_RESIDUAL**2)
-    present = frame.present * (seen & ~suspect)
-    return frame._replace(present=present, weight=frame.weight * present[:, None, None]), suspect
-
-
-def _own_residual(
-    frame: FrameStars, theta: jax.Array, star: Stars, *, quadrature: int
-) -> tuple[jax.Array, jax.Array]:
-    """S/N of one star, and the rms of what even a Moffat of its own does not fit, over that of the star.
-
-    Its own shape, so that a PSF that changes across the field makes nobody suspect.
-    """
-    g = _grid(frame.data.shape[-1])
-    m, m_u, m_v, m_t = moffat_jacobian(theta, g - star.x, g - star.y, quadrature)
-    model = star.flux * m
-    w, variance = _pixel_weights(frame, model, MOFFAT_MODEL_ERROR)
-    r = frame.data - model
-    robust = w / (1 + w * r * r / ROBUST_SIGMA**2)
-    j = jnp.concatenate([jnp.stack([m, -star.flux * m_u, -star.flux * m_v]), star.flux * m_t]).reshape(7, -1)
-    precision = jnp.concatenate([jnp.array([1e-12, 1.0, 1.0]), jnp.array(THETA_SIGMA) ** -2.0])
-    h = (j * robust.ravel()) @ j.T + jnp.diag(precision)
-    r = r - (jnp.linalg.solve(h, (j * robust.ravel()) @ r.ravel()) @ j).reshape(r.shape)
-    excess = (frame.weight * (r * r - variance)).sum()
-    snr = star.flux * jnp.sqrt((frame.weight / variance * m * m).sum())
-    return snr, jnp.sqrt(jnp.maximum(excess, 0) / ((frame.weight * model**2).sum() + 1e-300))
-
-
 def _product_table(count: int) -> np.ndarray:
     """phi_a phi_b = sum_q table[ab, q] cos(q pi (s + L) / 2L) / L: (count^2, 2 count - 1)."""
     norms = mode_norms(count)
@@ -270,13 +114,13 @@ def _freeze(frame: FrameStars, theta: jax.Array, modes: int, quadrature: int) ->
     u0 = moffat_fwhm(theta)
     extent = WARP_SLACK * jnp.arcsinh((edge + 1) / u0)
     whitening = jnp.sqrt(prior_variance(modes, extent)).ravel()
-    g = _grid(n)
+    g = pixel_grid(n)
     m, m_u, m_v = moffat_with_gradient(theta, g, g, quadrature)
     d = envelope(m, theta, g, g, edge)
     phi, _ = basis(g, modes, u0, extent, edge)
     rows = jnp.stack([phi.T @ (d * q) @ phi for q in (m, m_u, m_v)]).reshape(3, -1) * whitening
     rows = rows / jnp.linalg.norm(rows, axis=1, keepdims=True)
-    local = _local_theta(frame, theta)
+    local = local_theta(frame, theta)
     return _Frozen(local, jax.vmap(moffat_fwhm)(local), extent, edge, whitening, rows)
 
 
@@ -284,7 +128,7 @@ def _render(frozen: _Frozen, c: jax.Array, stars: Stars, n: int, quadrature: int
     """(P, dP/du, dP/dv, D, phi_x, phi_y) of all stars, P not normalised; leading axis K."""
 
     def one(theta: jax.Array, u0: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, ...]:
-        u, v = _grid(n) - x, _grid(n) - y
+        u, v = pixel_grid(n) - x, pixel_grid(n) - y
         m, m_u, m_v = moffat_with_gradient(theta, u, v, quadrature)
         d = envelope(m, theta, u, v, frozen.edge)
         phi_u, dphi_u = basis(u, c.shape[0], u0, frozen.extent, frozen.edge)
@@ -301,7 +145,7 @@ def _render(frozen: _Frozen, c: jax.Array, stars: Stars, n: int, quadrature: int
 def _structure_matrix(frozen: _Frozen, stars: Stars, weight: jax.Array, modes: int) -> jax.Array:
     """Normal matrix (M^2, M^2) of the whitened coefficients for pixel weights w f^2 D^2 (K, n, n)."""
     n = weight.shape[-1]
-    wave = jax.vmap(lambda p, u0: cosines(_grid(n) - p, 2 * modes - 1, u0, frozen.extent, frozen.edge))
+    wave = jax.vmap(lambda p, u0: cosines(pixel_grid(n) - p, 2 * modes - 1, u0, frozen.extent, frozen.edge))
     wave_x, wave_y = wave(stars.x, frozen.u0), wave(stars.y, frozen.u0)
     q = 2 * modes - 1
     table = wave_y.reshape(-1, q).T @ (weight @ wave_x).reshape(-1, q)
@@ -329,15 +173,15 @@ def _reduced_system(
     c = (frozen.whitening * state.z).reshape(modes, modes)
     p, p_u, p_v, d, phi_x, phi_y = _render(frozen, c, stars, n, quadrature)
     model = stars.flux[:, None, None] * p
-    w, _ = _pixel_weights(frame, model, 0.0)
+    w, _ = pixel_weights(frame, model, 0.0)
     r = frame.data - model
-    j = _star_jacobian(stars.flux, p, p_u, p_v)
+    j = star_jacobian(stars.flux, p, p_u, p_v)
     fd = stars.flux[:, None, None] * d
     h = _structure_matrix(frozen, stars, w * fd * fd, modes)
     columns = (w * fd)[:, None] * jnp.concatenate([j, r[:, None]], 1)
     cross = jnp.einsum("kia,kcib->kcab", phi_y, columns @ phi_x[:, None])
     cross = cross.reshape(*cross.shape[:2], -1) * frozen.whitening
-    star_h, star_g = _star_system(frame, stars, j, w, r)
+    star_h, star_g = star_system(frame, stars, j, w, r)
     factor = jnp.linalg.cholesky(star_h)
     y = jax.scipy.linalg.solve_triangular(
         factor, jnp.concatenate([cross[:, :3], star_g[..., None]], -1), lower=True
@@ -417,11 +261,11 @@ def _assess(
     c = (frozen.whitening * state.z).reshape(modes, modes)
     p, p_t, p_u, p_v = _render_with_theta(frozen, c, stars, n, quadrature)
     model = stars.flux[:, None, None] * p
-    w, variance = _pixel_weights(frame, model, 0.0)
+    w, variance = pixel_weights(frame, model, 0.0)
     r = frame.data - model
-    j = _star_jacobian(stars.flux, p, p_u, p_v)
-    h, g = _star_system(frame, stars, j, w, r)
-    information, score, _ = _theta_systems(stars.flux[:, None, None, None] * p_t, j, w, r, h, g)
+    j = star_jacobian(stars.flux, p, p_u, p_v)
+    h, g = star_system(frame, stars, j, w, r)
+    information, score, _ = theta_systems(stars.flux[:, None, None, None] * p_t, j, w, r, h, g)
     terms = jnp.concatenate([theta[None], frame.gradient])
     amplitude = _amplitudes(frozen, terms, c)
     psf = LocalPSF(theta, c, moffat_fwhm(theta), frozen.extent, frozen.edge, amplitude[0])
@@ -437,7 +281,7 @@ def _assess(
         sigma=jnp.exp(state.log_variance / 2),
         effective_modes=state.effective_modes,
         last_step=state.last_step,
-        norm=evaluate_psf(psf, _grid(n), _grid(n), quadrature=quadrature).sum(),
+        norm=evaluate_psf(psf, pixel_grid(n), pixel_grid(n), quadrature=quadrature).sum(),
         fwhm=_fwhm(psf, quadrature),
         theta_information=information,
         theta_score=score,
@@ -453,7 +297,7 @@ def _render_with_theta(
     """
 
     def one(theta: jax.Array, u0: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, ...]:
-        u, v = _grid(n) - x, _grid(n) - y
+        u, v = pixel_grid(n) - x, pixel_grid(n) - y
         m, m_u, m_v, m_t = moffat_jacobian(theta, u, v, quadrature)
         d = envelope(m, theta, u, v, frozen.edge)
         phi_u, dphi_u = basis(u, c.shape[0], u0, frozen.extent, frozen.edge)
@@ -477,12 +321,12 @@ def _fwhm(psf: LocalPSF, quadrature: int) -> jax.Array:
 
 def solve_frame(frame: FrameStars, *, modes: int, quadrature: int) -> Solution:
     """Fit one frame; jittable, ``modes`` and ``quadrature`` static."""
-    theta, stars = _start(frame, quadrature)
+    theta, stars = starting_point(frame, quadrature)
     start = theta
     theta, stars = jax.lax.fori_loop(
-        0, MOFFAT_STEPS, lambda _, s: _moffat_step(frame, s[0], s[1], start, quadrature), (theta, stars)
+        0, MOFFAT_STEPS, lambda _, s: moffat_step(frame, s[0], s[1], start, quadrature), (theta, stars)
     )
-    frame, suspect = _trusted(frame, theta, stars, quadrature)
+    frame, suspect = trusted(frame, theta, stars, quadrature)
     frozen = _freeze(frame, theta, modes, quadrature)
     signs = np.random.default_rng(0).choice([-1.0, 1.0], (modes * modes, PROBES))
     zero = jnp.zeros(())

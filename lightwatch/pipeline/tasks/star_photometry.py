@@ -19,8 +19,8 @@ from lightwatch.pipeline.tasks.star_cutouts import (
     saturated_core,
     stack,
 )
-from lightwatch.processes.photometry import StarFluxes, measure_stars
-from lightwatch.processes.photometry_aperture import aperture_fluxes
+from lightwatch.processes.photometry import StarFluxes, aperture_fluxes, measure_stars
+
 from lightwatch.processes.psf_model import PSFModel
 from lightwatch.structure import queries, schema, store
 from lightwatch.structure.config import StarPhotometry
@@ -88,7 +88,7 @@ def _measure(jobs: list[PhotometryJob]) -> list[Outcome]:
         max_reduced_chi2=_MAX_REDUCED_CHI2,
     )
     radius = np.array([settings.aperture_radius_fwhm * job.psf.fwhm_px for job in jobs])
-    aperture, aperture_error = aperture_fluxes(psfs, cutouts, fluxes, radius_px=radius)
+    aperture, aperture_error = aperture_fluxes(cutouts, fluxes, radius_px=radius)
     return [
         Outcome(output=_rows(job, fluxes, aperture[i], aperture_error[i], i)) for i, job in enumerate(jobs)
     ]
