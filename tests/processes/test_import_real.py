@@ -67,7 +67,7 @@ def struck_stars(sources, seeing, struck):
 def test_undersampled_crowded_frames_of_an_uncalibrated_camera(shared_data):
     for path in sorted((shared_data / "hatp32" / "raw").iterdir())[5::60]:
         adu = fits.getdata(path)
-        background, bad, sources, seeing, struck = measure(adu, 1.0, 60.0, 4000.0, None, 20.0)
+        _, bad, sources, seeing, struck = measure(adu, 1.0, 60.0, 4000.0, None, 20.0)
         assert np.flatnonzero(bad.all(axis=1)).tolist()[:5] == [0, 1, 2, 3, 4]
         assert bad.mean() < 0.02
         assert 1.3 < seeing.fwhm_px < 2.8
