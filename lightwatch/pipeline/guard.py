@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from lightwatch.errors import InputError, LightwatchError, ProcessError, StorageError
+from lightwatch.errors import InputError, ProcessError, StorageError
 from lightwatch.pipeline.task import Outcome
 
 
@@ -23,9 +23,7 @@ def outcome_of_error(error: BaseException) -> Outcome:
     where = traceback.extract_tb(error.__traceback__)
     details = "; ".join(f"{frame.name} ({frame.filename.rsplit('/', 1)[-1]}:{frame.lineno})" for frame in where[-4:])
     code = "storage" if isinstance(error, StorageError) else type(error).__name__
-    text = one_line(error) or type(error).__name__
-    message = text if isinstance(error, LightwatchError) else f"{type(error).__name__}: {text}"
-    return Outcome("error", reason_code=code, reason=message, details=details)
+    return Outcome("error", reason_code=code, reason=one_line(error) or code, details=details)
 
 
 def guarded(compute: Callable[[Any], Outcome], job: Any) -> Outcome:

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
+from lightwatch.pipeline.compilation import keep_compiled_programs
 from lightwatch.pipeline.executors import WorkerPool
 from lightwatch.pipeline.guard import guarded, guarded_batch
 from lightwatch.pipeline.reporting import LOG, Reporter, TaskSummary
@@ -46,6 +47,13 @@ def pending_items(workspace: Workspace, task: Task, recipes: Mapping[str, str], 
         needs_roi=task.needs_roi,
     )
     return queries.rows(workspace.reader, query)
+
+
+def _module_of(task: Task) -> ModuleType:
+    """The task's functions; imported only when there is work, for they bring the science libraries along."""
+    if task.compiles:
+        keep_compiled_programs()
+    return importlib.import_module(task.module)
 
 
 @dataclass
@@ -102,8 +110,8 @@ class TaskRunner:
         items = pending_items(self.workspace, task, self.recipes, context.footprint_hash)
         if not items and not self.renew_footprint:
             return {}
-        module = importlib.import_module(task.module)
         self.before_writing()
+        module = _module_of(task)
         if hasattr(module, "prepare"):
             module.prepare(context)
             items = pending_items(self.workspace, task, self.recipes, context.footprint_hash)
@@ -158,7 +166,7 @@ class TaskRunner:
         if not pending:
             return {}
         self.before_writing()
-        worker = importlib.import_module(task.module)
+        worker = _module_of(task)
         self.reporter.begin(task.name, len(pending))
         tally = _Tally()
         for group in pending:

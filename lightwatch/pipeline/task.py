@@ -20,7 +20,7 @@ class Task:
 
     ``scope`` says what its items are: the database (once), raw files, frames one by one, or groups of frames
     solved jointly. ``sections`` are the parts of the configuration that decide its numbers. ``by_footprint``:
-    its results belong to a choice of reference stars.
+    its results belong to a choice of reference stars. ``compiles``: it runs JAX programs.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Task:
     module: str
     by_footprint: bool = False
     needs_roi: bool = False
+    compiles: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""initialize_database: done by the manager before any task runs."""
