@@ -326,10 +326,11 @@ def aperture_fluxes(
     flux, uncertainty = np.full((2, *fluxes.flux.shape), np.nan)
     centre = (cutouts.data.shape[-1] - 1) / 2
     for f, k in np.argwhere(np.isfinite(fluxes.flux)):
-        place = (fluxes.x[f, k] + centre, fluxes.y[f, k] + centre, float(radius_px[f]))
+        # arrays of one: sep takes the length of what it is given
+        place = ([fluxes.x[f, k] + centre], [fluxes.y[f, k] + centre], float(radius_px[f]))
         inside, _, _ = sep.sum_circle(star[f, k] / fluxes.flux[f, k], *place, subpix=0)
         total, error, _ = sep.sum_circle(light[f, k], *place, var=variance[f, k], subpix=0)
-        flux[f, k], uncertainty[f, k] = float(total) / float(inside), float(error) / float(inside)
+        flux[f, k], uncertainty[f, k] = total[0] / inside[0], error[0] / inside[0]
     return flux, uncertainty
 
 
