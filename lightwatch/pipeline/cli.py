@@ -9,7 +9,7 @@ import typer
 from typer.main import get_command
 
 from lightwatch import __version__
-from lightwatch.pipeline import cli_run
+from lightwatch.pipeline import cli_run, cli_status
 from lightwatch.pipeline.cli_session import EXIT_INTERRUPTED, Session, end_with_error, say
 
 app = typer.Typer(
@@ -40,6 +40,9 @@ def _lightwatch(
 
 app.command(epilog=cli_run.run_epilog)(cli_run.run)
 app.command(epilog=cli_run.plan_epilog)(cli_run.plan)
+app.command(epilog=cli_status.status_epilog)(cli_status.status)
+app.command(epilog=cli_status.why_epilog)(cli_status.why)
+app.command(epilog=cli_status.frames_epilog)(cli_status.frames)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -98,13 +98,13 @@ class BackgroundSettings(Section):
     method: Literal["mesh", "masked_mesh"] = Field(
         "masked_mesh", description="sep mesh, or the same in two passes with the sources masked."
     )
-    box_size_px: Annotated[int, Field(ge=8)] = Field(64, description="Side of a mesh box, pixels.")
+    box_size_px: Annotated[int, Field(ge=8)] = Field(128, description="Side of a mesh box, pixels.")
 
 
 class SourceExtraction(Section):
     """Detection of sources on each frame."""
 
-    threshold_sigma: Positive = Field(3.0, description="Threshold in units of the background rms.")
+    threshold_sigma: Positive = Field(5.0, description="Threshold in units of the background rms.")
     min_area_px: Count = Field(5, description="Connected pixels above the threshold that make a source.")
     deblend_levels: Count = Field(32, description="Levels of deblending.")
     deblend_contrast: Annotated[float, Field(gt=0, le=1)] = Field(

@@ -18,7 +18,7 @@ from lightwatch.structure import frame_store, store
 from lightwatch.structure.config import Cutouts as CutoutSettings
 from lightwatch.structure.files import ProductRef
 
-_BAD_LINE_SIGMA = 8.0
+_BAD_LINE_SIGMA = 10.0
 _COSMIC_ITERATIONS = 2
 _MAX_NEIGHBOURS = 6
 _GROW_SATURATED_PX = 1
@@ -110,7 +110,7 @@ def _mask(
     saturated = (frame.mask & int(Flag.SATURATED)) != 0
     if job.settings.mask_bad_rows_and_columns:
         bad = bad | masks.bad_lines(frame.image, rms, ~bad & ~saturated, _BAD_LINE_SIGMA)
-    known = np.where(bad, int(Flag.BAD), 0) | np.where(saturated, int(Flag.SATURATED), 0)
+    known = np.int32(Flag.BAD) * bad + np.int32(Flag.SATURATED) * saturated
     struck = np.zeros_like(bad)
     if job.settings.clean_cosmics:
         struck = masks.cosmic_rays(
