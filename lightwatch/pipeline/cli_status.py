@@ -1,0 +1,296 @@
+"""lightwatch status, why, frames: questions to the database, which a run in progress does not disturb."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lightwatch.errors import NoUsableData
+from lightwatch.pipeline.cli_session import (
+    ConfigArgument,
+    JsonOption,
+    printable,
+    say,
+    say_json,
+    say_table,
+    session_of,
+)
+
+if TYPE_CHECKING:
+    from lightwatch.structure.workspace import Workspace
+
+status_epilog = "Example: lightwatch status ~/j0248"
+why_epilog = "Example: lightwatch why ~/j0248 night3_0042.fits"
+frames_epilog = 'Example: lightwatch frames ~/j0248 --eliminate 42 --comment "satellite across the target"'
+
+
+# ---------------------------------------------------------------- status
+def status(ctx: typer.Context, config: ConfigArgument = None, as_json: JsonOption = False) -> None:
+    """How far the work is: per step, the last run, the newest frame, disk, and what was refused and why."""
+    workspace = session_of(ctx).open(config)
+    if not workspace.has_database:
+        if as_json:
+            say_json({"workdir": workspace.workdir, "database": None, "tasks": []})
+        else:
+            say(f"{workspace.workdir}: no run yet; 'lightwatch run' begins")
+        return
+    facts = status_of(workspace)
+    if as_json:
+        say_json(facts)
+    else:
+        _say_status(facts)
+
+
+def status_of(workspace: Workspace) -> dict[str, Any]:
+    """Everything that ``status`` tells."""
+    from lightwatch.structure import queries, queries_overview
+
+    reader = workspace.reader
+    footprint = queries.rows(reader, queries.current_footprint())
+    last = queries.rows(reader, queries.last_run())
+    newest = queries.rows(reader, queries_overview.newest_frame())
+    counts = queries.rows(reader, queries_overview.frame_counts())[0]
+    return {
+        "workdir": workspace.workdir,
+        "tasks": queries.rows(reader, queries_overview.progress()),
+        "last_run": _run_facts(last[0]) if last else None,
+        "newest_frame": newest[0] if newest else None,
+        "frames": counts["frames"],
+        "eliminated": counts["eliminated"],
+        "files": queries.rows(reader, queries.file_states()),
+        "causes": queries.rows(reader, queries.rejections(footprint[0]["hash"] if footprint else "")),
+        "disk": _disk(workspace, counts["bytes"] + queries.scalar(reader, queries_overview.product_bytes())),
+    }
+
+
+def _run_facts(row: Mapping[str, Any]) -> dict[str, Any]:
+    facts = {name: row[name] for name in ("id", "started", "ended", "host", "pid", "version", "exit_code", "summary")}
+    if row["ended"] is not None:
+        return {**facts, "state": "ended"}
+    here = row["host"] == socket.gethostname()
+    return {**facts, "state": "running" if not here or _is_alive(row["pid"]) else "crashed"}
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _disk(workspace: Workspace, product_bytes: int) -> dict[str, int]:
+    path = workspace.database_path
+    return {
+        "database_bytes": path.stat().st_size if path is not None else 0,
+        "products_bytes": product_bytes,
+        "free_bytes": shutil.disk_usage(workspace.workdir).free,
+    }
+
+
+def _say_status(facts: Mapping[str, Any]) -> None:
+    names = ("task", "done", "pending", "rejected", "failed")
+    say_table(names, [[row[name] for name in names] for row in facts["tasks"]])
+    say("pending '-': only 'lightwatch plan' can tell")
+    say()
+    say(f"last run: {_told_run(facts['last_run'])}")
+    newest = facts["newest_frame"]
+    if newest:
+        say(f"newest frame: {_name(newest)} (id {newest['id']}), MJD {newest['mjd_mid']:.5f}, filter {newest['filter'] or '-'}")
+    say(f"frames: {facts['frames']}, of which {facts['eliminated']} eliminated")
+    disk = {name: value / 1e9 for name, value in facts["disk"].items()}
+    say(
+        f"disk: about {disk['products_bytes']:.2f} GB of products, {disk['database_bytes']:.2f} GB database, "
+        f"{disk['free_bytes']:.1f} GB free"
+    )
+    _say_files(facts["files"])
+    _say_causes(facts["causes"])
+
+
+def _told_run(run: Mapping[str, Any] | None) -> str:
+    if run is None:
+        return "none"
+    if run["state"] != "ended":
+        return f"{run['state']}, begun {run['started']} by pid {run['pid']} on {run['host']}"
+    return f"{run['ended']}, exit code {run['exit_code']}: {printable(run['summary'] or '')}"
+
+
+def _say_files(files: Sequence[Mapping[str, Any]]) -> None:
+    if files:
+        say("raw files:")
+    for row in files:
+        reason = f", {row['reason_code']}" if row["reason_code"] else ""
+        example = f" (such as {printable(row['example'])})" if row["state"] != "imported" else ""
+        say(f"  {row['n']} {row['state']}{reason}{example}")
+
+
+def _say_causes(causes: Sequence[Mapping[str, Any]]) -> None:
+    if causes:
+        say("frames refused by a step:")
+    for row in causes:
+        say(f"  {row['n']} x {row['task']}: {row['reason_code']}: {printable(row['reason'] or '')}")
+
+
+def _name(frame: Mapping[str, Any]) -> str:
+    return printable(Path(frame["original_image_path"]).name)
+
+
+# ---------------------------------------------------------------- why
+def why(
+    ctx: typer.Context,
+    config: ConfigArgument = None,
+    frame: Annotated[
+        str | None, typer.Argument(metavar="FRAME", help="Its id, or a part of the name of its file.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The story of one frame, or of a file that never became one: each step, its result, flags and reasons."""
+    from lightwatch.structure import queries
+
+    if frame is None:  # the config came from the environment, so the only word given is the frame
+        if config is None:
+            raise typer.BadParameter("which frame? give its id or a part of its name")
+        config, frame = None, str(config)
+    workspace = session_of(ctx).open_existing(config)
+    found = queries.rows(workspace.reader, queries.frame_named(frame))
+    loose = [row for row in queries.rows(workspace.reader, queries.files_named(frame)) if row["frame_id"] is None]
+    if not found and not loose:
+        raise NoUsableData(f"no frame or raw file is known by '{printable(frame)}'; 'lightwatch frames' lists them")
+    stories = [_story(workspace, row) for row in found]
+    if as_json:
+        say_json({"frames": stories, "files": loose})
+        return
+    if len(stories) + len(loose) > _MANY:
+        _say_choice(stories, loose)
+        return
+    for story in stories:
+        _say_story(story)
+    for row in loose:
+        say(f"{printable(row['path'])}: {row['state']}, {row['reason_code'] or ''}: {printable(row['reason'] or '')}")
+
+
+_MANY = 3
+
+
+def _story(workspace: Workspace, row: Mapping[str, Any]) -> dict[str, Any]:
+    from lightwatch.flags import Flag
+    from lightwatch.structure import queries, queries_overview
+
+    def spelled(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        return [{**item, "flag_names": Flag(item["flags"]).names} if "flags" in item else dict(item) for item in rows]
+
+    reader, key = workspace.reader, row["id"]
+    return {
+        "frame": {**row, "flag_names": Flag(row["flags"]).names},
+        "files": queries.rows(reader, queries_overview.files_of_frame(key)),
+        "tasks": spelled(queries.rows(reader, queries.story_of_frame(key))),
+        "groups": queries.rows(reader, queries_overview.groups_of_frame(key)),
+        "plate_solve_attempts": queries.rows(reader, queries_overview.attempts_of_frame(key)),
+        "light_curve_points": spelled(queries.rows(reader, queries_overview.light_curve_points(key))),
+    }
+
+
+def _say_choice(stories: Sequence[Mapping[str, Any]], loose: Sequence[Mapping[str, Any]]) -> None:
+    say(f"{len(stories) + len(loose)} frames and files bear this name; which one?")
+    for story in stories[:20]:
+        say(f"  {story['frame']['id']}  {printable(story['frame']['original_image_path'])}")
+    for row in loose[:20]:
+        say(f"  {printable(row['path'])} ({row['state']})")
+
+
+def _say_story(story: Mapping[str, Any]) -> None:
+    frame = story["frame"]
+    say(f"frame {frame['id']}: {printable(frame['image_relpath'])}")
+    for row in story["files"]:
+        copy = " (a copy)" if row["state"] == "duplicate" else ""
+        say(f"  raw file {printable(row['path'])}{copy}")
+    say(f"  MJD {frame['mjd_mid']:.5f}, {frame['exptime']:g} s, filter {printable(frame['filter'] or 'unknown')}")
+    if frame["eliminated"]:
+        say(f"  eliminated: {printable(frame['comment'] or 'no comment')}")
+    say(f"  flags: {', '.join(frame['flag_names']) or 'none'}")
+    if frame["roi_in_footprint"] == 0:
+        say("  no ROI lies on this frame: later steps leave it out")
+    for row in story["tasks"]:
+        _say_result(row["task"], row)
+        if row["task"] == "plate_solving":
+            _say_attempts(story["plate_solve_attempts"])
+    for row in story["groups"]:
+        _say_result(f"{row['task']} [{printable(row['group_key']) or 'no filter'}]", row)
+    for point in story["light_curve_points"]:
+        flags = f" ({', '.join(point['flag_names'])})" if point["flag_names"] else ""
+        error = f" +- {point['flux_uncertainty']:.4g}" if point["flux_uncertainty"] is not None else ""
+        say(f"  flux of {point['roi']} {point['point_source']}: {point['flux']:.6g}{error} electron/s{flags}")
+    say()
+
+
+def _say_result(title: str, row: Mapping[str, Any]) -> None:
+    parts = [str(row["state"])]
+    parts += [printable(f"{row['reason_code']}: {row['reason'] or ''}")] if row["reason_code"] else []
+    parts += [f"flags {', '.join(row['flag_names'])}"] if row.get("flag_names") else []
+    parts += [f"{row['attempts']} attempts"] if row["attempts"] > 1 else []
+    parts += [f"{row['seconds']:.2f} s"] if row["seconds"] else []
+    parts += [] if row["current"] else ["outdated: settings or inputs changed since"]
+    say(f"  {title}: {'; '.join(parts)}")
+
+
+def _say_attempts(attempts: Sequence[Mapping[str, Any]]) -> None:
+    for row in attempts:
+        matches = f", {row['n_matches']} stars" if row["n_matches"] is not None else ""
+        scatter = f", {row['rms_arcsec']:.3f} arcsec" if row["rms_arcsec"] is not None else ""
+        message = f": {printable(row['message'])}" if row["message"] else ""
+        say(f"    tried {row['method']}: {row['outcome']}{matches}{scatter}{message}")
+
+
+# ---------------------------------------------------------------- frames
+def frames(
+    ctx: typer.Context,
+    config: ConfigArgument = None,
+    eliminate: Annotated[
+        list[int] | None, typer.Option(metavar="ID", help="Never use this frame; may be given again.")
+    ] = None,
+    restore: Annotated[
+        list[int] | None, typer.Option(metavar="ID", help="Use it again; may be given again.")
+    ] = None,
+    comment: Annotated[str | None, typer.Option(metavar="TEXT", help="Why.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the frames, or take some out and back in; the next run follows."""
+    from lightwatch.structure import queries, queries_overview
+    from lightwatch.structure.elimination import set_eliminated
+
+    workspace = session_of(ctx).open_existing(config)
+    if comment is not None and not eliminate:
+        raise typer.BadParameter("--comment says why a frame is eliminated: give --eliminate too")
+    if eliminate or restore:
+        with workspace.lock():
+            set_eliminated(workspace, eliminate or [], eliminated=True, comment=comment or "eliminated by hand")
+            set_eliminated(workspace, restore or [], eliminated=False, comment=None)
+        say(f"{len(eliminate or [])} frames eliminated, {len(restore or [])} restored; the next run follows")
+        return
+    rows = queries.rows(workspace.reader, queries_overview.frame_quality())
+    if as_json:
+        say_json(rows)
+        return
+    say_table(
+        ("id", "MJD", "filter", "seeing", "sky", "psf chi2", "coeff.", "flags", "out", "name"),
+        [_listed(row) for row in rows],
+    )
+
+
+def _listed(row: Mapping[str, Any]) -> list[object]:
+    from lightwatch.flags import Flag
+
+    out = row["comment"] or "eliminated" if row["eliminated"] else ""
+    return [
+        row["frame_id"], f"{row['mjd_mid']:.5f}", row["filter"], row["seeing_arcseconds"],
+        row["sky_level_electron_per_second"], row["psf_chi2"], row["coefficient"],
+        ",".join(Flag(row["flags"]).names), out, Path(row["image_relpath"]).stem,
+    ]  # fmt: skip

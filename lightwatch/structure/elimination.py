@@ -1,0 +1,34 @@
+"""Frames that their owner takes out of the analysis, and back in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select, update
+
+from lightwatch.errors import NoUsableData
+from lightwatch.structure import schema
+from lightwatch.structure.database import transaction
+from lightwatch.structure.workspace import Workspace
+
+
+def set_eliminated(
+    workspace: Workspace, frame_ids: Sequence[int], *, eliminated: bool, comment: str | None
+) -> None:
+    """Write ``frames.eliminated`` and ``frames.comment``; all of the frames or none.
+
+    Raises
+    ------
+    NoUsableData
+        Naming the ids that do not exist.
+    """
+    if not frame_ids:
+        return
+    frames = schema.frames
+    with transaction(workspace.engine) as connection:
+        known = set(connection.execute(select(frames.c.id).where(frames.c.id.in_(frame_ids))).scalars())
+        unknown = sorted(set(frame_ids) - known)
+        if unknown:
+            raise NoUsableData(f"no frame has the id {', '.join(map(str, unknown))}; nothing was changed")
+        statement = update(frames).where(frames.c.id.in_(frame_ids))
+        connection.execute(statement.values(eliminated=int(eliminated), comment=comment))
