@@ -104,12 +104,12 @@ def fit_psfs(cutouts: StarCutouts, *, outlier_sigma: float, min_stars: int, batc
     """
     works = [_begin(cutouts, index) for index in range(len(cutouts.data))]
     pending = [work.index for work in works if work.used.sum() >= max(min_stars, 1)]
-    for last in (False,) * (ROUNDS - 1) + (True,):
+    for turn in range(ROUNDS):
         for work in _solve(cutouts, [works[i] for i in pending], batch_size):
             works[work.index] = work
-        if last or not pending:
+        if turn == ROUNDS - 1 or not pending:
             break
-        judged = _judge(cutouts, [works[i] for i in pending], outlier_sigma, min_stars)
+        judged = _judge(cutouts, [works[i] for i in pending], outlier_sigma, min_stars, first=turn == 0)
         changed = [work for work in judged if _differs(work, works[work.index])]
         for work in changed:
             works[work.index] = work
@@ -278,13 +278,19 @@ def _better(old: _Work, varying: _Work) -> _Work:
     return varying if gain > (0.0 if old.varies else _price_of_gradient(varying)) else old
 
 
-def _judge(cutouts: StarCutouts, works: list[_Work], outlier_sigma: float, min_stars: int) -> list[_Work]:
-    """Put aside struck pixels and stars that are not single; subtract neighbours."""
+def _judge(
+    cutouts: StarCutouts, works: list[_Work], outlier_sigma: float, min_stars: int, *, first: bool
+) -> list[_Work]:
+    """Put aside struck pixels and stars that are not single; subtract neighbours.
+
+    The first time, neighbours were still in the data of their stars, which must not be held against these.
+    """
     cleaned = _without_neighbours(cutouts, works)
-    return [_put_aside(work, outlier_sigma, min_stars) for work in cleaned]
+    spared = np.logical_and(cutouts.neighbour_present.any(2), first)
+    return [_put_aside(work, spared[work.index], outlier_sigma, min_stars) for work in cleaned]
 
 
-def _put_aside(work: _Work, outlier_sigma: float, min_stars: int) -> _Work:
+def _put_aside(work: _Work, spared: BoolArray, outlier_sigma: float, min_stars: int) -> _Work:
     s = _solution(work)
     struck = struck_pixels(
         work.data - s.model,
@@ -298,7 +304,7 @@ def _put_aside(work: _Work, outlier_sigma: float, min_stars: int) -> _Work:
     work = replace(work, struck=struck)
     faint = work.used & (s.present == 0) & ~s.suspect
     flags = work.star_flags | np.where(faint, Flag.LOW_SNR.value, 0)
-    multiple = _not_single(work)
+    multiple = _not_single(work) & ~spared
     if (work.used & (flags == 0) & ~multiple).sum() >= min_stars:
         flags = flags | np.where(multiple, Flag.OUTLIER.value, 0)
     return replace(work, star_flags=flags)
