@@ -50,8 +50,8 @@ def fixed_lattice(
 ) -> Lattice:
     """A lattice of given nodes with tables that reach far enough for these epochs."""
     lattice = Lattice(size, spacing_px, 0)
-    reach = np.abs(jacobian @ lattice.nodes.T).max()
-    centre = np.maximum(origin, cutout_size - 1 - origin).max()
+    reach = np.abs(jacobian @ lattice.nodes.T).max(initial=0.0)
+    centre = np.maximum(origin, cutout_size - 1 - origin).max(initial=0.0)
     return replace(lattice, table_half_size_px=int(8 * np.ceil((reach + centre + 3) / 8)))
 
 

@@ -15,6 +15,7 @@ from scipy.ndimage import binary_dilation, median_filter
 from lightwatch.processes.roi_types import BoolArray, FloatArray
 
 MAX_STRUCK = 0.05  # fraction of an epoch's pixels
+MAX_LOST = 0.4  # fraction of the point sources' information
 PSF_TOLERANCE = 0.1  # a residual below this fraction of the point sources' light is never a cosmic ray
 
 
@@ -73,9 +74,9 @@ def epoch_model(
     """``images`` (S, 3, n, n) of roi_psf.source_images, ``background`` (n, n), ``local`` (S + 3,)."""
     count, size = images.shape[0], images.shape[-1]
     flux = local[:count]
-    unit = images.reshape(count, 3, -1)
+    unit = images.reshape(count, 3, size * size)
     moved = flux[:, None, None] * unit[:, 1:]  # (S, 2, P)
-    slope_y, slope_x = np.gradient(background) if size > 1 else (background, background)
+    slope_y, slope_x = np.gradient(background)
     drift = moved.sum(axis=0) - np.stack([slope_x.ravel(), slope_y.ravel()])
     columns = np.vstack([unit[:, 0], drift, np.ones((1, size * size))]).T * epoch.local_active
     sources = flux @ unit[:, 0]
@@ -130,7 +131,8 @@ def eliminate(
 def struck_pixels(epoch: EpochData, model: EpochModel, rejection: Rejection, size: int) -> BoolArray:
     """Pixels that no model of this kind explains, with those beside them that stand out half as much.
 
-    No more than MAX_STRUCK of them, the worst: if there are more it is the model that errs.
+    No more than MAX_STRUCK of them, the worst: if there are more it is the model that errs. None if
+    they are the point sources themselves: then the PSF is wrong, and the fit must look poor.
     """
     tolerance = model.variance + (PSF_TOLERANCE * np.abs(model.sources)) ** 2
     residual = np.where(epoch.good, model.residual, 0.0).reshape(size, size)
@@ -138,7 +140,9 @@ def struck_pixels(epoch: EpochData, model: EpochModel, rejection: Rejection, siz
         residual = residual - median_filter(residual, 5)
     deviation = np.abs(residual) / np.sqrt(tolerance).reshape(size, size)
     core = deviation > max(rejection.sigma, float(np.quantile(deviation, 1 - MAX_STRUCK)))
-    return (binary_dilation(core) & (deviation > rejection.sigma / 2)).ravel() & epoch.good
+    struck = (binary_dilation(core) & (deviation > rejection.sigma / 2)).ravel() & epoch.good
+    lost = (model.sources[struck] ** 2).sum() > MAX_LOST * (model.sources[epoch.good] ** 2).sum()
+    return np.zeros_like(struck) if lost else struck
 
 
 def local_step(epoch: EpochData, model: EpochModel, local: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -65,10 +65,10 @@ def make_problem(
     good = _good_pixels(epochs)[use].reshape(int(use.sum()), -1)
     sigma = np.repeat(sources.sigma_px, 2)
     measurable = _measurable(epochs, sources, use, good)
-    shifted = np.repeat(measurable.any(axis=1)[:, None] & (shift_sigma_px > 0), 2, axis=1)
+    shifted = np.repeat(measurable.any(axis=1, keepdims=True), 2, axis=1) & (shift_sigma_px > 0)
     with_sky = np.full((len(good), 1), fit_local_background)
     free = np.where(sigma > 0, np.minimum(sigma, FREE_SIGMA_PX), np.inf)
-    shift_precision = 1 / shift_sigma_px**2 if shift_sigma_px > 0 else 0.0
+    shift_precision = 1 / min(shift_sigma_px, FREE_SIGMA_PX) ** 2 if shift_sigma_px > 0 else 0.0
     return Problem(
         size=size,
         data=np.where(good, epochs.data[use].reshape(good.shape), 0.0),
@@ -94,7 +94,7 @@ def _measurable(epochs: ROIEpochs, sources: PointSources, use: BoolArray, good: 
     size = epochs.data.shape[-1]
     seen = epochs.origin[use][:, None] + np.einsum("tab,sb->tsa", epochs.jacobian[use], sources.position_px)
     images = source_images(take_psf(epochs.psf, use), seen, size=size, quadrature=epochs.quadrature)
-    light = images[:, :, 0].reshape(*images.shape[:2], -1)
+    light = images[:, :, 0].reshape(*images.shape[:2], size * size)
     information = (light**2).sum(axis=2)
     covered = np.einsum("tsp,tp->ts", light**2, good) >= MIN_COVERAGE * information
     return covered & (light.sum(axis=2) > MIN_FLUX_INSIDE)

@@ -81,21 +81,28 @@ def among_all(rows: dict[str, NDArray], use: BoolArray, flags: IntArray) -> dict
 
 
 def global_shares(
-    problem: Problem, equations: Pass, posterior: Posterior, sigma: FloatArray
+    problem: Problem,
+    equations: Pass,
+    posterior: Posterior,
+    alternatives: list[FloatArray],
+    sigma: FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
     """What the globals add to the uncertainty of the fluxes, in the normalised scale.
 
     Returns what differs between epochs (T, S) and the constant they share (S,), 1 sigma each;
-    ``sigma`` (T, S) weighs the epochs in the constant.
+    ``sigma`` (T, S) weighs the epochs in the constant. ``alternatives``: means of the globals under
+    other, nearly as likely priors; the constant's uncertainty covers the farthest of them.
     """
     varying, constant = np.zeros(sigma.shape), np.zeros(sigma.shape[1])
+    others = np.array(alternatives).reshape(len(alternatives), len(posterior.mean)) - posterior.mean
     for s in range(sigma.shape[1]):
-        rows = np.array([one.response[s] for one in equations.eliminated])
-        scatter = (rows / problem.coefficient[:, None]) @ posterior.root
+        rows = np.array([one.response[s] for one in equations.eliminated]) / problem.coefficient[:, None]
+        scatter = rows @ posterior.root
         weight = np.where(problem.measurable[:, s], sigma[:, s] ** -2.0, 0.0)
         if weight.sum() > 0:
             mean = weight @ scatter / weight.sum()
-            constant[s] = np.sqrt(mean @ mean)
+            moved = np.abs(others @ (weight @ rows)) / weight.sum()
+            constant[s] = np.hypot(np.sqrt(mean @ mean), moved.max(initial=0.0))
             varying[:, s] = np.sqrt(((scatter - mean) ** 2).sum(axis=1))
     return varying, constant
 

@@ -71,9 +71,10 @@ def blob(size: int, psf: LocalPSF, position: np.ndarray) -> np.ndarray:
     return render(psf, np.arange(size) - x, np.arange(size) - y, quadrature=QUADRATURE)
 
 
-# light of the background in reference px: (x, y, fraction); a ring of points, unresolved by any PSF here
-ANGLE = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-RING = np.stack([3.0 * np.cos(ANGLE), 2.5 * np.sin(ANGLE), (1 + 0.6 * np.cos(ANGLE)) / 48], axis=1)
+# light of the background in reference px: (x, y, fraction); points in a Gaussian disc of 2.2 px
+RADIUS = 2.2 * np.sqrt(-2 * np.log(1 - (np.arange(90) + 0.5) / 90))
+ANGLE = np.arange(90) * np.pi * (3 - np.sqrt(5))
+DISC = np.stack([RADIUS * np.cos(ANGLE), RADIUS * np.sin(ANGLE), np.full(90, 1 / 90)], axis=1)
 
 
 def simulate(
@@ -103,11 +104,13 @@ def simulate(
 
         def scene(moved: np.ndarray, t: int = t) -> tuple[np.ndarray, np.ndarray]:
             stars = np.array([blob(size, psfs[t], moved + jacobian[t] @ c) for c in position])
-            ring = sum(w * blob(size, psfs[t], moved + jacobian[t] @ (x, y)) for x, y, w in RING)
-            return coefficient[t] * stars, coefficient[t] * background * ring
+            disc = np.zeros((size, size))
+            if background:
+                disc += sum(w * blob(size, psfs[t], moved + jacobian[t] @ (x, y)) for x, y, w in DISC)
+            return coefficient[t] * stars, coefficient[t] * background * disc
 
-        stars, ring = scene(centre)
-        model[t] = np.tensordot(flux[t], stars, 1) + ring
+        stars, disc = scene(centre)
+        model[t] = np.tensordot(flux[t], stars, 1) + disc
         columns = [*stars.reshape(len(position), -1)]
         for step in 0.01 * np.eye(2):
             up, down = (
@@ -144,7 +147,7 @@ TWO = np.array([[-2.6, 1.2], [2.4, -0.9]])
 @pytest.fixture(scope="module")
 def transit() -> tuple[ROIEpochs, np.ndarray, np.ndarray]:
     return simulate(
-        1, count=60, size=20, position=ONE, flux=np.array([80.0]), fwhm=(2.0, 2.6), kind="flipped"
+        4, count=100, size=20, position=ONE, flux=np.array([80.0]), fwhm=(2.0, 2.6), kind="flipped"
     )
 
 
@@ -170,8 +173,8 @@ def test_isolated_source_in_two_orientations_reaches_the_bound(transit) -> None:
     error = solution.flux - 80.0
     assert solution.converged
     assert not solution.flags.any()
-    assert np.std(error / bound) == pytest.approx(1, abs=0.25)
-    assert abs(np.mean(error / bound)) < 4 / np.sqrt(60)
+    assert np.std(error / bound) == pytest.approx(1, abs=0.2)
+    assert abs(np.mean(error / bound)) < 4 / np.sqrt(100)
     np.testing.assert_allclose(solution.local_uncertainty, bound, rtol=0.05)
     np.testing.assert_allclose(
         solution.normalization_uncertainty[:, 0], solution.flux[:, 0] * 0.002 / epochs.coefficient
@@ -189,7 +192,7 @@ def test_order_of_the_epochs_does_not_matter(transit) -> None:
 
 
 def test_faint_sources_are_unbiased() -> None:
-    flux = 1.0  # about 4 sigma
+    flux = 2.3  # about 3 sigma
     epochs, _, bound = simulate(3, count=150, size=16, position=ONE, flux=np.array([flux]), fwhm=(2.5, 3.5))
     sources = PointSources(ONE, np.zeros(1))
     solution = fit_roi(epochs, sources, **SETTINGS | {"shift_sigma_px": 0.1})
@@ -207,7 +210,7 @@ def test_blend_on_a_background_in_any_orientation(lens) -> None:
     assert solution.converged
     assert (np.std(error - constant, axis=0) / bound.mean(axis=0) < 1.5).all()
     assert (np.abs(constant) < 3 * solution.constant_offset_uncertainty).all()
-    assert (np.abs(constant) < 0.03 * np.array([150.0, 60.0])).all()
+    assert (np.abs(constant) < 0.05 * np.array([150.0, 60.0])).all()
     assert solution.reduced_chi2.mean() == pytest.approx(1, abs=0.05)
     excess = (solution.model - truth) / np.sqrt(epochs.background_variance + truth / EXPOSURE)
     assert np.std(excess) < 0.3  # the model is far closer to the truth than the data are
@@ -224,6 +227,15 @@ def test_appended_epochs_agree_with_the_joint_fit(lens) -> None:
     again = fit_roi(epochs, free(TWO + 0.07), **settings | {"start": longer})
     assert (np.abs(again.flux - solution.flux) < 0.2 * solution.flux_uncertainty).all()
     assert again.n_passes <= solution.n_passes
+
+
+def test_appended_epochs_without_any_light_are_flagged(lens) -> None:
+    epochs, _, _, solution = lens
+    blind = replace(taken(epochs, [0, 1]), good=np.zeros((2, 22, 22), bool))
+    longer = append_epochs(solution, blind, rejection_sigma=6.0)
+    assert np.isnan(longer.flux[-2:]).all()
+    assert all(Flag.BAD in Flag(int(f)) for f in longer.flags[-2:])
+    np.testing.assert_array_equal(longer.flux[:-2], solution.flux)
 
 
 def test_solution_survives_storage(lens) -> None:
@@ -315,7 +327,7 @@ def test_local_background_is_taken_out() -> None:
 
 
 def test_background_alone_needs_no_point_source() -> None:
-    epochs, truth, _ = simulate(
+    epochs, _, _ = simulate(
         7, count=4, size=18, position=ONE, flux=np.array([0.0]), fwhm=(3, 4), background=60, kind="flipped"
     )
     nothing = PointSources(np.zeros((0, 2)), np.zeros(0))
