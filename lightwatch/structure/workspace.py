@@ -137,7 +137,7 @@ class Workspace:
 
     def close(self) -> None:
         """Let go of the database."""
-        for name in ("engine", "reader"):
+        for name in ("reader", "engine"):  # the writer last: it then empties and removes the write-ahead log
             engine: Any = self.__dict__.pop(name, None)
             if engine is not None:
                 engine.dispose()
