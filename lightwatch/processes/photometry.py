@@ -20,6 +20,8 @@ NEIGHBOUR_BUCKETS = (0, 2, 4, 8)
 BLOCKS = 32  # of pairs in one call
 FIRST_POSITION_SIGMA_PX = 1.0  # before the frame's common shift is known
 SHIFT_STAR_SNR = 50.0
+FIRST_ROBUST_SIGMA = 5.0
+LEAST_SQUARES = 1e30  # sigma beyond which residuals would lose weight
 NO_BACKGROUND = 1e30  # precision that keeps the background at zero
 MIN_COVERAGE = 0.5
 MIN_SNR = 3.0
@@ -79,29 +81,33 @@ def measure_stars(
     itself is common to the stars of a frame, cancels in the calibration, and is not in the
     uncertainties.
     """
-    pairs = _gather(psfs, cutouts, fit_background)
-    if len(pairs.frame) == 0:
+    good = usable_pixels(cutouts)
+    has_psf = np.array([psf is not None for psf in psfs], dtype=bool)
+    frame, star = np.nonzero(good.any((2, 3)) & has_psf[:, None])
+    if len(frame) == 0:
         return _empty(cutouts)
+    pairs = _gather(psfs, cutouts, good, frame, star, fit_background)
     first = _solve(pairs)
     shift = _common_shift(pairs, first, len(psfs))
-    centred = pairs.pair._replace(
-        offset=pairs.pair.offset + shift[pairs.frame],
-        neighbour_offset=pairs.pair.neighbour_offset + shift[pairs.frame][:, None],
-        position_precision=np.full(len(pairs.frame), position_sigma_px**-2.0),
-    )
-    pairs = replace(pairs, pair=centred)
-    solution = _solve(pairs)
-    struck = _struck(pairs, solution, outlier_sigma, model_error)
-    pairs, solution = _again_without(pairs, solution, struck)
+    pairs = _refined(pairs, shift, position_sigma_px)
+    judge = partial(_struck, outlier_sigma=outlier_sigma, model_error=model_error)
+    struck = judge(pairs, first)
+    solution = _solve(_without(pairs, struck))
+    solution, struck = _settle(pairs, solution, struck, judge(pairs, solution))
+    pairs = _without(pairs, struck)
     flags = _flags(pairs, solution, struck, position_sigma_px, max_reduced_chi2)
     return _scatter(cutouts, pairs, solution, struck, shift, flags)
 
 
-def _gather(psfs: list[PSFModel | None], cutouts: StarCutouts, fit_background: bool) -> _Pairs:
-    """Pairs with a PSF and at least one usable pixel."""
-    good = usable_pixels(cutouts)
-    has_psf = np.array([psf is not None for psf in psfs], dtype=bool)
-    frame, star = np.nonzero(good.any((2, 3)) & has_psf[:, None])
+def _gather(
+    psfs: list[PSFModel | None],
+    cutouts: StarCutouts,
+    good: BoolArray,
+    frame: NDArray[np.intp],
+    star: NDArray[np.intp],
+    fit_background: bool,
+) -> _Pairs:
+    """Data of the pairs for a first, robust measurement in which positions are free."""
     here = good[frame, star]
     present = cutouts.neighbour_present[frame, star]
     order = np.argsort(~present, axis=1, kind="stable")
@@ -116,6 +122,7 @@ def _gather(psfs: list[PSFModel | None], cutouts: StarCutouts, fit_background: b
         offset=cutouts.offset[frame, star].astype(np.float64),
         position_precision=np.full(count, FIRST_POSITION_SIGMA_PX**-2.0),
         background_precision=np.full(count, 0.0 if fit_background else NO_BACKGROUND),
+        robust_sigma=np.full(count, FIRST_ROBUST_SIGMA),
         neighbour_offset=np.where(present[..., None], offset, 0.0),
         neighbour_present=present.astype(np.float64),
         psf=_local_psfs(psfs, cutouts.position, frame, star),
@@ -208,20 +215,38 @@ def _struck(pairs: _Pairs, solution: PairSolution, outlier_sigma: float, model_e
     return struck & (lost < MAX_STRUCK_INFORMATION)[:, None, None]
 
 
-def _again_without(pairs: _Pairs, solution: PairSolution, struck: BoolArray) -> tuple[_Pairs, PairSolution]:
-    """Solve again the pairs with struck pixels, without these."""
-    index = np.flatnonzero(struck.any((1, 2)))
-    pairs = replace(pairs, pair=pairs.pair._replace(weight=pairs.pair.weight * ~struck))
+def _refined(pairs: _Pairs, shift: FloatArray, position_sigma_px: float) -> _Pairs:
+    """For the final measurement: the frame's shift taken out, positions held, plain least squares."""
+    count = len(pairs.frame)
+    moved = shift[pairs.frame]
+    pair = pairs.pair._replace(
+        offset=pairs.pair.offset + moved,
+        neighbour_offset=pairs.pair.neighbour_offset + moved[:, None],
+        position_precision=np.full(count, position_sigma_px**-2.0),
+        robust_sigma=np.full(count, LEAST_SQUARES),
+    )
+    return replace(pairs, pair=pair)
+
+
+def _without(pairs: _Pairs, struck: BoolArray) -> _Pairs:
+    return replace(pairs, pair=pairs.pair._replace(weight=pairs.pair.weight * ~struck))
+
+
+def _settle(
+    pairs: _Pairs, solution: PairSolution, before: BoolArray, after: BoolArray
+) -> tuple[PairSolution, BoolArray]:
+    """Solve again the pairs whose struck pixels look different after the measurement."""
+    index = np.flatnonzero((before != after).any((1, 2)))
     if len(index) == 0:
-        return pairs, solution
-    again = _solve(_take(pairs, index))
+        return solution, after
+    again = _solve(_take(_without(pairs, after), index))
 
     def put(old: np.ndarray, new: np.ndarray) -> np.ndarray:
         merged = old.copy()
         merged[index] = new
         return merged
 
-    return pairs, jax.tree.map(put, solution, again)
+    return jax.tree.map(put, solution, again), after
 
 
 def _reduced_chi2(pairs: _Pairs, solution: PairSolution) -> FloatArray:

@@ -16,6 +16,7 @@ STEPS = 6
 POSITION_STEP_PX = 0.7
 BLOCK = 8  # pairs solved side by side: small enough for the cache of a CPU core
 JITTER = 1e-12
+ROBUST_MODEL_ERROR = 0.05
 
 
 class Pair(NamedTuple):
@@ -28,6 +29,7 @@ class Pair(NamedTuple):
     offset: AnyArray  # (2,) predicted (x, y) from the centre of the cutout
     position_precision: AnyArray  # () 1 / px^2 of the prediction
     background_precision: AnyArray  # () of a background of zero; huge where none is fitted
+    robust_sigma: AnyArray  # () residuals beyond lose weight (Cauchy); huge for least squares
     neighbour_offset: AnyArray  # (N, 2)
     neighbour_present: AnyArray  # (N,) 1 or 0
     psf: LocalPSF
@@ -63,9 +65,11 @@ def _sources(pair: Pair, position: jax.Array, quadrature: int) -> tuple[jax.Arra
     return p * present, p_u * present, p_v * present
 
 
-def _weights(pair: Pair, model: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _weights(pair: Pair, model: jax.Array, residual: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(weights, variance) of the pixels for the light of all sources."""
     variance = pair.variance + jnp.maximum(model, 0) / pair.exposure
-    return pair.weight / variance, variance
+    surprise = residual**2 / (variance + (ROBUST_MODEL_ERROR * model) ** 2)
+    return pair.weight / variance / (1 + surprise / pair.robust_sigma**2), variance
 
 
 def _inverse(h: jax.Array) -> jax.Array:
@@ -81,7 +85,8 @@ def _step(
     """One step of (fluxes (1 + N,), position, background); also the covariance and the step itself."""
     p, p_u, p_v = _sources(pair, position, quadrature)
     model = jnp.tensordot(fluxes, p, 1)
-    w, _ = _weights(pair, model)
+    residual = pair.data - model - background
+    w, _ = _weights(pair, model, residual)
     d_x, d_y = -jnp.tensordot(fluxes, p_u, 1), -jnp.tensordot(fluxes, p_v, 1)
     j = jnp.concatenate([p, jnp.stack([d_x, d_y, jnp.ones_like(model)])]).reshape(len(fluxes) + 3, -1)
     jw = j * w.ravel()
@@ -89,7 +94,7 @@ def _step(
     prior = jnp.concatenate([idle, jnp.stack([pair.position_precision] * 2 + [pair.background_precision])])
     moved = jnp.concatenate([0 * fluxes, position - pair.offset, background[None]])
     covariance = _inverse(jw @ j.T + jnp.diag(prior))
-    step = covariance @ (jw @ (pair.data - model - background).ravel() - prior * moved)
+    step = covariance @ (jw @ residual.ravel() - prior * moved)
     shift = jnp.clip(step[-3:-1], -POSITION_STEP_PX, POSITION_STEP_PX)
     return fluxes + step[:-3], position + shift, background + step[-1], covariance, step
 
@@ -114,7 +119,7 @@ def solve_pair(pair: Pair, *, quadrature: int) -> PairSolution:
     p, _, _ = _sources(pair, position, quadrature)
     light = jnp.tensordot(fluxes, p, 1)
     others = light - fluxes[0] * p[0]
-    w, variance = _weights(pair, light)
+    w, variance = _weights(pair, light, pair.data - light - background)
     everything = (p[0] ** 2 / variance).sum()
     information = (w * p[0] ** 2).sum()
     leak = (p[0] * others / variance).sum() / everything
