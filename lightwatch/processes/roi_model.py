@@ -64,6 +64,7 @@ FLUX_CONVERGED_SIGMA = 0.1
 POSITION_PASSES = 4  # of point sources alone, before there is a background
 LENGTHS_FWHM = (0.35, 0.6, 1.0, 1.7)  # correlation lengths of the background to choose from
 LIKELY = 8.0  # difference of log evidence up to which another length counts as possible
+HOPELESS = 25.0  # and from which it is not tried again
 SMOOTH_FWHM = 0.7  # of the amplitude map; all in units of the FWHM of the sharpest epochs
 
 
@@ -186,7 +187,7 @@ def _fit_background(
     fwhm = sharpest_fwhm(problem)
     correlations = [prior_factor(lattice, length * fwhm) for length in LENGTHS_FWHM]
     for number in range(1, max_passes + 1):
-        rejection = Rejection(rejection_sigma, sharp_only=number == 1 and start is None)
+        rejection = Rejection(rejection_sigma, sharp_only=not state.background.any())
         equations, state = normal_equations(problem, state, lattice, rejection=rejection)
         light = state.background
         if not light.any():
@@ -194,6 +195,9 @@ def _fit_background(
         shape = amplitude_map(light.reshape(lattice.size, -1), lattice, SMOOTH_FWHM * fwhm).ravel()
         tried = [solve_all(problem, equations, shape[:, None] * one) for one in correlations]
         posterior, alternatives = _averaged(tried)
+        if number > 1:
+            hope = posterior.log_evidence - HOPELESS
+            correlations = [c for c, one in zip(correlations, tried, strict=True) if one.log_evidence > hope]
         amplitude = posterior.scale * shape
         state, move, flux_move = updated(problem, state, equations, posterior.mean)
         if number > 1 and _done(move, flux_move):

@@ -62,7 +62,7 @@ def make_problem(
 ) -> Problem:
     """Problem of the epochs ``use`` (T,)."""
     size = epochs.data.shape[-1]
-    good = _good_pixels(epochs)[use].reshape(int(use.sum()), -1)
+    good = _good_pixels(epochs)[use].reshape(int(use.sum()), size * size)
     sigma = np.repeat(sources.sigma_px, 2)
     measurable = _measurable(epochs, sources, use, good)
     shifted = np.repeat(measurable.any(axis=1, keepdims=True), 2, axis=1) & (shift_sigma_px > 0)

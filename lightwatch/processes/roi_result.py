@@ -25,7 +25,7 @@ def epoch_rows(
 
     The locals get a last step with the globals held; model and chi2 follow them to first order.
     """
-    count, cube = problem.measurable.shape[1], (-1, problem.size, problem.size)
+    count, cube = problem.measurable.shape[1], (len(problem.data), problem.size, problem.size)
     local, sigma = np.zeros_like(state.local), np.zeros(problem.measurable.shape)
     chi2, light, sources = np.zeros(len(local)), np.zeros_like(problem.data), np.zeros_like(problem.data)
     for t, untouched, model, _ in linearised(problem, state, lattice):
