@@ -1,0 +1,117 @@
+"""The columns of exported light curves: one dictionary for the metadata of every format and for the docs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: ``unit`` in the FITS standard's spelling ('' = none), ``ucd`` an IVOA UCD1+ ('' = none)."""
+
+    name: str
+    kind: Literal["number", "integer", "text"]
+    unit: str
+    ucd: str
+    description: str
+
+
+_FLUX_UCD = "phot.flux;em.opt"
+_MAG_UCD = "phot.mag;em.opt"
+
+#: one row per point source and frame, in the order of the files: when, flux, magnitude, conditions, identity
+LIGHT_CURVE: tuple[Column, ...] = (
+    Column(
+        "bjd_tdb", "number", "d", "time.epoch", "barycentric Julian date (TDB) of mid-exposure at the ROI"
+    ),
+    Column("mjd", "number", "d", "time.epoch", "modified Julian date (UTC) of mid-exposure at the telescope"),
+    Column("exptime", "number", "s", "time.duration;obs.exposure", "exposure time"),
+    Column("roi", "text", "", "meta.id", "region of interest"),
+    Column("point_source", "text", "", "meta.id;meta.main", "label of the point source in its ROI"),
+    Column("filter", "text", "", "meta.id;instr.filter", "filter of the frame"),
+    Column("flux", "number", "electron/s", _FLUX_UCD, "flux of the whole PSF on the normalised scale"),
+    Column(
+        "flux_uncertainty", "number", "electron/s", f"stat.error;{_FLUX_UCD}", "1 sigma of flux, all parts"
+    ),
+    Column(
+        "photon_uncertainty", "number", "electron/s", f"stat.error;{_FLUX_UCD}", "part: photons, sky, shifts"
+    ),
+    Column(
+        "background_uncertainty",
+        "number",
+        "electron/s",
+        f"stat.error;{_FLUX_UCD}",
+        "part: common background and positions",
+    ),
+    Column(
+        "normalization_uncertainty",
+        "number",
+        "electron/s",
+        f"stat.error;{_FLUX_UCD}",
+        "part: normalization coefficient",
+    ),
+    Column("mag", "number", "mag", _MAG_UCD, "magnitude; empty for a non-detection"),
+    Column("mag_uncertainty_up", "number", "mag", f"stat.error;{_MAG_UCD}", "1 sigma towards fainter"),
+    Column("mag_uncertainty_down", "number", "mag", f"stat.error;{_MAG_UCD}", "1 sigma towards brighter"),
+    Column(
+        "mag_limit",
+        "number",
+        "mag",
+        f"{_MAG_UCD};stat.max",
+        "upper limit in brightness; only where there is no mag",
+    ),
+    Column(
+        "zeropoint", "number", "mag", "phot.mag;arith.zp", "magnitude of 1 electron/s of the normalised scale"
+    ),
+    Column(
+        "zeropoint_uncertainty",
+        "number",
+        "mag",
+        "stat.error;phot.mag;arith.zp",
+        "of the zero point, common to all points and part of no other uncertainty",
+    ),
+    Column("airmass", "number", "", "obs.airMass", "airmass at mid-exposure"),
+    Column("seeing_arcseconds", "number", "arcsec", "instr.obsty.seeing", "FWHM of the stars"),
+    Column("sky_level_electron_per_second", "number", "electron/s", "instr.skyLevel", "sky per pixel"),
+    Column("normalization_coefficient", "number", "", "arith.factor", "the frame was divided by it"),
+    Column("normalization_coefficient_uncertainty", "number", "", "stat.error", "1 sigma"),
+    Column("dx", "number", "pix", "pos.cartesian.x;arith.diff", "shift of the epoch in x against its WCS"),
+    Column("dy", "number", "pix", "pos.cartesian.y;arith.diff", "shift of the epoch in y against its WCS"),
+    Column(
+        "local_background", "number", "electron/s", "instr.background", "constant under the ROI, per pixel"
+    ),
+    Column("psf_chi2", "number", "", "stat.fit.chi2", "reduced chi2 of the frame's PSF"),
+    Column("reduced_chi2", "number", "", "stat.fit.chi2", "of the model in the epoch's cutout"),
+    Column("flags", "integer", "", "meta.code.qual", "bits of lightwatch.flags.Flag, 0 = good"),
+    Column("flag_names", "text", "", "meta.code.qual", "the bits of flags by name"),
+    Column("frame_id", "integer", "", "meta.id;obs.image", "id of the frame in the database"),
+    Column("frame", "text", "", "meta.id;obs.image;meta.file", "file of the frame, relative to the workdir"),
+)
+
+#: one row per point source and night
+NIGHTLY: tuple[Column, ...] = (
+    Column("bjd_tdb", "number", "d", "time.epoch;stat.mean", "weighted mean of the night, BJD (TDB)"),
+    Column("mjd", "number", "d", "time.epoch;stat.mean", "weighted mean of the night, MJD (UTC)"),
+    Column("roi", "text", "", "meta.id", "region of interest"),
+    Column("point_source", "text", "", "meta.id;meta.main", "label of the point source in its ROI"),
+    Column("filter", "text", "", "meta.id;instr.filter", "filter of the frames"),
+    Column("flux", "number", "electron/s", f"{_FLUX_UCD};stat.mean", "weighted mean flux"),
+    Column(
+        "flux_uncertainty",
+        "number",
+        "electron/s",
+        f"stat.error;{_FLUX_UCD}",
+        "1 sigma of the mean, scaled up where the points scatter more than their errors say",
+    ),
+    Column(
+        "flux_scatter", "number", "electron/s", f"stat.stdev;{_FLUX_UCD}", "standard deviation in the night"
+    ),
+    Column("mag", "number", "mag", _MAG_UCD, "magnitude of the mean flux; empty for a non-detection"),
+    Column("mag_uncertainty_up", "number", "mag", f"stat.error;{_MAG_UCD}", "1 sigma towards fainter"),
+    Column("mag_uncertainty_down", "number", "mag", f"stat.error;{_MAG_UCD}", "1 sigma towards brighter"),
+    Column("mag_limit", "number", "mag", f"{_MAG_UCD};stat.max", "limit; only where there is no mag"),
+    Column("reduced_chi2", "number", "", "stat.fit.chi2", "of the points around their mean"),
+    Column("n_points", "integer", "", "meta.number", "points used"),
+    Column("n_rejected", "integer", "", "meta.number", "points left out as outliers of the night"),
+)

@@ -1,0 +1,153 @@
+"""What report and exports ask of a workdir: light curves with their covariates, quality, stars, models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Select, and_, column, func, select, table
+
+from lightwatch.structure import schema as s
+
+_CURVES = (
+    "roi",
+    "point_source",
+    "filter",
+    "frame_id",
+    "mjd",
+    "bjd_tdb",
+    "flux",
+    "flux_uncertainty",
+    "mag",
+    "mag_uncertainty_up",
+    "mag_uncertainty_down",
+    "mag_limit",
+    "zeropoint",
+    "seeing_arcseconds",
+    "airmass",
+    "sky_level_electron_per_second",
+    "reduced_chi2",
+    "flags",
+)
+_STAR_FLUXES = (
+    "frame_id",
+    "star_gaia_id",
+    "star",
+    "gmag",
+    "filter",
+    "mjd_mid",
+    "flux",
+    "flux_uncertainty",
+    "chi2",
+    "coefficient",
+    "normalised_flux",
+    "flags",
+)
+
+
+def light_curves_with_covariates() -> Select[Any]:
+    """The view light_curves (which says what is current) with error budget, shifts and normalization."""
+    view = table("light_curves", *(column(name) for name in _CURVES))
+    c, x, f, k, p = s.combined_footprint, s.roi_flux, s.frames, s.normalization_coefficients, s.PSFs
+    in_use = c.c.hash
+    return (
+        select(
+            view,
+            f.c.exptime,
+            f.c.image_relpath,
+            f.c.original_image_path,
+            x.c.photon_uncertainty,
+            x.c.background_uncertainty,
+            x.c.normalization_uncertainty,
+            x.c.zeropoint_uncertainty,
+            x.c.dx,
+            x.c.dy,
+            x.c.local_background,
+            k.c.coefficient.label("normalization_coefficient"),
+            k.c.coefficient_uncertainty.label("normalization_coefficient_uncertainty"),
+            p.c.chi2.label("psf_chi2"),
+        )
+        .select_from(view)
+        .join(c, c.c.is_current == 1)
+        .join(f, f.c.id == view.c.frame_id)
+        .join(
+            x,
+            and_(
+                x.c.combined_footprint_hash == in_use,
+                x.c.roi == view.c.roi,
+                x.c.point_source == view.c.point_source,
+                x.c.frame_id == view.c.frame_id,
+            ),
+        )
+        .outerjoin(k, and_(k.c.combined_footprint_hash == in_use, k.c.frame_id == view.c.frame_id))
+        .outerjoin(p, and_(p.c.combined_footprint_hash == in_use, p.c.frame_id == view.c.frame_id))
+        .order_by(view.c.roi, view.c.filter, view.c.point_source, view.c.mjd, view.c.frame_id)
+    )
+
+
+def quality_of_frames(footprint_hash: str, band: str) -> Select[Any]:
+    """Every frame, in order of time, with its PSF's quality, coefficient and zero point where it has them."""
+    f, p, k, z = s.frames, s.PSFs, s.normalization_coefficients, s.absolute_zeropoints
+    return (
+        select(
+            f,
+            p.c.chi2.label("psf_chi2"),
+            p.c.reserved_chi2.label("psf_reserved_chi2"),
+            p.c.n_stars.label("psf_stars"),
+            p.c.flags.label("psf_flags"),
+            k.c.coefficient,
+            k.c.coefficient_uncertainty,
+            k.c.n_stars.label("normalization_stars"),
+            z.c.zeropoint,
+            z.c.zeropoint_uncertainty,
+            z.c.normalised_zeropoint,
+            z.c.system,
+            z.c.source_catalog,
+            z.c.band,
+        )
+        .outerjoin(p, and_(p.c.frame_id == f.c.id, p.c.combined_footprint_hash == footprint_hash))
+        .outerjoin(k, and_(k.c.frame_id == f.c.id, k.c.combined_footprint_hash == footprint_hash))
+        .outerjoin(
+            z,
+            and_(z.c.frame_id == f.c.id, z.c.combined_footprint_hash == footprint_hash, z.c.band == band),
+        )
+        .order_by(f.c.mjd_mid, f.c.id)
+    )
+
+
+def star_fluxes_on_frames() -> Select[Any]:
+    """The view current_star_fluxes, in order of star and time."""
+    view = table("current_star_fluxes", *(column(name) for name in _STAR_FLUXES))
+    return select(view).order_by(view.c.star_gaia_id, view.c.mjd_mid)
+
+
+def normalization_stars_of(footprint_hash: str) -> Select[Any]:
+    """Reference stars as the normalization judged them, all filters."""
+    n = s.normalization_stars
+    return select(n).where(n.c.combined_footprint_hash == footprint_hash)
+
+
+def roi_models_of(footprint_hash: str) -> Select[Any]:
+    """Prepared cutouts and models of all ROIs and filters."""
+    m = s.roi_models
+    return select(m).where(m.c.combined_footprint_hash == footprint_hash).order_by(m.c.roi, m.c.filter)
+
+
+def polygons_of_frames() -> Select[Any]:
+    """Footprints of the frames that are not eliminated."""
+    f = s.footprints
+    return (
+        select(f.c.frame_id, f.c.polygon)
+        .join(s.frames, s.frames.c.id == f.c.frame_id)
+        .where(s.frames.c.eliminated == 0)
+    )
+
+
+def zeropoint_systems(footprint_hash: str, band: str) -> Select[Any]:
+    """Catalogue and magnitude system behind the zero points of a band."""
+    z = s.absolute_zeropoints
+    return (
+        select(z.c.source_catalog, z.c.system, func.count().label("n"))
+        .where(z.c.combined_footprint_hash == footprint_hash, z.c.band == band)
+        .group_by(z.c.source_catalog, z.c.system)
+        .order_by(func.count().desc())
+    )

@@ -1,0 +1,192 @@
+"""Exports are read back with each format's own reader, and hold the numbers of the database."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits, votable
+from astropy.io.votable.ucd import check_ucd
+from astropy.table import Table
+
+from lightwatch.errors import ConfigError, NoUsableData
+from lightwatch.report import aavso
+from lightwatch.report.columns import LIGHT_CURVE, NIGHTLY
+from lightwatch.report.exports import export_light_curves
+from lightwatch.report.light_curve_table import DOUBTFUL, light_curve_rows, light_curve_table
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*electron:astropy.units.UnitsWarning")
+
+NAMES = [column.name for column in LIGHT_CURVE]
+
+
+@pytest.fixture(scope="module")
+def rows(workspace):
+    return [row for row in light_curve_rows(workspace) if row["filter"] == "r"]
+
+
+def _same(table: Table, rows) -> None:
+    told = light_curve_table(rows)
+    assert list(table.colnames) == NAMES
+    for column in LIGHT_CURVE:
+        got, expected = np.ma.asarray(table[column.name]), np.asarray(told[column.name])
+        if column.kind == "text":
+            # readers take an empty cell for a missing one
+            assert [str(value) for value in got.filled("")] == [str(value) for value in expected]
+        else:
+            fill = np.nan if column.kind == "number" else 0
+            np.testing.assert_array_equal(got.filled(fill), expected)
+
+
+def test_names_are_not_mixed_up_by_underscores(workspace, rows):
+    assert {row["point_source"] for row in rows} == {"A", "B_1"}
+    assert len(rows) == 16
+
+
+def test_ecsv(workspace, rows, tmp_path):
+    paths = export_light_curves(workspace, tmp_path, ["ecsv"])
+    assert sorted(p.name for p in paths) == ["J0248_i.ecsv", "J0248_r.ecsv"]
+    table = Table.read(tmp_path / "J0248_r.ecsv")
+    _same(table, rows)
+    assert table["flux"].unit == u.electron / u.s
+    assert table["bjd_tdb"].description
+    assert table["flux"].meta["ucd"].startswith("phot.flux")
+    assert (table.meta["TIMESYS"], table.meta["MAGSYS"], table.meta["MAGBAND"]) == ("TDB", "AB", "r_sdss")
+
+
+def test_fits(workspace, rows, tmp_path):
+    export_light_curves(workspace, tmp_path, ["fits"])
+    with fits.open(tmp_path / "J0248_r.fits", checksum=True) as hdus:
+        header = hdus["LIGHTCURVE"].header
+        assert header["TIMESYS"] == "TDB"
+        assert header["ZPTMAG"] == pytest.approx(27.0)
+        assert header["ZPTMUCER"] == pytest.approx(0.02)
+        number = NAMES.index("flux") + 1
+        assert header[f"TUNIT{number}"] == "electron/s"
+        assert header[f"TUCD{number}"].startswith("phot.flux")
+        assert header[f"TCOMM{number}"]
+    _same(Table.read(tmp_path / "J0248_r.fits"), rows)
+
+
+def test_votable(workspace, rows, tmp_path):
+    export_light_curves(workspace, tmp_path, ["votable"])
+    path = tmp_path / "J0248_r.vot"
+    document = votable.parse(path, verify="exception")
+    field = {f.name: f for f in document.get_first_table().fields}
+    assert field["bjd_tdb"].ref == "bjd"
+    assert document.resources[0].time_systems[0].timescale == "TDB"
+    assert field["flux"].ucd.startswith("phot.flux")
+    assert field["flux"].description
+    _same(document.get_first_table().to_table(use_names_over_ids=True), rows)
+
+
+def test_csv(workspace, rows, tmp_path):
+    paths = export_light_curves(workspace, tmp_path, ["csv"])
+    assert tmp_path / "light_curve_columns.csv" in paths
+    with (tmp_path / "J0248_r.csv").open(newline="") as stream:
+        got = list(csv.DictReader(stream))
+    assert list(got[0]) == NAMES
+    assert [float(row["flux"]) for row in got] == [row["flux"] for row in rows]
+    limit = next(row for row in got if row["mag_limit"])
+    assert limit["mag"] == ""
+    with (tmp_path / "light_curve_columns.csv").open(newline="") as stream:
+        assert {row["name"] for row in csv.DictReader(stream)} >= set(NAMES)
+
+
+def test_parquet(workspace, rows, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    export_light_curves(workspace, tmp_path, ["parquet"])
+    table = parquet.read_table(tmp_path / "J0248_r.parquet")
+    assert table.column("flux").to_pylist() == [row["flux"] for row in rows]
+    assert table.column("mag").to_pylist() == [row["mag"] for row in rows]
+    assert table.schema.field("flux").metadata[b"unit"] == b"electron/s"
+    assert table.schema.metadata[b"TIMESYS"] == b"TDB"
+
+
+def test_aavso_fields_have_their_widths(workspace, rows, tmp_path):
+    export_light_curves(workspace, tmp_path, ["aavso"], observer_code="XYZ")
+    lines = (tmp_path / "J0248_r_aavso.txt").read_text().splitlines()
+    assert all(lines)
+    assert lines[:6] == [
+        "#TYPE=EXTENDED", "#OBSCODE=XYZ", "#SOFTWARE=lightwatch 0.1.0", "#DELIM=,", "#DATE=JD", "#OBSTYPE=CCD"
+    ]  # fmt: skip
+    data = [line.split(",") for line in lines if not line.startswith("#")]
+    good = [row for row in rows if not row["flags"] & DOUBTFUL]
+    assert len(data) == len(good) < len(rows)
+    for fields, row in zip(data, good, strict=True):
+        assert len(fields) == 15
+        for value, width in zip(fields, (30, 16, 8, 6, 5, 3, 3, 20, 8, 20, 8, 7, 5, 20, 100), strict=True):
+            assert 0 < len(value) <= width
+        assert float(fields[1]) == pytest.approx(row["mjd"] + 2400000.5, abs=1e-6)
+        assert "." in fields[2]
+        assert fields[2].startswith("<") == (row["mag"] is None)
+        assert float(fields[2].lstrip("<")) == pytest.approx(row["mag"] or row["mag_limit"], abs=1e-3)
+    assert {fields[4] for fields in data} == {"SR"}
+
+
+@pytest.mark.parametrize(
+    ("value", "width"), [(1.2345678, 6), (12345.678, 7), (-1.5, 8), (99.99999, 6), (1e9, 7)]
+)
+def test_aavso_numbers_never_exceed_their_width(value, width):
+    text = aavso._fitting(value, width, decimals=4)
+    assert len(text) <= width
+    assert text == "na" or ("." in text and float(text) == pytest.approx(value, rel=1e-2))
+
+
+def test_aavso_name_keeps_the_label():
+    assert aavso.star_name("J" * 60, "B_1") == "J" * 26 + " B_1"
+    assert len(aavso.star_name("x", "y" * 99)) == 30
+    assert aavso.star_name("a,b", "a,b") == "a b"
+
+
+def test_nightly_means(workspace, rows, tmp_path):
+    export_light_curves(workspace, tmp_path, ["ecsv"], nightly=True)
+    table = Table.read(tmp_path / "J0248_r_nightly.ecsv")
+    bright = table[table["point_source"] == "A"]
+    flux = np.array([row["flux"] for row in rows if row["point_source"] == "A"])
+    # the second point of the first night is doubtful and takes no part
+    expected = [flux[0], *flux[2:].reshape(-1, 2).mean(axis=1)]
+    np.testing.assert_allclose(bright["flux"], expected)
+    np.testing.assert_allclose(bright["bjd_tdb"] - bright["mjd"], 2400000.505, atol=1e-6)
+
+
+@pytest.mark.parametrize("payload", ['=cmd|"/c calc"!A1', "+1+1", "@SUM(A1)", "-2+3", "\t=1", "x\n=1"])
+def test_csv_cells_are_no_formulas(make_workdir, tmp_path, payload):
+    workspace = make_workdir(tmp_path / "work", n_frames=3, sources=(payload,))
+    (path, *_rest) = export_light_curves(workspace, tmp_path / "out", ["csv"])
+    with path.open(newline="") as stream:
+        cells = [row["point_source"] for row in csv.DictReader(stream)]
+    assert cells
+    assert not any(cell[0] in "=+-@\t\r" or "\n" in cell for cell in cells)
+
+
+def test_file_names_hold_nothing_hostile(make_workdir, tmp_path):
+    roi = "../../etc/x"
+    workspace = make_workdir(tmp_path / "work", n_frames=3, roi=roi)
+    paths = export_light_curves(workspace, tmp_path / "out", ["ecsv", "fits", "votable", "aavso"])
+    assert {path.parent for path in paths} == {tmp_path / "out"}
+    assert Table.read(next(p for p in paths if p.suffix == ".fits"))["roi"][0] == roi
+
+
+def test_problems_are_told_together(workspace, tmp_path):
+    with pytest.raises(ConfigError, match="unknown format 'xls'") as error:
+        export_light_curves(workspace, tmp_path, ["xls"], roi="nowhere")
+    assert len(error.value.problems) == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_to_export(make_workdir, tmp_path):
+    workspace = make_workdir(tmp_path / "work", n_frames=2, steps=("frames", "recipes"))
+    with pytest.raises(NoUsableData):
+        export_light_curves(workspace, tmp_path / "out", ["ecsv"])
+
+
+@pytest.mark.parametrize("columns", [LIGHT_CURVE, NIGHTLY])
+def test_column_dictionary_is_complete(columns):
+    assert len({column.name for column in columns}) == len(columns)
+    for column in columns:
+        assert column.description
+        assert check_ucd(column.ucd, check_controlled_vocabulary=True)
+        u.Unit(column.unit)
