@@ -25,7 +25,8 @@ compute = extract_stamps
 _UNKNOWN_MOTION_MAS_YR = 15.0
 _FALLBACK_FWHM_PX = 4.0
 _EDGE_PX = 64.0
-_ROI_SIZES_PX = (16, 24, 32, 48, 64, 96, 128)
+_ROI_SEEINGS = 4.5
+_ROI_SIZES_PX = (16, 24, 32, 40, 48, 64, 96)
 
 
 def load(context: TaskContext, items: Sequence[Row]) -> list[StampJob]:
@@ -95,7 +96,8 @@ def _roi_size(workspace: Workspace, name: str, fwhm_px: float, pixel_scale_arcse
         ),
         default=0.0,
     )
-    wanted = max(2 * spread + 5 * fwhm_px, cutout_size_px(fwhm_px))
+    # a single source wants its wings; a blend wants to be cheap, its joint model grows with the sixth power
+    wanted = 2 * spread + _ROI_SEEINGS * fwhm_px if spread else cutout_size_px(fwhm_px)
     return next((size for size in _ROI_SIZES_PX if size >= wanted), _ROI_SIZES_PX[-1])
 
 

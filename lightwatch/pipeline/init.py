@@ -1,0 +1,213 @@
+"""A new workdir: config.yaml and header parser, written from the user's own frames or an older configuration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightwatch import __version__
+from lightwatch.errors import ConfigError
+from lightwatch.pipeline.init_lightcurver import Translation, translate
+from lightwatch.pipeline.init_parser import parser_text
+from lightwatch.pipeline.init_survey import Survey, sky_position, survey
+from lightwatch.structure.config_file import load_config
+from lightwatch.structure.config_template import template
+from lightwatch.structure.files import write_atomically
+from lightwatch.structure.header_parsing import load_header_parser
+
+_CATALOG_WORDS = ("gaia", "vizier", "frames")
+
+
+@dataclass(frozen=True)
+class InitRequest:
+    """What the user said; None: not said."""
+
+    directory: Path
+    frames: Path | None = None
+    name: str | None = None
+    ra: str | None = None
+    dec: str | None = None
+    band: str | None = None
+    instrument: str | None = None
+    catalog: str | None = None
+    from_lightcurver: Path | None = None
+
+
+@dataclass(frozen=True)
+class InitResult:
+    """What was written, and what its owner should look at."""
+
+    config_path: Path
+    parser_path: Path | None
+    remarks: tuple[str, ...]
+
+
+def initialize_workdir(request: InitRequest) -> InitResult:
+    """Write ``config.yaml``, and ``header_parser/parse_header.py`` unless a shipped parser fits.
+
+    Raises
+    ------
+    ConfigError
+        When there is a config.yaml already, no target is known, or an option is wrong; nothing is written then.
+    NoUsableData
+        When no frame in the given directory can be read.
+    """
+    config_path = request.directory / "config.yaml"
+    if config_path.exists():
+        raise ConfigError(f"{config_path}: exists already; remove it, or choose another directory")
+    old = translate(request.from_lightcurver) if request.from_lightcurver else None
+    found = survey(request.frames) if request.frames else None
+    values, notes, remarks = _values(request, found, old)
+    text = template(values, notes, _head(request, found, old))
+    return _write(request, config_path, text, found, old, remarks)
+
+
+# ---------------------------------------------------------------- values
+def _values(
+    request: InitRequest, found: Survey | None, old: Translation | None
+) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    values = dict(old.values) if old else {}
+    notes: dict[str, str] = {}
+    remarks = [f"not carried over: {line}" for line in old.left_out] if old else []
+    if found:
+        values["raw_dirs"] = [_relative(found.raw_dir, request.directory)]
+        _from_survey(found, values, notes, remarks)
+    values.setdefault("raw_dirs", ["raw"])
+    _target(request, found, values, notes, remarks)
+    if request.instrument:
+        values["instrument"] = request.instrument
+    if request.band:
+        values["zeropoints.band"] = request.band
+    if request.catalog:
+        is_word = request.catalog in _CATALOG_WORDS
+        path = request.catalog if is_word else _relative(Path(request.catalog), request.directory)
+        values["reference_stars.catalog"] = path
+    return values, notes, remarks
+
+
+def _relative(path: Path, directory: Path) -> str:
+    """Path from the workdir when it lies in it, so that the whole can be moved; else absolute."""
+    absolute, base = Path(os.path.abspath(path)), Path(os.path.abspath(directory))
+    return str(absolute.relative_to(base)) if absolute.is_relative_to(base) else str(absolute)
+
+
+def _from_survey(found: Survey, values: dict[str, Any], notes: dict[str, str], remarks: list[str]) -> None:
+    notes["raw_dirs"] = f"{found.n_files} files found"
+    if found.instrument:
+        values.setdefault("instrument", found.instrument)
+        notes["instrument"] = "recognised from the headers"
+    else:
+        missing = [name for name in ("exptime", "gain") if found.keywords[name] is None]
+        missing += ["mjd"] if found.time is None else []
+        remarks += [f"header_parser/parse_header.py: {name} was not found; fill it in before the run" for name in missing]
+        remarks += [f"header_parser/parse_header.py: {found.time_doubt}"] if found.time_doubt else []
+    _solving_notes(found, values, notes, remarks)
+    if found.hdu_index:
+        notes["importation.hdu_data"] = f"the image was found in HDU {found.hdu_index}"
+    if found.bad_pixel_hdu:
+        values.setdefault("importation.hdu_bad_pixels", found.bad_pixel_hdu)
+        notes["importation.hdu_bad_pixels"] = "guessed: an extension is a bad pixel map by its name; auto finds it"
+    if found.filters:
+        notes["zeropoints.band"] = f"filters in the headers: {', '.join(found.filters)}"
+
+
+def _solving_notes(found: Survey, values: dict[str, Any], notes: dict[str, str], remarks: list[str]) -> None:
+    solved, n = found.plate_solved, len(found.sampled)
+    notes["plate_solving.already_plate_solved"] = f"{solved} of {n} frames looked at carry a WCS"
+    if found.pixel_scale_arcsec is None:
+        remarks.append("plate_solving.pixel_scale_arcsec: not found in the headers; give it if you know it")
+    elif solved == n:
+        notes["plate_solving.pixel_scale_arcsec"] = f"{found.pixel_scale_arcsec} by {found.pixel_scale_from}"
+    else:
+        values.setdefault("plate_solving.pixel_scale_arcsec", found.pixel_scale_arcsec)
+        notes["plate_solving.pixel_scale_arcsec"] = f"guessed: {found.pixel_scale_from}"
+
+
+def _target(
+    request: InitRequest, found: Survey | None, values: dict[str, Any], notes: dict[str, str], remarks: list[str]
+) -> None:
+    """The ROI: as said, else of the older configuration, else where the telescope pointed."""
+    if (request.ra is None) != (request.dec is None):
+        raise ConfigError("--ra and --dec belong together")
+    if request.ra is not None:
+        try:
+            position = sky_position(request.ra, request.dec)
+        except ValueError as error:
+            raise ConfigError(f"--ra, --dec: {error}") from None
+        values["rois"] = {request.name or (found.object if found else None) or "target": _roi(position)}
+    elif "rois" in values:
+        if request.name:
+            first, *others = values["rois"].items()
+            values["rois"] = {request.name: first[1], **dict(others)}
+    elif found and found.pointing:
+        values["rois"] = {request.name or found.object or "target": _roi(found.pointing)}
+        notes["rois"] = "guessed: where the telescope pointed; put the coordinates of your target here"
+        remarks.append("rois: the coordinates are the telescope's pointing; put those of your target")
+    else:
+        raise ConfigError("which target? give --ra and --dec (degrees, or hours and degrees as 02:48:48.7 +19:13:31)")
+
+
+def _roi(position: tuple[float, float]) -> dict[str, Any]:
+    return {"coordinates": [round(coordinate, 7) for coordinate in position]}
+
+
+def _head(request: InitRequest, found: Survey | None, old: Translation | None) -> tuple[str, ...]:
+    lines = [f"Written by lightwatch {__version__}" + (f" from {len(found.sampled)} frames." if found else ".")]
+    if old:
+        lines.append(f"Translated from the LightCurver configuration {request.from_lightcurver}; not carried over:")
+        lines += [f"  {line}" for line in old.left_out]
+    return tuple(lines)
+
+
+# ---------------------------------------------------------------- files
+def _write(
+    request: InitRequest,
+    config_path: Path,
+    text: str,
+    found: Survey | None,
+    old: Translation | None,
+    remarks: list[str],
+) -> InitResult:
+    """Files that pass ``config check``, or none."""
+    draft = config_path.with_name(".config.yaml.draft")
+    _put(draft, text)
+    try:
+        config = load_config(draft)
+        if config.instrument is not None:
+            load_header_parser(request.directory, config.instrument)
+    except ConfigError as error:
+        problems = [problem.replace(draft.name, "the configuration to be written", 1) for problem in error.problems]
+        raise ConfigError(problems) from None
+    finally:
+        draft.unlink(missing_ok=True)
+    parser_path = None
+    if config.instrument is None:
+        parser_path = request.directory / "header_parser" / "parse_header.py"
+        if not parser_path.exists():
+            _put(parser_path, _parser(found, old))
+    if config.raw_dirs == [Path("raw")]:
+        (request.directory / "raw").mkdir(exist_ok=True)
+    _put(config_path, text)
+    return InitResult(config_path, parser_path, tuple(remarks))
+
+
+def _parser(found: Survey | None, old: Translation | None) -> str:
+    if old and old.header_parser:
+        return old.header_parser.read_text(encoding="utf-8")
+    return parser_text(found)
+
+
+def _put(path: Path, text: str) -> None:
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.chmod(0o644)  # others may read; a header parser that others can write would not be run
+
+    write_atomically(path, write)
+
+
+def missing_target(values: Mapping[str, Any]) -> bool:
+    """True when neither coordinates nor another source of them was given: a person may be asked."""
+    return not any(values.get(name) for name in ("ra", "frames", "from_lightcurver"))
