@@ -1,16 +1,24 @@
-"""The command line: ``lightwatch COMMAND``. It parses, calls, and tells how it ended; the work is done elsewhere."""
+"""The command line: ``lightwatch COMMAND``. It parses, calls, and tells how it ended."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer.main import get_command
 
 from lightwatch import __version__
-from lightwatch.pipeline import cli_run, cli_status
-from lightwatch.pipeline.cli_session import EXIT_INTERRUPTED, Session, end_with_error, say
+from lightwatch.pipeline import cli_config, cli_data, cli_run, cli_status
+from lightwatch.pipeline.cli_session import (
+    EXIT_INTERRUPTED,
+    ConfigArgument,
+    Session,
+    end_with_error,
+    say,
+    session_of,
+)
 
 app = typer.Typer(
     name="lightwatch",
@@ -38,11 +46,51 @@ def _lightwatch(
     """Calibrated light curves from frames of one field, night after night."""
 
 
+app.command(epilog=cli_config.init_epilog)(cli_config.init)
 app.command(epilog=cli_run.run_epilog)(cli_run.run)
 app.command(epilog=cli_run.plan_epilog)(cli_run.plan)
 app.command(epilog=cli_status.status_epilog)(cli_status.status)
 app.command(epilog=cli_status.why_epilog)(cli_status.why)
 app.command(epilog=cli_status.frames_epilog)(cli_status.frames)
+app.command(epilog=cli_data.verify_epilog)(cli_data.verify)
+app.add_typer(cli_config.config_app, name="config")
+app.add_typer(cli_data.catalog_app, name="catalog")
+app.add_typer(cli_data.db_app, name="db")
+
+
+@app.command(epilog="Example: lightwatch report ~/j0248")
+def report(
+    ctx: typer.Context,
+    config: ConfigArgument = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: report/ of the workdir.")] = None,
+) -> None:
+    """Pictures and tables of everything as a web page that needs no network."""
+    from lightwatch.report.site import write_report
+
+    say(str(write_report(session_of(ctx).open_existing(config), out)))
+
+
+@app.command(epilog="Example: lightwatch export ~/j0248 --format ecsv --format aavso")
+def export(
+    ctx: typer.Context,
+    config: ConfigArgument = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", help="ecsv, fits, votable, csv, parquet or aavso; may be given again."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Default: light_curves/ of the workdir.")
+    ] = None,
+    roi: Annotated[str | None, typer.Option(help="This ROI alone.")] = None,
+) -> None:
+    """Light curves as files for other programs."""
+    from lightwatch.report.exports import export_light_curves
+
+    workspace = session_of(ctx).open_existing(config)
+    for path in export_light_curves(
+        workspace, out or workspace.workdir / "light_curves", formats or ["ecsv"], roi=roi
+    ):
+        say(str(path))
 
 
 def main(arguments: list[str] | None = None) -> None:

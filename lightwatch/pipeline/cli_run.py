@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -55,13 +53,17 @@ def run(
     executor: Annotated[
         Literal["processes", "serial", "dask"] | None, typer.Option(help="Where the work runs, for this run.")
     ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, metavar="N", help="Worker processes, for this run.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Worker processes, for this run.")
+    ] = None,
     renew_footprint: Annotated[
-        bool, typer.Option("--renew-footprint", help="Choose region and stars anew from the frames there are now.")
+        bool,
+        typer.Option("--renew-footprint", help="Choose region and stars anew from the frames there are now."),
     ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="The last line only.")] = False,
     verbose: Annotated[
-        int, typer.Option("-v", "--verbose", count=True, help="The log on standard error too; -vv: all of it.")
+        int,
+        typer.Option("-v", "--verbose", count=True, help="The log on standard error too; -vv: all of it."),
     ] = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -105,6 +107,7 @@ def with_executor(workspace: Workspace, kind: str | None, jobs: int | None) -> W
 def _run_logged(
     session: Session, workspace: Workspace, *, quiet: bool, verbose: int, arguments: Mapping[str, Any]
 ) -> tuple[RunResult, list[dict[str, Any]]]:
+    from lightwatch.pipeline.causes import causes_of_run, quarantined_files
     from lightwatch.pipeline.console import ConsoleReporter, log_to
     from lightwatch.pipeline.reporting import LOG
     from lightwatch.pipeline.workflow_manager import WorkflowManager
@@ -112,46 +115,13 @@ def _run_logged(
     path = workspace.workdir / "logs" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
     session.log_path = path
     session.stack.enter_context(log_to(path, session.secrets, verbose=verbose))
-    before = _quarantined(workspace)
+    before = quarantined_files(workspace)
     bars = sys.stderr.isatty() and not verbose
     with ConsoleReporter(quiet=quiet, bars=bars) as reporter:
         result = WorkflowManager(workspace, reporter=reporter).run(**arguments)
     LOG.info("%s", result.line)
     session.stack.callback(workspace.close)
     return result, causes_of_run(workspace, before)
-
-
-def _quarantined(workspace: Workspace) -> set[tuple[Any, ...]]:
-    from lightwatch.structure import queries, queries_overview
-
-    if not workspace.has_database:
-        return set()
-    rows = queries.rows(workspace.reader, queries_overview.quarantined_files())
-    return {tuple(row.values()) for row in rows}
-
-
-def causes_of_run(workspace: Workspace, quarantined_before: set[tuple[Any, ...]]) -> list[dict[str, Any]]:
-    """What the run of this process did not get done, by step and cause: number, example, reason."""
-    import os
-
-    from lightwatch.structure import queries, queries_overview
-
-    new = [
-        row for row in queries.rows(workspace.reader, queries_overview.quarantined_files())
-        if tuple(row.values()) not in quarantined_before
-    ]  # fmt: skip
-    numbers = Counter(row["reason_code"] for row in new)
-    examples = {row["reason_code"]: row for row in reversed(new)}
-    files = [
-        {
-            "task": "read_convert_skysub_character_catalog", "state": "quarantined", "reason_code": code,
-            "n": n, "example": examples[code]["path"], "reason": examples[code]["reason"],
-        }
-        for code, n in numbers.most_common()
-    ]  # fmt: skip
-    run_id = queries.scalar(workspace.reader, queries_overview.run_of_process(os.getpid()))
-    others = queries.rows(workspace.reader, queries_overview.failures_of_run(run_id)) if run_id else []
-    return files + [dict(row) for row in others]
 
 
 def _say_causes(causes: Sequence[Mapping[str, Any]]) -> None:
@@ -188,7 +158,8 @@ def show_plan(
         say_json([asdict(line) | {"total": line.total} for line in lines])
         return
     say_table(
-        ("step", "items", "time", "why"), [(line.task, line.total, _duration(line.seconds), line.reason) for line in lines]
+        ("step", "items", "time", "why"),
+        [(line.task, line.total, _duration(line.seconds), line.reason) for line in lines],
     )
     say(_total(lines))
 
@@ -198,7 +169,9 @@ def _total(lines: Sequence[PlanLine]) -> str:
         return "nothing to do"
     known = sum(line.seconds or 0.0 for line in lines)
     unknown = [line.task for line in lines if line.total and line.seconds is None]
-    parts = [f"about {_duration(known)}"] * (known > 0) + [f"{len(unknown)} steps of unknown duration"] * bool(unknown)
+    parts = [f"about {_duration(known)}"] * (known > 0) + [
+        f"{len(unknown)} steps of unknown duration"
+    ] * bool(unknown)
     return "in all " + ", ".join(parts)
 
 

@@ -65,7 +65,9 @@ class Session:
         """
         workspace = self.open(config)
         if not workspace.has_database:
-            raise NoUsableData(f"{workspace.workdir}: no database yet; 'lightwatch run {workspace.config_path}' makes it")
+            raise NoUsableData(
+                f"{workspace.workdir}: no database yet; 'lightwatch run {workspace.config_path}' makes it"
+            )
         return workspace
 
 
@@ -140,7 +142,9 @@ def end_with_error(error: Exception, session: Session) -> int:
         complain(f"{error.filename or 'input/output'}: {error.strerror}", session.secrets)
         return EXIT_STORAGE
     path = _write_traceback(error, session)
-    complain(f"this is a bug in lightwatch: {type(error).__name__}; please report it with {path}", session.secrets)
+    complain(
+        f"this is a bug in lightwatch: {type(error).__name__}; please report it with {path}", session.secrets
+    )
     return EXIT_BUG
 
 

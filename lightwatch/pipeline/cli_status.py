@@ -70,7 +70,10 @@ def status_of(workspace: Workspace) -> dict[str, Any]:
 
 
 def _run_facts(row: Mapping[str, Any]) -> dict[str, Any]:
-    facts = {name: row[name] for name in ("id", "started", "ended", "host", "pid", "version", "exit_code", "summary")}
+    facts = {
+        name: row[name]
+        for name in ("id", "started", "ended", "host", "pid", "version", "exit_code", "summary")
+    }
     if row["ended"] is not None:
         return {**facts, "state": "ended"}
     here = row["host"] == socket.gethostname()
@@ -104,7 +107,9 @@ def _say_status(facts: Mapping[str, Any]) -> None:
     say(f"last run: {_told_run(facts['last_run'])}")
     newest = facts["newest_frame"]
     if newest:
-        say(f"newest frame: {_name(newest)} (id {newest['id']}), MJD {newest['mjd_mid']:.5f}, filter {newest['filter'] or '-'}")
+        say(
+            f"newest frame: {_name(newest)} (id {newest['id']}), MJD {newest['mjd_mid']:.5f}, filter {newest['filter'] or '-'}"
+        )
     say(f"frames: {facts['frames']}, of which {facts['eliminated']} eliminated")
     disk = {name: value / 1e9 for name, value in facts["disk"].items()}
     say(
@@ -161,9 +166,13 @@ def why(
         config, frame = None, str(config)
     workspace = session_of(ctx).open_existing(config)
     found = queries.rows(workspace.reader, queries.frame_named(frame))
-    loose = [row for row in queries.rows(workspace.reader, queries.files_named(frame)) if row["frame_id"] is None]
+    loose = [
+        row for row in queries.rows(workspace.reader, queries.files_named(frame)) if row["frame_id"] is None
+    ]
     if not found and not loose:
-        raise NoUsableData(f"no frame or raw file is known by '{printable(frame)}'; 'lightwatch frames' lists them")
+        raise NoUsableData(
+            f"no frame or raw file is known by '{printable(frame)}'; 'lightwatch frames' lists them"
+        )
     stories = [_story(workspace, row) for row in found]
     if as_json:
         say_json({"frames": stories, "files": loose})
@@ -174,7 +183,9 @@ def why(
     for story in stories:
         _say_story(story)
     for row in loose:
-        say(f"{printable(row['path'])}: {row['state']}, {row['reason_code'] or ''}: {printable(row['reason'] or '')}")
+        say(
+            f"{printable(row['path'])}: {row['state']}, {row['reason_code'] or ''}: {printable(row['reason'] or '')}"
+        )
 
 
 _MANY = 3
@@ -185,7 +196,10 @@ def _story(workspace: Workspace, row: Mapping[str, Any]) -> dict[str, Any]:
     from lightwatch.structure import queries, queries_overview
 
     def spelled(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        return [{**item, "flag_names": Flag(item["flags"]).names} if "flags" in item else dict(item) for item in rows]
+        return [
+            {**item, "flag_names": Flag(item["flags"]).names} if "flags" in item else dict(item)
+            for item in rows
+        ]
 
     reader, key = workspace.reader, row["id"]
     return {
@@ -212,7 +226,9 @@ def _say_story(story: Mapping[str, Any]) -> None:
     for row in story["files"]:
         copy = " (a copy)" if row["state"] == "duplicate" else ""
         say(f"  raw file {printable(row['path'])}{copy}")
-    say(f"  MJD {frame['mjd_mid']:.5f}, {frame['exptime']:g} s, filter {printable(frame['filter'] or 'unknown')}")
+    say(
+        f"  MJD {frame['mjd_mid']:.5f}, {frame['exptime']:g} s, filter {printable(frame['filter'] or 'unknown')}"
+    )
     if frame["eliminated"]:
         say(f"  eliminated: {printable(frame['comment'] or 'no comment')}")
     say(f"  flags: {', '.join(frame['flag_names']) or 'none'}")
@@ -271,7 +287,9 @@ def frames(
         raise typer.BadParameter("--comment says why a frame is eliminated: give --eliminate too")
     if eliminate or restore:
         with workspace.lock():
-            set_eliminated(workspace, eliminate or [], eliminated=True, comment=comment or "eliminated by hand")
+            set_eliminated(
+                workspace, eliminate or [], eliminated=True, comment=comment or "eliminated by hand"
+            )
             set_eliminated(workspace, restore or [], eliminated=False, comment=None)
         say(f"{len(eliminate or [])} frames eliminated, {len(restore or [])} restored; the next run follows")
         return

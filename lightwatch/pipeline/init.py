@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,16 +101,21 @@ def _from_survey(found: Survey, values: dict[str, Any], notes: dict[str, str], r
     else:
         missing = [name for name in ("exptime", "gain") if found.keywords[name] is None]
         missing += ["mjd"] if found.time is None else []
-        remarks += [f"header_parser/parse_header.py: {name} was not found; fill it in before the run" for name in missing]
+        remarks += [
+            f"header_parser/parse_header.py: {name} was not found; fill it in before the run"
+            for name in missing
+        ]
         remarks += [f"header_parser/parse_header.py: {found.time_doubt}"] if found.time_doubt else []
     _solving_notes(found, values, notes, remarks)
     if found.hdu_index:
         notes["importation.hdu_data"] = f"the image was found in HDU {found.hdu_index}"
     if found.bad_pixel_hdu:
         values.setdefault("importation.hdu_bad_pixels", found.bad_pixel_hdu)
-        notes["importation.hdu_bad_pixels"] = "guessed: an extension is a bad pixel map by its name; auto finds it"
+        notes["importation.hdu_bad_pixels"] = (
+            "guessed: an extension is a bad pixel map by its name; auto finds it"
+        )
     if found.filters:
-        notes["zeropoints.band"] = f"filters in the headers: {', '.join(found.filters)}"
+        notes["zeropoints.band"] = f"filters of the frames looked at: {', '.join(found.filters)}"
 
 
 def _solving_notes(found: Survey, values: dict[str, Any], notes: dict[str, str], remarks: list[str]) -> None:
@@ -127,7 +131,11 @@ def _solving_notes(found: Survey, values: dict[str, Any], notes: dict[str, str],
 
 
 def _target(
-    request: InitRequest, found: Survey | None, values: dict[str, Any], notes: dict[str, str], remarks: list[str]
+    request: InitRequest,
+    found: Survey | None,
+    values: dict[str, Any],
+    notes: dict[str, str],
+    remarks: list[str],
 ) -> None:
     """The ROI: as said, else of the older configuration, else where the telescope pointed."""
     if (request.ra is None) != (request.dec is None):
@@ -147,7 +155,9 @@ def _target(
         notes["rois"] = "guessed: where the telescope pointed; put the coordinates of your target here"
         remarks.append("rois: the coordinates are the telescope's pointing; put those of your target")
     else:
-        raise ConfigError("which target? give --ra and --dec (degrees, or hours and degrees as 02:48:48.7 +19:13:31)")
+        raise ConfigError(
+            "which target? give --ra and --dec (degrees, or hours and degrees as 02:48:48.7 +19:13:31)"
+        )
 
 
 def _roi(position: tuple[float, float]) -> dict[str, Any]:
@@ -155,9 +165,13 @@ def _roi(position: tuple[float, float]) -> dict[str, Any]:
 
 
 def _head(request: InitRequest, found: Survey | None, old: Translation | None) -> tuple[str, ...]:
-    lines = [f"Written by lightwatch {__version__}" + (f" from {len(found.sampled)} frames." if found else ".")]
+    lines = [
+        f"Written by lightwatch {__version__}" + (f" from {len(found.sampled)} frames." if found else ".")
+    ]
     if old:
-        lines.append(f"Translated from the LightCurver configuration {request.from_lightcurver}; not carried over:")
+        lines.append(
+            f"Translated from the LightCurver configuration {request.from_lightcurver}; not carried over:"
+        )
         lines += [f"  {line}" for line in old.left_out]
     return tuple(lines)
 
@@ -179,7 +193,9 @@ def _write(
         if config.instrument is not None:
             load_header_parser(request.directory, config.instrument)
     except ConfigError as error:
-        problems = [problem.replace(draft.name, "the configuration to be written", 1) for problem in error.problems]
+        problems = [
+            problem.replace(draft.name, "the configuration to be written", 1) for problem in error.problems
+        ]
         raise ConfigError(problems) from None
     finally:
         draft.unlink(missing_ok=True)
@@ -206,8 +222,3 @@ def _put(path: Path, text: str) -> None:
         temporary.chmod(0o644)  # others may read; a header parser that others can write would not be run
 
     write_atomically(path, write)
-
-
-def missing_target(values: Mapping[str, Any]) -> bool:
-    """True when neither coordinates nor another source of them was given: a person may be asked."""
-    return not any(values.get(name) for name in ("ra", "frames", "from_lightcurver"))

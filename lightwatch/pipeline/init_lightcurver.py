@@ -52,7 +52,10 @@ RENAMED: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "source_extraction_threshold": ("source_extraction.threshold_sigma", _number),
     "source_extraction_min_area": ("source_extraction.min_area_px", int),
     "already_plate_solved": ("plate_solving.already_plate_solved", bool),
-    "plate_scale_interval": ("plate_solving.pixel_scale_arcsec", lambda pair: [_number(item) for item in pair]),
+    "plate_scale_interval": (
+        "plate_solving.pixel_scale_arcsec",
+        lambda pair: [_number(item) for item in pair],
+    ),
     "max_pixel_anisotropy": ("plate_solving.max_pixel_anisotropy", _number),
     "star_selection_strategy": ("reference_stars.strategy", str),
     "ROI_disk_radius_arcseconds": ("reference_stars.roi_disk_radius_arcsec", _number),
@@ -184,7 +187,9 @@ def _telescope(_path: Path, old: Mapping[str, Any]) -> _Found:
     if not isinstance(given, Mapping):
         return {}, []
     names = ("name", "latitude", "longitude", "elevation")
-    remarks = ["telescope.imager_name: the header parser's 'instrument' says it"] if "imager_name" in given else []
+    remarks = (
+        ["telescope.imager_name: the header parser's 'instrument' says it"] if "imager_name" in given else []
+    )
     return {f"telescope.{name}": given[name] for name in names if given.get(name) is not None}, remarks
 
 

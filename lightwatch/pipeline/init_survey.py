@@ -14,7 +14,15 @@ from typing import Any
 
 from lightwatch.errors import FrameError, NoUsableData
 from lightwatch.structure.config import Config
-from lightwatch.structure.frames import ReadLimits, RawFrame, classify_frame, find_files, header_wcs, read_frame, shown
+from lightwatch.structure.frames import (
+    ReadLimits,
+    RawFrame,
+    classify_frame,
+    find_files,
+    header_wcs,
+    read_frame,
+    shown,
+)
 
 _SAMPLE = 5
 _TRIED = 40
@@ -37,7 +45,10 @@ _SATURATION = ("SATURATE", "SATLEVEL", "SATUR", "MAXLIN")
 _PIXEL_SCALE = ("PIXSCALE", "SECPIX", "PIXSCAL1", "SCALE", "IM_SCALE", "SECPIX1")
 _TELESCOPE, _INSTRUMENT = ("TELESCOP", "OBSERVAT"), ("INSTRUME", "CAMERA", "DETECTOR")
 _MID_DATES, _START_DATES = ("DATE-AVG", "DATE-MID"), ("DATE-OBS", "DATE-BEG", "UT-OBS", "DATE_OBS", "OBSTART")
-_MID_MJDS, _START_MJDS = ("MJD-MID", "MJDMID", "MJD-AVG"), ("MJD-OBS", "MJD_OBS", "MJD-BEG", "MJDSTART", "MJD")
+_MID_MJDS, _START_MJDS = (
+    ("MJD-MID", "MJDMID", "MJD-AVG"),
+    ("MJD-OBS", "MJD_OBS", "MJD-BEG", "MJDSTART", "MJD"),
+)
 _JULIAN_DATES = ("JD-OBS", "JD_UTC", "JD")
 _TIMES_OF_DAY = ("UT-OBS", "TIME-OBS", "UTC-OBS", "UT", "UTSTART", "TIME-BEG")
 _ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?")
@@ -88,7 +99,9 @@ def survey(raw_dir: Path) -> Survey:
     found = find_files([raw_dir], patterns, recursive=True, follow_links=True)
     frames, problem = _sample([item.path for item in found.files])
     if not frames:
-        raise NoUsableData(f"{raw_dir}: {len(found.files)} files of frames' names, none could be read{problem}")
+        raise NoUsableData(
+            f"{raw_dir}: {len(found.files)} files of frames' names, none could be read{problem}"
+        )
     headers = [frame.header for _, frame in frames]
     keywords = {
         "exptime": _present(headers, _EXPOSURE),
@@ -103,7 +116,9 @@ def survey(raw_dir: Path) -> Survey:
         "pixel_scale": _present(headers, _PIXEL_SCALE),
     }
     time = _time_source(headers)
-    solved = [_wcs_text(header, path.name) for path, header in zip((p for p, _ in frames), headers, strict=True)]
+    solved = [
+        _wcs_text(header, path.name) for path, header in zip((p for p, _ in frames), headers, strict=True)
+    ]
     scale, scale_from = _pixel_scale([text for text in solved if text], headers, keywords["pixel_scale"])
     return Survey(
         raw_dir=raw_dir,
@@ -148,7 +163,9 @@ def _instrument(headers: Sequence[Any]) -> str | None:
     """The shipped parser whose signature all headers bear."""
     for name, signature in _SIGNATURES.items():
         if all(
-            re.fullmatch(pattern, str(header.get(key, "")).strip()) for header in headers for key, pattern in signature
+            re.fullmatch(pattern, str(header.get(key, "")).strip())
+            for header in headers
+            for key, pattern in signature
         ):
             return name
     return None
@@ -185,9 +202,15 @@ def _gain_keyword(headers: Sequence[Any]) -> str | None:
 def _time_source(headers: Sequence[Any]) -> TimeSource | None:
     """The most precise statement of the time: an ISO date in UTC or with its zone, else a long enough MJD."""
     for reference, dates in (("mid", _MID_DATES), ("start", _START_DATES)):
-        found = [key for key in dates if all(_ISO.fullmatch(str(header.get(key, "")).strip()) for header in headers)]
+        found = [
+            key
+            for key in dates
+            if all(_ISO.fullmatch(str(header.get(key, "")).strip()) for header in headers)
+        ]
         if found:
-            return TimeSource("iso", min(found, key=lambda key: _zone_rank(str(headers[0][key]).strip())), reference)
+            return TimeSource(
+                "iso", min(found, key=lambda key: _zone_rank(str(headers[0][key]).strip())), reference
+            )
     date = _present(headers, _START_DATES, text=True)
     clock = _present(headers, _TIMES_OF_DAY, text=True)
     numbers = [
@@ -259,7 +282,9 @@ def _pixel_scale(
 
 def _bad_pixel_hdu(path: Path, frame: RawFrame) -> str | None:
     """Name of an extension that is a bad-pixel map by its name and shape."""
-    automatic = read_frame(path, hdu_data=frame.hdu_index, hdu_headers=None, hdu_bad_pixels="auto", limits=_LIMITS)
+    automatic = read_frame(
+        path, hdu_data=frame.hdu_index, hdu_headers=None, hdu_bad_pixels="auto", limits=_LIMITS
+    )
     return "auto" if automatic.has_bad_pixel_map else None
 
 
@@ -274,7 +299,12 @@ def _pointing(headers: Sequence[Any]) -> tuple[float, float] | None:
 
 
 def _position(header: Any) -> tuple[float, float] | None:
-    for ra_key, dec_key in (("RA", "DEC"), ("OBJCTRA", "OBJCTDEC"), ("TELRA", "TELDEC"), ("CRVAL1", "CRVAL2")):
+    for ra_key, dec_key in (
+        ("RA", "DEC"),
+        ("OBJCTRA", "OBJCTDEC"),
+        ("TELRA", "TELDEC"),
+        ("CRVAL1", "CRVAL2"),
+    ):
         try:
             return sky_position(header.get(ra_key), header.get(dec_key))
         except ValueError:

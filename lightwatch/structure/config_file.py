@@ -170,3 +170,14 @@ def known_keys(section: KeyPath) -> list[str]:
         elif get_origin(model) is dict:
             model = get_args(model)[1]
     return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def key_lines(path: Path) -> dict[KeyPath, int]:
+    """Line of every key that a config file gives.
+
+    Raises
+    ------
+    ConfigError
+        When the file is no YAML.
+    """
+    return _parse(_read(path), path.name)[1]

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, Table, and_, column, func, literal, null, or_, select, table, union_all
+from sqlalchemy import (
+    Engine,
+    Select,
+    Table,
+    and_,
+    column,
+    func,
+    inspect,
+    literal,
+    null,
+    or_,
+    select,
+    table,
+    union_all,
+)
 
 from lightwatch.structure import schema as s
 
@@ -15,6 +29,11 @@ _FRAME_QUALITY = (
     "comment", "psf_chi2", "psf_reserved_chi2", "coefficient", "coefficient_uncertainty", "zeropoint",
     "zeropoint_uncertainty", "flags",
 )  # fmt: skip
+
+
+def has_tables(engine: Engine) -> bool:
+    """False for a database that was begun and never finished."""
+    return inspect(engine).has_table("task_recipes")
 
 
 def progress() -> Select[Any]:
@@ -65,18 +84,27 @@ def failures_of_run(run_id: int) -> Select[Any]:
         _causes(s.group_results, s.group_results.c.group_key, run_id),
     )
     causes = union_all(
-        *(part.group_by(*(part.selected_columns[name] for name in ("task", "state", "reason_code"))) for part in parts)
+        *(
+            part.group_by(*(part.selected_columns[name] for name in ("task", "state", "reason_code")))
+            for part in parts
+        )
     ).subquery()
     return (
-        select(causes).join(s.task_recipes, s.task_recipes.c.task == causes.c.task).order_by(s.task_recipes.c.position)
+        select(causes)
+        .join(s.task_recipes, s.task_recipes.c.task == causes.c.task)
+        .order_by(s.task_recipes.c.position)
     )
 
 
 def _causes(results: Table, item: Any, run_id: int) -> Select[Any]:
     return (
         select(
-            results.c.task, results.c.state, results.c.reason_code, func.count().label("n"),
-            func.min(item).label("example"), func.min(results.c.reason).label("reason"),
+            results.c.task,
+            results.c.state,
+            results.c.reason_code,
+            func.count().label("n"),
+            func.min(item).label("example"),
+            func.min(results.c.reason).label("reason"),
         )  # fmt: skip
         .select_from(results)
         .where(results.c.run_id == run_id, results.c.state != "done")
@@ -86,7 +114,9 @@ def _causes(results: Table, item: Any, run_id: int) -> Select[Any]:
 def quarantined_files() -> Select[Any]:
     """Raw files that are no frames, and why."""
     f = s.files
-    return select(f.c.path, f.c.mtime_ns, f.c.recipe, f.c.reason_code, f.c.reason).where(f.c.state == "quarantined")
+    return select(f.c.path, f.c.mtime_ns, f.c.recipe, f.c.reason_code, f.c.reason).where(
+        f.c.state == "quarantined"
+    )
 
 
 def run_of_process(pid: int) -> Select[Any]:
@@ -122,7 +152,8 @@ def groups_of_frame(frame_id: int) -> Select[Any]:
         .join(
             s.combined_footprint,
             and_(
-                s.combined_footprint.c.hash == g.c.combined_footprint_hash, s.combined_footprint.c.is_current == 1
+                s.combined_footprint.c.hash == g.c.combined_footprint_hash,
+                s.combined_footprint.c.is_current == 1,
             ),
         )
         .where(or_(g.c.group_key == name, g.c.group_key.endswith(literal("|") + name, autoescape=False)))
@@ -132,6 +163,16 @@ def groups_of_frame(frame_id: int) -> Select[Any]:
 
 def light_curve_points(frame_id: int) -> Select[Any]:
     """What a frame gave to the light curves."""
-    names = ("roi", "point_source", "filter", "frame_id", "flux", "flux_uncertainty", "mag", "mag_limit", "flags")
+    names = (
+        "roi",
+        "point_source",
+        "filter",
+        "frame_id",
+        "flux",
+        "flux_uncertainty",
+        "mag",
+        "mag_limit",
+        "flags",
+    )
     view = table("light_curves", *(column(name) for name in names))
     return select(view).where(view.c.frame_id == frame_id).order_by(view.c.roi, view.c.point_source)

@@ -1,0 +1,213 @@
+"""lightwatch init, config check, config show, config schema, config diff."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lightwatch.errors import CatalogError, ConfigError
+from lightwatch.pipeline.cli_session import (
+    ConfigArgument,
+    JsonOption,
+    config_file,
+    printable,
+    say,
+    say_json,
+    session_of,
+)
+
+if TYPE_CHECKING:
+    from lightwatch.pipeline.init import InitRequest
+    from lightwatch.structure.config import Config
+    from lightwatch.structure.workspace import Workspace
+
+config_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at the configuration.")
+
+init_epilog = (
+    "Example: lightwatch init ~/j0248 --frames ~/raw --name J0248 --ra 42.2031 --dec 19.22528 --band r_sdss"
+)
+
+
+# ---------------------------------------------------------------- init
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The workdir to be.")],
+    frames: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", exists=True, file_okay=False, help="Your frames: a few are read."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the target.")] = None,
+    ra: Annotated[
+        str | None, typer.Option(help="Its right ascension: degrees, or hours as 02:48:48.7.")
+    ] = None,
+    dec: Annotated[str | None, typer.Option(help="Its declination: degrees, or as +19:13:31.")] = None,
+    band: Annotated[str | None, typer.Option(help="Band of the zero point, such as G, r_sdss, V.")] = None,
+    instrument: Annotated[str | None, typer.Option(help="A shipped header parser.")] = None,
+    catalog: Annotated[
+        str | None, typer.Option(help="Reference stars: gaia, vizier, frames, or the path of a table.")
+    ] = None,
+    from_lightcurver: Annotated[
+        Path | None,
+        typer.Option(metavar="CONFIG", exists=True, dir_okay=False, help="Translate its config.yaml."),
+    ] = None,
+) -> None:
+    """Begin: a workdir with a commented config.yaml, and a header parser if none that is shipped fits."""
+    from dataclasses import replace
+
+    from lightwatch.pipeline.init import InitRequest, initialize_workdir
+
+    request = InitRequest(directory, frames, name, ra, dec, band, instrument, catalog, from_lightcurver)
+    if ra is None and frames is None and from_lightcurver is None and sys.stdin.isatty():
+        request = replace(request, **_ask(request))
+    result = initialize_workdir(request)
+    say(f"wrote {result.config_path}")
+    if result.parser_path:
+        say(f"wrote {result.parser_path}")
+    for remark in result.remarks:
+        say(f"  {printable(remark)}")
+    say(f"next: lightwatch run {directory}")
+
+
+def _ask(request: InitRequest) -> dict[str, str]:
+    return {
+        "name": request.name or typer.prompt("Name of the target"),
+        "ra": typer.prompt("Right ascension (degrees, or hours as 02:48:48.7)"),
+        "dec": request.dec or typer.prompt("Declination (degrees, or as +19:13:31)"),
+    }
+
+
+# ---------------------------------------------------------------- check
+@config_app.command(epilog="Example: lightwatch config check ~/j0248")
+def check(ctx: typer.Context, config: ConfigArgument = None) -> None:
+    """Every mistake of a configuration at once, each with its line; exit code 78 when there is one."""
+    from lightwatch.structure.config_file import load_config
+
+    path = config_file(config)
+    load_config(path)
+    problems = list(_problems(session_of(ctx).open(path)))
+    if problems:
+        raise ConfigError([f"{path.name}: {problem}" for problem in problems])
+    say(f"{path}: no mistakes")
+
+
+def _problems(workspace: Workspace) -> Iterator[str]:
+    """What only a look at the surroundings of a config file shows."""
+    from lightwatch.pipeline import recipes
+    from lightwatch.structure import queries
+    from lightwatch.structure.header_parsing import load_header_parser
+
+    config = workspace.config
+    for raw in config.raw_dirs:
+        if not raw.is_dir():
+            yield f"raw_dirs: {raw} is no directory"
+    for catalog in {config.reference_stars.catalog, recipes.astrometric_catalog(workspace)}:
+        try:
+            recipes.catalog_identity(workspace, catalog)
+        except CatalogError as error:
+            yield str(error)
+    for attempt in (
+        lambda: load_header_parser(workspace.workdir, config.instrument),
+        lambda: queries.frames_within(config.calibrated_cutouts.constraints_on_frame_columns),
+    ):
+        try:
+            attempt()
+        except ConfigError as error:
+            yield from error.problems
+
+
+# ---------------------------------------------------------------- show, schema, diff
+@config_app.command(epilog="Example: lightwatch config show ~/j0248")
+def show(
+    config: ConfigArgument = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Every value in force, and whether it is a default or stands in the file, and where."""
+    from lightwatch.structure.config_file import key_lines, load_config
+
+    path = config_file(config)
+    lines = key_lines(path)
+    origins = {
+        key: f"{path.name}:{lines[tuple(key.split('.'))]}" if tuple(key.split(".")) in lines else "default"
+        for key in _flat(load_config(path))
+    }
+    values = _flat(load_config(path))
+    if as_json:
+        say_json({key: {"value": value, "origin": origins[key]} for key, value in values.items()})
+        return
+    for key, value in values.items():
+        say(f"{key}: {printable(_shown(value))}  ({origins[key]})")
+
+
+@config_app.command(epilog="Example: lightwatch config schema > lightwatch.schema.json")
+def schema() -> None:
+    """The JSON Schema of config.yaml, for editors that complete and check."""
+    from lightwatch.structure.config import Config
+
+    say_json(Config.model_json_schema())
+
+
+@config_app.command(epilog="Example: lightwatch config diff ~/j0248 old.yaml")
+def diff(
+    ctx: typer.Context,
+    config: ConfigArgument = None,
+    other: Annotated[Path | None, typer.Argument(metavar="OTHER", help="Another config file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What differs from another config file, or else from the last run, or else from the defaults."""
+    from lightwatch.structure.config_file import load_config
+
+    path = config_file(config)
+    if other is not None:
+        name, before, now = str(other), _flat(load_config(config_file(other))), _flat(load_config(path))
+    else:
+        workspace = session_of(ctx).open(path)
+        name, before, now = _last_run_or_defaults(workspace)
+    changes = {
+        key: {"before": before.get(key), "now": now.get(key)}
+        for key in (*now, *(key for key in before if key not in now))
+        if before.get(key) != now.get(key)
+    }
+    if as_json:
+        say_json({"compared_with": name, "changes": changes})
+        return
+    say(f"compared with {name}: {len(changes) or 'no'} changes")
+    for key, change in changes.items():
+        say(f"  {key}: {printable(_shown(change['before']))} -> {printable(_shown(change['now']))}")
+
+
+def _last_run_or_defaults(workspace: Workspace) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    from lightwatch.structure import queries
+    from lightwatch.structure.config import Config
+
+    now = _flat(workspace.config)
+    last = queries.rows(workspace.reader, queries.last_run()) if workspace.has_database else []
+    if not last:
+        required = {name: getattr(workspace.config, name) for name in ("raw_dirs", "rois", "workdir")}
+        return "the defaults", _flat(Config(**required)), now
+    return f"the run of {last[0]['started']}", dict(_flattened(json.loads(last[0]["config"]))), now
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    """Values by dotted key; secrets as asterisks."""
+    from lightwatch.structure.config_template import leaves
+
+    return {".".join(path): value for path, value in leaves(config)}
+
+
+def _flattened(stored: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """A stored configuration, flattened as ``_flat`` does: sections are opened, values that are mappings not."""
+    from lightwatch.structure.config_file import known_keys
+
+    for name, value in stored.items():
+        if known_keys((name,)) and isinstance(value, Mapping):
+            yield from ((f"{name}.{key}", item) for key, item in value.items())
+        else:
+            yield name, value
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
