@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> None:
             get_command(app).main(args=arguments, prog_name="lightwatch", obj=session)
         except KeyboardInterrupt:
             code = EXIT_INTERRUPTED
-        except Exception as error:  # noqa: BLE001 - the last one to know: a line for people, the rest to the log
+        except Exception as error:  # noqa: BLE001 - a line for people, the rest to the log
             code = end_with_error(error, session)
     sys.exit(code)
 

@@ -56,13 +56,11 @@ def init(
     ] = None,
 ) -> None:
     """Begin: a workdir with a commented config.yaml, and a header parser if none that is shipped fits."""
-    from dataclasses import replace
-
     from lightwatch.pipeline.init import InitRequest, initialize_workdir
 
     request = InitRequest(directory, frames, name, ra, dec, band, instrument, catalog, from_lightcurver)
     if ra is None and frames is None and from_lightcurver is None and sys.stdin.isatty():
-        request = replace(request, **_ask(request))
+        request = _asked(request)
     result = initialize_workdir(request)
     say(f"wrote {result.config_path}")
     if result.parser_path:
@@ -72,12 +70,15 @@ def init(
     say(f"next: lightwatch run {directory}")
 
 
-def _ask(request: InitRequest) -> dict[str, str]:
-    return {
-        "name": request.name or typer.prompt("Name of the target"),
-        "ra": typer.prompt("Right ascension (degrees, or hours as 02:48:48.7)"),
-        "dec": request.dec or typer.prompt("Declination (degrees, or as +19:13:31)"),
-    }
+def _asked(request: InitRequest) -> InitRequest:
+    from dataclasses import replace
+
+    return replace(
+        request,
+        name=request.name or typer.prompt("Name of the target"),
+        ra=typer.prompt("Right ascension (degrees, or hours as 02:48:48.7)"),
+        dec=request.dec or typer.prompt("Declination (degrees, or as +19:13:31)"),
+    )
 
 
 # ---------------------------------------------------------------- check
@@ -199,7 +200,7 @@ def _flat(config: Config) -> dict[str, Any]:
 
 
 def _flattened(stored: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """A stored configuration, flattened as ``_flat`` does: sections are opened, values that are mappings not."""
+    """A stored configuration by dotted key: sections are opened, values that are mappings are not."""
     from lightwatch.structure.config_file import known_keys
 
     for name, value in stored.items():

@@ -55,7 +55,7 @@ def fetch(
     source: Annotated[str, typer.Option(help="gaia, or its mirror vizier.")] = "gaia",
     faintest: Annotated[float, typer.Option(help="Faintest G magnitude.")] = _FAINTEST_G,
 ) -> None:
-    """Get the stars of a region from the Gaia archive into a table, to work without a network from then on."""
+    """Get the stars of a region from the Gaia archive into a table, to work offline."""
     from lightwatch.structure.catalogs import load_catalog, write_catalog
 
     if (ra is None) != (dec is None):
@@ -67,8 +67,8 @@ def fetch(
         from lightwatch.structure.catalogs import GAIA_SERVICES, NetworkSettings
 
         network = NetworkSettings(
-            enabled=True, services=GAIA_SERVICES, connect_timeout_s=10.0, read_timeout_s=60.0, total_timeout_s=180.0,
-            attempts=3, max_bytes=200_000_000, max_rows=500_000,
+            enabled=True, services=GAIA_SERVICES, connect_timeout_s=10.0, read_timeout_s=60.0,
+            total_timeout_s=180.0, attempts=3, max_bytes=200_000_000, max_rows=500_000,
         )  # fmt: skip
         catalog = load_catalog(
             source, ra_deg=ra, dec_deg=dec, radius_deg=radius / 60, faintest_g_mag=faintest, cache_dir=None,
@@ -111,7 +111,7 @@ def verify(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare the database with the files: what rows name is there and undamaged, and nothing else lies about."""
+    """Compare the database with the files: what rows name is there, undamaged, and nothing else is."""
     from lightwatch.structure import verify as verification
 
     workspace = session_of(ctx).open_existing(config)
@@ -142,7 +142,8 @@ def _say_verification(found: Verification) -> None:
     for problem in found.database[:_SHOWN]:
         say(f"database: {printable(problem)}")
     say(
-        f"ok {found.ok}, orphan {len(found.orphan)}, missing {len(found.missing)}, damaged {len(found.damaged)}"
+        f"ok {found.ok}, orphan {len(found.orphan)}, "
+        f"missing {len(found.missing)}, damaged {len(found.damaged)}"
     )
 
 
@@ -150,7 +151,8 @@ def _say_repair(mended: Repair) -> None:
     for relpath in mended.hopeless:
         say(f"cannot be remade, its raw file is gone: {printable(relpath)}")
     say(
-        f"repair: {mended.pending} results are pending again, {len(mended.removed)} orphans removed; run to remake them"
+        f"repair: {mended.pending} results are pending again, {len(mended.removed)} orphans removed; "
+        f"the next run remakes what was missing or damaged"
     )
 
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 STEPS_HELP = (
     "Steps, in order: initialize_database, read_convert_skysub_character_catalog, plate_solving, "
-    "calculate_common_and_total_footprint, query_gaia_for_stars, stamp_extraction, psf_modeling, star_photometry, "
-    "calculate_normalization_coefficient, calculate_absolute_zeropoints, prepare_calibrated_cutouts, "
+    "calculate_common_and_total_footprint, query_gaia_for_stars, "
+    "stamp_extraction, psf_modeling, star_photometry, calculate_normalization_coefficient, calculate_absolute_zeropoints, prepare_calibrated_cutouts, "
     "model_calibrated_cutouts."
 )
 _EXIT_HELP = (
@@ -75,7 +75,9 @@ def run(
         return
     result, causes = _run_logged(
         session, workspace, quiet=quiet or as_json, verbose=verbose,
-        arguments={"start": start, "stop": stop, "only": only, "limit": limit, "renew_footprint": renew_footprint},
+        arguments={
+            "start": start, "stop": stop, "only": only, "limit": limit, "renew_footprint": renew_footprint,
+        },
     )  # fmt: skip
     if as_json:
         say_json({

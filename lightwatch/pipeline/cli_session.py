@@ -129,7 +129,7 @@ def complain(text: str, secrets: Sequence[str] = ()) -> None:
 
 
 def end_with_error(error: Exception, session: Session) -> int:
-    """Tell an error in a line (a line per problem of a configuration), and the exit code that belongs to it."""
+    """Tell an error in a line (a line per problem of a configuration); the exit code that belongs to it."""
     if isinstance(error, LightwatchError):
         problems = error.problems if isinstance(error, ConfigError) else [str(error)]
         for problem in problems:

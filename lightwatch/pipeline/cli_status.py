@@ -108,7 +108,8 @@ def _say_status(facts: Mapping[str, Any]) -> None:
     newest = facts["newest_frame"]
     if newest:
         say(
-            f"newest frame: {_name(newest)} (id {newest['id']}), MJD {newest['mjd_mid']:.5f}, filter {newest['filter'] or '-'}"
+            f"newest frame: {_name(newest)} (id {newest['id']}), MJD {newest['mjd_mid']:.5f}, "
+            f"filter {printable(newest['filter'] or 'unknown')}"
         )
     say(f"frames: {facts['frames']}, of which {facts['eliminated']} eliminated")
     disk = {name: value / 1e9 for name, value in facts["disk"].items()}
@@ -139,7 +140,7 @@ def _say_files(files: Sequence[Mapping[str, Any]]) -> None:
 
 def _say_causes(causes: Sequence[Mapping[str, Any]]) -> None:
     if causes:
-        say("frames refused by a step:")
+        say("frames that a step refused or failed on:")
     for row in causes:
         say(f"  {row['n']} x {row['task']}: {row['reason_code']}: {printable(row['reason'] or '')}")
 
@@ -157,7 +158,7 @@ def why(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The story of one frame, or of a file that never became one: each step, its result, flags and reasons."""
+    """The story of one frame, or of a file that never became one: results, flags, reasons."""
     from lightwatch.structure import queries
 
     if frame is None:  # the config came from the environment, so the only word given is the frame
@@ -184,7 +185,8 @@ def why(
         _say_story(story)
     for row in loose:
         say(
-            f"{printable(row['path'])}: {row['state']}, {row['reason_code'] or ''}: {printable(row['reason'] or '')}"
+            f"{printable(row['path'])}: {row['state']}, {row['reason_code'] or ''}: "
+            f"{printable(row['reason'] or '')}"
         )
 
 
@@ -227,7 +229,8 @@ def _say_story(story: Mapping[str, Any]) -> None:
         copy = " (a copy)" if row["state"] == "duplicate" else ""
         say(f"  raw file {printable(row['path'])}{copy}")
     say(
-        f"  MJD {frame['mjd_mid']:.5f}, {frame['exptime']:g} s, filter {printable(frame['filter'] or 'unknown')}"
+        f"  MJD {frame['mjd_mid']:.5f}, {frame['exptime']:g} s, "
+        f"filter {printable(frame['filter'] or 'unknown')}"
     )
     if frame["eliminated"]:
         say(f"  eliminated: {printable(frame['comment'] or 'no comment')}")

@@ -47,7 +47,7 @@ def redacted(text: str, secrets: Sequence[str]) -> str:
 class OneLineFormatter(logging.Formatter):
     """UTC time, level, message; one line per event whatever the message holds, and no secrets."""
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
 
     def __init__(self, secrets: Sequence[str]) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
@@ -69,7 +69,7 @@ class _LogFile(logging.FileHandler):
         Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
         return super()._open()
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
+    def handleError(self, record: logging.LogRecord) -> None:
         """A log that cannot be written ends the run as any full disk does."""
         error = sys.exc_info()[1]
         raise error if isinstance(error, OSError) else RuntimeError(record.getMessage())
@@ -104,7 +104,7 @@ def log_to(path: Path, secrets: Sequence[str], *, verbose: int) -> Iterator[None
 
 
 class ConsoleReporter(LoggingReporter):
-    """Tells the log, and the terminal: bars where there is one, else a line per task, or nothing when quiet."""
+    """Tells the log, and the terminal: bars where there is one, else a line per task; quiet: neither."""
 
     def __init__(self, *, quiet: bool, bars: bool) -> None:
         self._quiet = quiet

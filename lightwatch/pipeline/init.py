@@ -1,4 +1,4 @@
-"""A new workdir: config.yaml and header parser, written from the user's own frames or an older configuration."""
+"""A new workdir: config.yaml and header parser, written from the user's own frames."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def initialize_workdir(request: InitRequest) -> InitResult:
     Raises
     ------
     ConfigError
-        When there is a config.yaml already, no target is known, or an option is wrong; nothing is written then.
+        When there is a config.yaml already, no target is known, or an option is wrong; nothing is written.
     NoUsableData
         When no frame in the given directory can be read.
     """

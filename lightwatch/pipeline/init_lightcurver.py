@@ -1,4 +1,4 @@
-"""A LightCurver configuration translated: every key of it has a counterpart here, or a reason why it needs none."""
+"""A LightCurver configuration translated: every key has a counterpart, or a reason why it needs none."""
 
 from __future__ import annotations
 
@@ -79,7 +79,8 @@ RENAMED: dict[str, tuple[str, Callable[[Any], Any]]] = {
 }
 #: keys that are carried over by functions of their own below
 _SPECIAL = (
-    "raw_dirs", "ROI", "point_sources", "telescope", "stars_to_use_psf", "stars_to_use_norm", "photometric_band",
+    "raw_dirs", "ROI", "point_sources", "telescope", "stars_to_use_psf", "stars_to_use_norm",
+    "photometric_band",
     "cosmics_masking_params", "constraints_on_normalization_coeff", "fix_point_source_astrometry",
 )  # fmt: skip
 #: keys without a counterpart, and why
@@ -88,7 +89,7 @@ LEFT_OUT = {
     "background_estimation_n_boxes": "background.box_size_px is the side of a box in pixels instead",
     "source_extraction_do_plots": _REPORT,
     "plate_solve_frames": _RECIPES,
-    "plate_solving_strategy": "not needed: the header's WCS, matching with the catalogue and with solved frames are tried",
+    "plate_solving_strategy": "not needed: header, catalogue and solved frames are tried in turn",
     "reference_frame_for_wcs": "not needed: solved frames serve as guesses for the others",
     "alternate_plate_solve_gaia_radius": "not needed: the radius follows from the frames",
     "astrometry_net_api_key": "not used; solve-field is, when installed",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from lightwatch.pipeline.init_survey import Survey, TimeSource
 
-_DOCSTRING = '''"""Header parser of this workdir: from a FITS header to what lightwatch needs. Yours to change.
+_DOCSTRING = '''"""Header parser of this workdir: from a FITS header to what lightwatch needs; yours to change.
 
-parse_header(header) returns a dict. Required: exptime (s), gain (electron/ADU), mjd (UTC). Optional: filter,
-read_noise (electron), saturation (ADU), object, telescope, instrument, airmass, frame_type (science, bias, dark,
-flat), ra and dec (degrees), pixel_scale (arcsec), latitude, longitude (east positive), elevation (m), wcs_ok, and
-time_reference (start, mid or end: what of the exposure mjd is). None means unknown. Frames with a wrong value are
-put aside with the reason: 'lightwatch status' shows them.
+parse_header(header) returns a dict. Required: exptime (s), gain (electron/ADU), mjd (UTC).
+Optional: filter, read_noise (electron), saturation (ADU), object, telescope, instrument, airmass,
+frame_type (science, bias, dark, flat), ra and dec (degrees), pixel_scale (arcsec), latitude,
+longitude (east positive), elevation (m), wcs_ok, and time_reference (start, mid or end: what of the
+exposure mjd is). None means unknown. Frames with a wrong value are put aside with the reason:
+'lightwatch status' shows them.
 """
 '''
 _FROM_TEXT = (
@@ -20,7 +21,8 @@ _FROM_TEXT = (
     "    mjd = moment.timestamp() / 86400 + 40587",
 )
 _COMMON: dict[str, str | None] = {
-    "exptime": "EXPTIME", "gain": "GAIN", "filter": "FILTER", "read_noise": "RDNOISE", "saturation": "SATURATE",
+    "exptime": "EXPTIME", "gain": "GAIN", "filter": "FILTER", "read_noise": "RDNOISE",
+    "saturation": "SATURATE",
     "object": "OBJECT", "telescope": "TELESCOP", "instrument": "INSTRUME", "airmass": "AIRMASS",
 }  # fmt: skip
 _UNITS = {

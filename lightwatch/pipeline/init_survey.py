@@ -15,8 +15,8 @@ from typing import Any
 from lightwatch.errors import FrameError, NoUsableData
 from lightwatch.structure.config import Config
 from lightwatch.structure.frames import (
-    ReadLimits,
     RawFrame,
+    ReadLimits,
     classify_frame,
     find_files,
     header_wcs,
@@ -56,8 +56,8 @@ _ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?
 
 @dataclass(frozen=True)
 class TimeSource:
-    """Where the time of an exposure stands: ``kind`` is iso, split (date and time of day in two keywords), mjd or
-    jd; ``reference`` is start or mid."""
+    """Where the time of an exposure stands: ``kind`` is iso, split (date and time of day in two keywords),
+    mjd or jd; ``reference`` is start or mid."""
 
     kind: str
     keyword: str

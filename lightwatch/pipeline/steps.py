@@ -1,8 +1,8 @@
 """One function per step, for notebooks: ``model_all_psfs()`` does what is pending in ``psf_modeling``.
 
-Without an argument a step works on the workdir whose config file the variable LIGHTWATCH_CONFIG names. Every step
-only does what is missing, so that a cell may be run again. Each function bears a plain name, and stands under the
-name of its step too (``plate_solving`` is ``plate_solve_all_frames``).
+Without an argument a step works on the workdir whose config file the variable LIGHTWATCH_CONFIG names. Every
+step only does what is missing, so that a cell may be run again. Each function stands under the name of its
+step too (``plate_solving`` is ``plate_solve_all_frames``).
 
 >>> from lightwatch.pipeline.steps import initialize_database, plate_solve_all_frames  # doctest: +SKIP
 >>> initialize_database()  # doctest: +SKIP
@@ -58,7 +58,8 @@ class StepResult:
         )
         note = f"<p>{escape(s.note)}</p>" if s.note else ""
         return (
-            f"<b>{escape(s.task)}</b><table><thead><tr>{head}</tr></thead><tbody><tr>{body}</tr></tbody></table>"
+            f"<b>{escape(s.task)}</b>"
+            f"<table><thead><tr>{head}</tr></thead><tbody><tr>{body}</tr></tbody></table>"
             f"{note}{f'<ul>{causes}</ul>' if causes else ''}"
         )
 

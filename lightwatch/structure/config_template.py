@@ -1,4 +1,4 @@
-"""The commented template of a configuration, written out of the model: every key, its default and its meaning."""
+"""The commented template of a configuration, made of the model: every key, its default, its meaning."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from pydantic_core import PydanticUndefined
 from lightwatch.structure.config import Config
 
 _COMMENT_COLUMN = 44
-_WIDTH = 118
+_WIDTH = 116
 _HEAD = (
-    "Configuration of lightwatch. A line that begins with '#' and a key shows a default: remove the '#', and that of",
-    "the section's line, to change it. Paths are relative to this file. 'lightwatch config check' tells every",
-    "mistake; 'lightwatch config show' what is in force.",
+    "Configuration of lightwatch. A line that begins with '#' and a key shows a default: to change it,",
+    "remove the '#', and that of its section's line. Paths are relative to this file. 'lightwatch config",
+    "check' tells every mistake, 'lightwatch config show' what is in force.",
 )
 
 
 def template(values: Mapping[str, Any], notes: Mapping[str, str], head: tuple[str, ...] = ()) -> str:
     """Text of a config.yaml.
 
-    ``values``: what is set, by dotted key (``reference_stars.catalog``); all other keys stand there as comments
-    with their defaults. ``notes``: remarks put before a key, by dotted key. ``head``: lines for the top.
+    ``values``: what is set, by dotted key (``reference_stars.catalog``); all other keys stand there as
+    comments with their defaults. ``notes``: remarks put before a key, by dotted key. ``head``: lines for
+    the top.
     """
     lines = [f"# {line}".rstrip() for line in (*head, *([""] if head else []), *_HEAD)]
     for name, field in Config.model_fields.items():

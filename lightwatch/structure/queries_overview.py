@@ -24,8 +24,9 @@ from lightwatch.structure import schema as s
 
 _FRAME_QUALITY = (
     "frame_id", "image_relpath", "filter", "mjd_mid", "bjd_tdb", "exptime", "airmass", "seeing_arcseconds",
-    "ellipticity", "sky_level_electron_per_second", "background_rms_electron_per_second", "limiting_magnitude",
-    "plate_solved", "astrometric_rms_ra_arcsec", "astrometric_rms_dec_arcsec", "roi_in_footprint", "eliminated",
+    "ellipticity", "sky_level_electron_per_second", "background_rms_electron_per_second",
+    "limiting_magnitude", "plate_solved", "astrometric_rms_ra_arcsec", "astrometric_rms_dec_arcsec",
+    "roi_in_footprint", "eliminated",
     "comment", "psf_chi2", "psf_reserved_chi2", "coefficient", "coefficient_uncertainty", "zeropoint",
     "zeropoint_uncertainty", "flags",
 )  # fmt: skip
@@ -76,7 +77,7 @@ def product_bytes() -> Select[Any]:
 
 
 def failures_of_run(run_id: int) -> Select[Any]:
-    """Items that a run rejected or failed on, by task and cause, with an example, in the order of the night."""
+    """Items that a run rejected or failed on, by task and cause, with an example."""
     parts = (
         _causes(s.task_results, s.frames.c.image_relpath, run_id).outerjoin(
             s.frames, s.frames.c.id == s.task_results.c.frame_id
@@ -105,7 +106,7 @@ def _causes(results: Table, item: Any, run_id: int) -> Select[Any]:
             func.count().label("n"),
             func.min(item).label("example"),
             func.min(results.c.reason).label("reason"),
-        )  # fmt: skip
+        )
         .select_from(results)
         .where(results.c.run_id == run_id, results.c.state != "done")
     )

@@ -1,4 +1,4 @@
-"""Rows against files: is every product that a row names there and undamaged, and does every file have its row?"""
+"""Rows against files: is every product that a row names there and whole, and has every file its row?"""
 
 from __future__ import annotations
 
@@ -119,8 +119,8 @@ def _files(workdir: Path) -> Iterator[str]:
 def repair(workspace: Workspace, verification: Verification) -> Repair:
     """Make the results behind missing and damaged products pending, then remove orphans older than a day.
 
-    Needs the lock of the workdir. The next run remakes the products from what is upstream of them; a frame whose
-    raw file has gone cannot be remade and is left as it is.
+    Needs the lock of the workdir. The next run remakes the products from what is upstream of them; a
+    frame whose raw file has gone cannot be remade and is left as it is.
     """
     pending = 0
     hopeless: list[str] = []
