@@ -20,16 +20,14 @@ from lightwatch.processes.psf_cutouts import BoolArray, StarCutouts, struck_pixe
 from lightwatch.processes.psf_jax import jax
 from lightwatch.processes.psf_model import FloatArray, PSFModel, position_terms
 from lightwatch.processes.psf_moffat_stage import SUSPECT_RESIDUAL
-from lightwatch.processes.psf_profile import WARP_SLACK
 from lightwatch.processes.psf_solver import Solution, solve_blocks
 from lightwatch.processes.psf_stars import FrameStars
 
 __all__ = ["PSFFit", "StarCutouts", "cutout_size_px", "fit_psfs"]
 
 STAR_BUCKETS = (8, 16, 32, 64)
-MODE_BUCKETS = (20,)
-MODE_SPACING = 0.24  # of the cosines in the warped coordinate
-FINE_QUADRATURE_FWHM_PX = 2.6  # below, 3 x 3 nodes per pixel instead of 2 x 2
+MODES = 20  # cosines per axis; 2L / M <= 0.3 for n / FWHM up to 17
+QUADRATURE = 3  # nodes per pixel and axis: 2 would do above a FWHM of 2.5 px, at another compilation
 FRAMES_PER_CALL = 32
 ROUNDS = 4
 CUTOUT_SIZES = (16, 24, 32, 48, 64)
@@ -40,6 +38,7 @@ PSF_MODEL_ERROR = 0.03  # of the first fits, when pixels are judged
 NOT_SINGLE_CHI2 = 1.5
 NOT_SINGLE_RATIO = 3.0
 FAILED_CHI2 = 3.0
+MAX_MODEL_ERROR = 0.1
 NOT_SINGLE_RESIDUAL = 0.02
 MIN_STARS_TO_VARY = 6
 GRADIENT_STEPS = 2
@@ -77,6 +76,7 @@ class _Work:
     star_flags: NDArray[np.int64]  # (K,)
     terms: FloatArray  # (K, 3)
     gradient: FloatArray  # (2, 4) change of theta with X and with Y
+    model_error: float = 0.0  # fraction of the model by which even a good PSF misses the data
     solution: Solution | None = None
 
     @property
@@ -109,7 +109,7 @@ def fit_psfs(cutouts: StarCutouts, *, outlier_sigma: float, min_stars: int, batc
             works[work.index] = work
         if turn == ROUNDS - 1 or not pending:
             break
-        judged = _judge(cutouts, [works[i] for i in pending], outlier_sigma, min_stars, first=turn == 0)
+        judged = _judge(cutouts, [works[i] for i in pending], outlier_sigma, min_stars, first=turn < 2)
         changed = [work for work in judged if _differs(work, works[work.index])]
         for work in changed:
             works[work.index] = work
@@ -157,16 +157,6 @@ def _near_neighbours(cutouts: StarCutouts, index: int) -> BoolArray:
     return (near & cutouts.neighbour_present[index][..., None, None]).any(1)
 
 
-def _modes(n: int, fwhm_px: float) -> int:
-    """Cosines per axis: their spacing in the warped coordinate follows the FWHM, not the pixel."""
-    extent = WARP_SLACK * np.arcsinh((n / 2 + 1) / fwhm_px)
-    return min(bucket(int(np.ceil(2 * extent / MODE_SPACING)), MODE_BUCKETS), MODE_BUCKETS[-1])
-
-
-def _quadrature(fwhm_px: float) -> int:
-    return 3 if fwhm_px < FINE_QUADRATURE_FWHM_PX else 2
-
-
 def _solve(cutouts: StarCutouts, works: list[_Work], batch_size: int) -> list[_Work]:
     """Fit constant PSFs, then varying ones where the stars ask for it; keep what the evidence prefers."""
     fitted = _solve_all(cutouts, [replace(work, gradient=np.zeros((2, 4))) for work in works], batch_size)
@@ -181,22 +171,17 @@ def _solve(cutouts: StarCutouts, works: list[_Work], batch_size: int) -> list[_W
 
 
 def _solve_all(cutouts: StarCutouts, works: list[_Work], batch_size: int) -> list[_Work]:
-    """Solve frames in groups of one compiled shape."""
-    n = cutouts.data.shape[-1]
-    shapes: dict[tuple[int, int], list[_Work]] = {}
-    for work in works:
-        fwhm = float(cutouts.fwhm_px[work.index])
-        shapes.setdefault((_modes(n, fwhm), _quadrature(fwhm)), []).append(work)
-    solved = []
-    for (modes, quadrature), group in shapes.items():
-        frames = jax.tree.map(lambda *a: np.stack(a), *(_frame_stars(cutouts, w) for w in group))
-        solver = partial(solve_blocks, modes=modes, quadrature=quadrature)
-        blocks = max(FRAMES_PER_CALL // batch_size, 1)
-        out = solve_in_batches(solver, frames, block=batch_size, blocks=blocks)
-        for i, work in enumerate(group):
-            one = _cropped(jax.tree.map(lambda a, i=i: a[i], out), len(work.data))
-            solved.append(replace(work, solution=one))
-    return sorted(solved, key=lambda work: work.index)
+    """Solve frames, all in one compiled shape."""
+    if not works:
+        return []
+    frames = jax.tree.map(lambda *a: np.stack(a), *(_frame_stars(cutouts, work) for work in works))
+    solver = partial(solve_blocks, modes=MODES, quadrature=QUADRATURE)
+    blocks = max(FRAMES_PER_CALL // batch_size, 1)
+    out = solve_in_batches(solver, frames, block=batch_size, blocks=blocks)
+    return [
+        replace(work, solution=_cropped(jax.tree.map(lambda a, i=i: a[i], out), len(work.data)))
+        for i, work in enumerate(works)
+    ]
 
 
 def _frame_stars(cutouts: StarCutouts, work: _Work) -> FrameStars:
@@ -218,6 +203,7 @@ def _frame_stars(cutouts: StarCutouts, work: _Work) -> FrameStars:
         present=padded(work.used),
         fwhm=np.float64(cutouts.fwhm_px[work.index]),
         gradient=work.gradient,
+        model_error=np.float64(work.model_error),
     )
 
 
@@ -283,7 +269,7 @@ def _judge(
 ) -> list[_Work]:
     """Put aside struck pixels and stars that are not single; subtract neighbours.
 
-    The first time, neighbours were still in the data of their stars, which must not be held against these.
+    The first times, neighbours were not yet well subtracted, which must not be held against their stars.
     """
     cleaned = _without_neighbours(cutouts, works)
     spared = np.logical_and(cutouts.neighbour_present.any(2), first)
@@ -302,12 +288,29 @@ def _put_aside(work: _Work, spared: BoolArray, outlier_sigma: float, min_stars: 
         model_error=PSF_MODEL_ERROR,
     )
     work = replace(work, struck=struck)
+    if not spared.any():
+        work = _granting_model_error(work)
     faint = work.used & (s.present == 0) & ~s.suspect
     flags = work.star_flags | np.where(faint, Flag.LOW_SNR.value, 0)
     multiple = _not_single(work) & ~spared
     if (work.used & (flags == 0) & ~multiple).sum() >= min_stars:
         flags = flags | np.where(multiple, Flag.OUTLIER.value, 0)
     return replace(work, star_flags=flags)
+
+
+def _granting_model_error(work: _Work) -> _Work:
+    """Where noise cannot explain the residuals (flat field, tracking, pixels that are not square), grant
+    the model the fraction that does, once: else the brightest star alone would draw the PSF.
+    """
+    if work.model_error > 0 or _reduced_chi2(work) < REDUCED_CHI2_RANGE[1]:
+        return work
+    s = _solution(work)
+    weight = work.weight * s.present[:, None, None]
+    excess = (weight * ((work.data - s.model) ** 2 - s.model_variance)).sum((1, 2))
+    light = (weight * s.model**2).sum((1, 2))
+    there = work.used & (s.present > 0)
+    fraction = np.sqrt(np.maximum(excess[there], 0) / light[there])
+    return replace(work, model_error=float(np.clip(np.median(fraction), 0, MAX_MODEL_ERROR)))
 
 
 def _not_single(work: _Work) -> BoolArray:
@@ -365,7 +368,7 @@ def _selected(cutouts: StarCutouts, index: NDArray[np.intp]) -> StarCutouts:
 
 def _differs(new: _Work, old: _Work) -> bool:
     """Whether a frame must be fitted again."""
-    same_pixels = np.array_equal(new.weight, old.weight)
+    same_pixels = np.array_equal(new.weight, old.weight) and new.model_error == old.model_error
     return not (same_pixels and np.array_equal(new.data, old.data)) and bool(new.used.any())
 
 
@@ -379,7 +382,7 @@ def _model(cutouts: StarCutouts, work: _Work) -> PSFModel:
         amplitude=np.array(s.amplitude[:terms]),
         extent=float(s.psf.extent),
         edge=float(s.psf.edge),
-        quadrature=_quadrature(float(cutouts.fwhm_px[work.index])),
+        quadrature=QUADRATURE,
         frame_shape=cutouts.frame_shape,
         size=cutouts.data.shape[-1],
         fwhm_px=float(s.fwhm),

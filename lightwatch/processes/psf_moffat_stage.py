@@ -32,11 +32,13 @@ THETA_SIGMA = (0.5, 0.3, 0.3, 0.7)
 THETA_STEP = (0.35, 0.35, 0.35, 0.8)
 MIN_STAR_SNR = 5.0
 ROBUST_SIGMA = 5.0  # Cauchy weights of the first stage: cosmic rays and neighbours are still unknown
-SUSPECT_RESIDUAL = 0.12  # of the Moffat stage, in excess of the median over the stars
+SUSPECT_RESIDUAL = 0.15  # of the Moffat stage, in excess of the median over the stars and of
+SUSPECT_NOISE_SIGMA = 3.0  # times its noise; and in units of the median:
+SUSPECT_RATIO = 1.5
 MOFFAT_MODEL_ERROR = 0.1  # keeps the core's structure from deciding on the wings
 
 #: axes over which one star of a frame is taken
-_BY_STAR = FrameStars(0, 0, 0, None, 0, 0, 0, None, None)
+_BY_STAR = FrameStars(0, 0, 0, None, 0, 0, 0, None, None, None)
 
 
 def starting_point(frame: FrameStars, quadrature: int) -> tuple[jax.Array, Stars]:
@@ -95,7 +97,9 @@ def trusted(
     )
     seen = (snr > MIN_STAR_SNR) & (frame.present > 0)
     usual = jnp.nanmedian(jnp.where(seen, residual, jnp.nan))
-    suspect = seen & (residual**2 > usual**2 + SUSPECT_RESIDUAL**2)
+    noise = jnp.sqrt(2) * frame.data.shape[-1] / jnp.maximum(snr, 1e-3) ** 2
+    excess = residual**2 - usual**2 - SUSPECT_NOISE_SIGMA * noise
+    suspect = seen & (excess > SUSPECT_RESIDUAL**2) & (residual > SUSPECT_RATIO * usual)
     present = frame.present * (seen & ~suspect)
     return frame._replace(present=present, weight=frame.weight * present[:, None, None]), suspect
 

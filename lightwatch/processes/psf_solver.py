@@ -173,7 +173,7 @@ def _reduced_system(
     c = (frozen.whitening * state.z).reshape(modes, modes)
     p, p_u, p_v, d, phi_x, phi_y = _render(frozen, c, stars, n, quadrature)
     model = stars.flux[:, None, None] * p
-    w, _ = pixel_weights(frame, model, 0.0)
+    w, _ = pixel_weights(frame, model, frame.model_error)
     r = frame.data - model
     j = star_jacobian(stars.flux, p, p_u, p_v)
     fd = stars.flux[:, None, None] * d
@@ -261,7 +261,7 @@ def _assess(
     c = (frozen.whitening * state.z).reshape(modes, modes)
     p, p_t, p_u, p_v = _render_with_theta(frozen, c, stars, n, quadrature)
     model = stars.flux[:, None, None] * p
-    w, variance = pixel_weights(frame, model, 0.0)
+    w, variance = pixel_weights(frame, model, frame.model_error)
     r = frame.data - model
     j = star_jacobian(stars.flux, p, p_u, p_v)
     h, g = star_system(frame, stars, j, w, r)

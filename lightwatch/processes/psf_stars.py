@@ -22,6 +22,7 @@ class FrameStars(NamedTuple):
     present: AnyArray  # (K,) 1 or 0
     fwhm: AnyArray  # () px, first guess
     gradient: AnyArray  # (2, 4) change of theta with X and with Y, given
+    model_error: AnyArray  # () fraction of the model that adds to the noise in the second stage
 
 
 class Stars(NamedTuple):
@@ -36,7 +37,9 @@ def pixel_grid(n: int) -> jax.Array:
     return jnp.arange(n) - (n - 1) / 2
 
 
-def pixel_weights(frame: FrameStars, model: jax.Array, model_error: float) -> tuple[jax.Array, jax.Array]:
+def pixel_weights(
+    frame: FrameStars, model: jax.Array, model_error: jax.Array | float
+) -> tuple[jax.Array, jax.Array]:
     """(weights, variance) from the model, so that noise peaks get no say in their own weight."""
     variance = frame.variance + jnp.maximum(model, 0) / frame.exposure
     return frame.weight / (variance + (model_error * model) ** 2), variance
