@@ -249,27 +249,20 @@ class Builder:
             ],
         )
         size = 16
-        for i in self.ids:
-            relpath = f"regions/{HASH[:16]}/f{i}.h5"
-            arrays = {"exptime": 300.0, "frame_shape": np.array(SHAPE), "stars/gaia_id": np.arange(100, 106)}
-            arrays |= self._cutouts("stars", 6, size) | self._cutouts(f"rois/{'J0248'}", 1, size)
-            product = store.write_product(self.workspace.workdir, relpath, arrays, {"recipe": "r2"})
-            self.insert(
-                schema.regions,
-                [
-                    {
-                        "combined_footprint_hash": HASH,
-                        "frame_id": i,
-                        "relpath": relpath,
-                        "sha256": product.sha256,
-                        "size": product.size,
-                        "n_stars": 6,
-                        "star_size_px": size,
-                        "recipe": "r2",
-                    }
-                ],
-            )
-            self._psf(i, size)
+        # a few files serve all frames
+        cut = [self._regions(i, size) for i in self.ids[:6]]
+        psf = [self._psf(i, size) for i in self.ids[:6]]
+        key = {"combined_footprint_hash": HASH}
+        self.insert(schema.regions, [key | {"frame_id": i} | cut[k % 6] for k, i in enumerate(self.ids)])
+        self.insert(schema.PSFs, [key | {"frame_id": i} | psf[k % 6] for k, i in enumerate(self.ids)])
+
+    def _regions(self, frame_id: int, size: int) -> dict:
+        relpath = f"regions/{HASH[:16]}/f{frame_id}.h5"
+        arrays = {"exptime": 300.0, "frame_shape": np.array(SHAPE), "stars/gaia_id": np.arange(100, 106)}
+        arrays |= self._cutouts("stars", 6, size) | self._cutouts("rois/J0248", 1, size)
+        product = store.write_product(self.workspace.workdir, relpath, arrays, {"recipe": "r2"})
+        row = {"relpath": relpath, "sha256": product.sha256, "size": product.size}
+        return row | {"n_stars": 6, "star_size_px": size, "recipe": "r2"}
 
     def _cutouts(self, group: str, count: int, size: int) -> dict:
         yy, xx = np.mgrid[:size, :size] - (size - 1) / 2
@@ -284,7 +277,7 @@ class Builder:
             f"{group}/corner": np.zeros((count, 2), int),
         }
 
-    def _psf(self, frame_id: int, size: int) -> None:
+    def _psf(self, frame_id: int, size: int) -> dict:
         yy, xx = np.mgrid[: 2 * size + 1, : 2 * size + 1] - size
         grid = np.exp(-(xx**2 + yy**2) / 20)
         relpath = f"psfs/{HASH[:16]}/f{frame_id}.h5"
@@ -297,29 +290,22 @@ class Builder:
             "stars/reduced_chi2": np.ones(6),
         }
         product = store.write_product(self.workspace.workdir, relpath, arrays, {"recipe": "r3"})
-        self.insert(
-            schema.PSFs,
-            [
-                {
-                    "combined_footprint_hash": HASH,
-                    "frame_id": frame_id,
-                    "psf_ref": "psf_x",
-                    "chi2": 1.05,
-                    "reserved_chi2": 1.1,
-                    "n_stars": 5,
-                    "n_reserved": 1,
-                    "stars_used": "[100,101,102,103,104]",
-                    "stars_rejected": "{}",
-                    "subsampling_factor": 2,
-                    "fwhm_pixels": 3.0,
-                    "fwhm_arcseconds": 1.2,
-                    "relpath": relpath,
-                    "sha256": product.sha256,
-                    "size": product.size,
-                    "recipe": "r3",
-                }
-            ],
-        )
+        return {
+            "psf_ref": "psf_x",
+            "chi2": 1.05,
+            "reserved_chi2": 1.1,
+            "n_stars": 5,
+            "n_reserved": 1,
+            "stars_used": "[100,101,102,103,104]",
+            "stars_rejected": "{}",
+            "subsampling_factor": 2,
+            "fwhm_pixels": 3.0,
+            "fwhm_arcseconds": 1.2,
+            "relpath": relpath,
+            "sha256": product.sha256,
+            "size": product.size,
+            "recipe": "r3",
+        }
 
     def fluxes(self) -> None:
         true = 10 ** (-0.4 * (15.0 + np.arange(6) - ZEROPOINT))

@@ -1,0 +1,115 @@
+"""The numbers behind the charts of the report, ready for JSON: columns, not rows; unknown is null."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from lightwatch.flags import Flag
+from lightwatch.report.light_curve_table import DOUBTFUL, by_roi_and_filter, nightly_table
+from lightwatch.report.star_scatter import StarScatter
+from lightwatch.structure.queries import Row
+from lightwatch.structure.workspace import Workspace
+
+#: columns of the frames that charts and their hovers show, by their short names in the page
+_FRAME_COLUMNS = {
+    "mjd": "mjd_mid", "exptime": "exptime", "airmass": "airmass", "seeing": "seeing_arcseconds",
+    "ellipticity": "ellipticity", "sky": "sky_level_electron_per_second", "limit": "limiting_magnitude",
+    "psf": "psf_chi2", "reserved": "psf_reserved_chi2", "coefficient": "coefficient",
+    "coefficientError": "coefficient_uncertainty", "zeropoint": "zeropoint",
+    "zeropointError": "zeropoint_uncertainty",
+}  # fmt: skip
+_POINT_COLUMNS = {
+    "flux": "flux", "error": "flux_uncertainty", "mag": "mag", "up": "mag_uncertainty_up",
+    "down": "mag_uncertainty_down", "limit": "mag_limit", "chi2": "reduced_chi2", "flags": "flags",
+}  # fmt: skip
+_NIGHT_COLUMNS = {
+    **{k: v for k, v in _POINT_COLUMNS.items() if k != "flags"},
+    "mjd": "mjd",
+    "count": "n_points",
+}
+
+
+def chart_payload(
+    workspace: Workspace, frames: Sequence[Row], curves: Sequence[Row], scatter: Sequence[StarScatter]
+) -> dict[str, Any]:
+    """Everything that the charts draw."""
+    index = {row["id"]: i for i, row in enumerate(frames)}
+    return {
+        "flagNames": [str(bit.name).lower().replace("_", " ") for bit in Flag],
+        "doubtful": int(DOUBTFUL),
+        "frames": _frames(frames),
+        "curves": [
+            _curve(workspace, roi, name, rows, index)
+            for (roi, name), rows in by_roi_and_filter(curves).items()
+        ],
+        "stars": [_stars(one) for one in scatter],
+    }
+
+
+def _frames(frames: Sequence[Row]) -> dict[str, Any]:
+    columns = {short: [_number(row[name], short) for row in frames] for short, name in _FRAME_COLUMNS.items()}
+    return columns | {
+        "id": [row["id"] for row in frames],
+        "name": [PurePosixPath(row["original_image_path"]).name for row in frames],
+        "filter": [row["filter"] or "" for row in frames],
+        "eliminated": [row["eliminated"] for row in frames],
+        "flags": [row["flags"] | (row["psf_flags"] or 0) for row in frames],
+    }
+
+
+def _curve(
+    workspace: Workspace, roi: str, name: str, rows: Sequence[Row], index: dict[int, int]
+) -> dict[str, Any]:
+    nights = nightly_table(workspace, rows)
+    sources = []
+    for source, group in groupby(rows, key=lambda row: row["point_source"]):
+        points = list(group)
+        own = nights[nights["point_source"] == source]
+        sources.append(
+            {
+                "name": source,
+                "frame": [index[row["frame_id"]] for row in points],
+                **{
+                    short: [_number(row[column]) for row in points]
+                    for short, column in _POINT_COLUMNS.items()
+                },
+                "nights": {
+                    short: [_number(value, short) for value in own[column]]
+                    for short, column in _NIGHT_COLUMNS.items()
+                },
+            }
+        )
+    return {"roi": roi, "filter": name, "sources": sources}
+
+
+def _stars(one: StarScatter) -> dict[str, Any]:
+    return {
+        "filter": one.filter,
+        "magLabel": one.mag_label,
+        "name": list(one.names),
+        "mag": _column(one.mag),
+        "scatter": _column(one.scatter),
+        "expected": _column(one.expected),
+        "count": [int(n) for n in one.n_frames],
+        "disowned": [bool(value) for value in one.disowned],
+        "photon": {"mag": _column(one.line_mag), "noise": _column(one.photon_noise)},
+    }
+
+
+def _column(values: Iterable[float]) -> list[float | None]:
+    return [_number(value) for value in values]
+
+
+def _number(value: Any, name: str = "") -> float | int | None:
+    """Seven digits are more than a screen can show; a date needs more."""
+    if value is None or not math.isfinite(value):
+        return None
+    if isinstance(value, int | np.integer):
+        return int(value)
+    return round(float(value), 6) if name == "mjd" else float(f"{value:.7g}")

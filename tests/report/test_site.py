@@ -1,0 +1,198 @@
+"""The report: complete, self-contained, small, and deaf to what headers and file names try."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from lightwatch.report import site
+from lightwatch.report.site import script_json, write_report
+
+HOSTILE = (
+    "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"' onmouseover=alert(1) x='"
+    "`${alert(1)}` javascript:alert(1) <!-- --><svg/onload=alert(1)> &lt;b&gt; ../../etc/passwd =cmd()"
+    "\x1b[31m\u2028\u2029\u202e{{ 7 * 7 }}{% raw %}"
+)
+
+
+class Skeleton(HTMLParser):
+    """Elements with their attributes' names, and the content of scripts; text is left out."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple] = []
+        self.attributes: list[tuple[str, str, str | None]] = []
+        self.scripts: list[str] = []
+        self._script = False
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, tuple(name for name, _ in attrs)))
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        self._script = tag in ("script", "style")
+        if self._script:
+            self.scripts.append("")
+
+    def handle_endtag(self, tag):
+        self.elements.append(("/" + tag,))
+        self._script = False
+
+    def handle_comment(self, data):
+        self.elements.append(("comment", data))
+
+    def handle_data(self, data):
+        if self._script:
+            self.scripts[-1] += data
+
+
+def _data(html: str) -> dict:
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.S)[1])
+
+
+@pytest.fixture(scope="module")
+def html(workspace, tmp_path_factory):
+    path = write_report(workspace, tmp_path_factory.mktemp("out"))
+    assert path.name == "index.html"
+    return path.read_text("utf-8")
+
+
+def test_every_part_is_there(html):
+    ids = {value for tag, name, value in Skeleton(html).attributes if tag == "section" and name == "id"}
+    assert ids == {"curves", "quality", "stars", "pixels", "field", "failures", "run"}
+    for text in ("too_few_stars", "psf_modeling", "no MJD", "all well", "best seeing"):
+        assert text in html
+
+
+def test_charts_hold_the_numbers_of_the_database(html, workspace):
+    data = _data(html)
+    curve = next(one for one in data["curves"] if one["filter"] == "r")
+    bright, faint = curve["sources"]
+    assert (bright["name"], faint["name"]) == ("A", "B_1")
+    assert bright["flux"] == [1000.0 + 10 * k for k in range(8)]
+    assert [data["frames"]["id"][i] for i in bright["frame"]] == list(range(1, 9))
+    assert faint["mag"][0] is None
+    assert faint["limit"][0] is not None
+    assert bright["nights"]["count"] == [1, 2, 2, 2]
+    assert data["frames"]["seeing"][0] == 1.1
+
+
+def test_stars_scatter_as_their_noise_says(html):
+    stars = next(one for one in _data(html)["stars"] if one["filter"] == "r")
+    assert stars["name"] == list("abcdef")
+    assert stars["disowned"] == [False] * 5 + [True]
+    for mag, scatter, expected in zip(stars["mag"], stars["scatter"], stars["expected"], strict=True):
+        assert 14.5 < mag < 21
+        assert 0.2 < scatter / expected < 4
+    line = stars["photon"]
+    # the photons alone are never more than the whole noise
+    assert line["noise"][0] > line["noise"][-1]
+
+
+def test_nothing_is_loaded_from_anywhere(html):
+    for tag, name, value in Skeleton(html).attributes:
+        assert name not in ("srcset", "action", "formaction", "background", "ping", "style"), (tag, name)
+        assert not name.startswith("on")
+        if name in ("src", "href", "xlink:href"):
+            assert value.startswith(("data:image/png;base64,", "data:image/jpeg;base64,", "#")), value[:80]
+    outside = re.sub(r"data:image/[a-z]+;base64,[A-Za-z0-9+/=]+", "", html)
+    assert not re.search(
+        r"https?:|@import|url\(|\bfetch\b|XMLHttpRequest|innerHTML|document\.write|\beval\b", outside
+    )
+
+
+def test_policy_lets_only_this_pages_script_and_style_run(html):
+    page = Skeleton(html)
+    policy = dict(
+        page.attributes and [(n, v) for t, n, v in page.attributes if t == "meta" and n == "content"][:1]
+    )["content"]
+    assert policy.startswith("default-src 'none'")
+    style, _data_script, script = page.scripts
+    for kind, text in (("style-src", style), ("script-src", script)):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{kind} 'sha256-{digest}'" in policy
+
+
+def test_hostile_text_makes_no_element_or_attribute(make_workdir, tmp_path):
+    def page(text: str, roi: str, source: str) -> str:
+        workspace = make_workdir(
+            tmp_path / roi[:4].strip("<"), n_frames=6, text=text, roi=roi, sources=(source, "B")
+        )
+        return site.render(workspace)
+
+    plain, attacked = (
+        page("plain", "J0248", "A"),
+        page(HOSTILE, "<b>J" + HOSTILE.replace("/", "|"), "<i>" + HOSTILE),
+    )
+    assert Skeleton(attacked).elements == Skeleton(plain).elements
+    assert Skeleton(attacked).scripts[0::2] == Skeleton(plain).scripts[0::2]
+    assert len(Skeleton(attacked).scripts) == 3
+    assert "{{ 7 * 7 }}" in attacked
+    for character in "\x1b\u2028\u202e":
+        assert character not in attacked
+    told = _data(attacked)
+    assert told["curves"][0]["sources"][0]["name"] == "<i>" + HOSTILE
+    assert told["frames"]["name"][0].startswith("passwd =cmd()")
+
+
+def test_hostile_text_for_a_browsers_parser(make_workdir, tmp_path):
+    html5lib = pytest.importorskip("html5lib")
+    workspace = make_workdir(tmp_path / "w", n_frames=6, text=HOSTILE)
+    tree = html5lib.parse(site.render(workspace), namespaceHTMLElements=False)
+    assert len(list(tree.iter("script"))) == 2
+    assert not [e for e in tree.iter() if any(str(name).startswith("on") for name in e.attrib)]
+    assert not list(tree.iter("iframe"))
+
+
+@pytest.mark.parametrize("text", ["</script>", "<!--<script>", "a&b", "\u2028", "\ud800"])
+def test_script_json(text):
+    written = str(script_json({"x": text}))
+    assert written.isascii()
+    assert not set("<>&") & set(written)
+    assert json.loads(written) == {"x": text}
+
+
+def test_script_json_refuses_nan():
+    with pytest.raises(ValueError):
+        script_json({"x": float("nan")})
+
+
+@pytest.mark.parametrize("count", range(7))
+def test_works_at_any_stage(make_workdir, tmp_path, count):
+    steps = ("frames", "recipes", "stars", "fluxes", "rois", "models")[:count]
+    workspace = make_workdir(tmp_path / "work", n_frames=4, steps=steps)
+    text = write_report(workspace).read_text("utf-8")
+    assert ("No light curves yet" in text) == (count < 6)
+    assert (tmp_path / "work" / "report" / "index.html").is_file()
+
+
+def test_works_without_database(make_workdir, tmp_path):
+    workspace = make_workdir(tmp_path / "work", n_frames=1, steps=())
+    workspace.close()
+    (workspace.workdir / "database.sqlite3").unlink()
+    assert "No run yet" in site.render(workspace)
+
+
+def test_missing_products_are_left_out(make_workdir, tmp_path):
+    workspace = make_workdir(tmp_path / "work", n_frames=6)
+    for path in workspace.workdir.rglob("*.h5"):
+        path.unlink()
+    for path in (workspace.workdir / "frames").iterdir():
+        path.unlink()
+    text = site.render(workspace)
+    assert "cannot be read" in text
+    assert _data(text)["curves"]
+
+
+@pytest.mark.slow
+def test_a_thousand_frames_stay_small(make_workdir, tmp_path):
+    workspace = make_workdir(
+        tmp_path / "work",
+        n_frames=1000,
+    )
+    assert write_report(workspace).stat().st_size < 15e6
