@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 STEPS_HELP = (
     "Steps, in order: initialize_database, read_convert_skysub_character_catalog, plate_solving, "
-    "calculate_common_and_total_footprint, query_gaia_for_stars, "
-    "stamp_extraction, psf_modeling, star_photometry, calculate_normalization_coefficient, calculate_absolute_zeropoints, prepare_calibrated_cutouts, "
-    "model_calibrated_cutouts."
+    "calculate_common_and_total_footprint, query_gaia_for_stars, stamp_extraction, psf_modeling, "
+    "star_photometry, calculate_normalization_coefficient, calculate_absolute_zeropoints, "
+    "prepare_calibrated_cutouts, model_calibrated_cutouts."
 )
 _EXIT_HELP = (
     "Exit codes: 0 clean, or nothing to do; 10 finished, some items were rejected or failed; 2 usage; "

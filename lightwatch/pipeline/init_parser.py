@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lightwatch.pipeline.init_survey import Survey, TimeSource
 
-_DOCSTRING = '''"""Header parser of this workdir: from a FITS header to what lightwatch needs; yours to change.
+_DOCSTRING = '''"""Header parser of this workdir: from a FITS header to what lightwatch needs. It is yours.
 
 parse_header(header) returns a dict. Required: exptime (s), gain (electron/ADU), mjd (UTC).
 Optional: filter, read_noise (electron), saturation (ADU), object, telescope, instrument, airmass,

@@ -9,6 +9,7 @@ from sqlalchemy import (
     Select,
     Table,
     and_,
+    case,
     column,
     func,
     inspect,
@@ -42,7 +43,7 @@ def progress() -> Select[Any]:
     names = ("task", "done", "pending", "rejected", "failed", "position")
     view = table("progress", *(column(name) for name in names))
     r = s.task_recipes
-    pending = func.iif(r.c.upstream.is_(None), null(), view.c.pending).label("pending")
+    pending = case((r.c.upstream.is_(None), null()), else_=view.c.pending).label("pending")
     return (
         select(view.c.task, view.c.done, pending, view.c.rejected, view.c.failed)
         .join(r, r.c.task == view.c.task)
@@ -115,9 +116,8 @@ def _causes(results: Table, item: Any, run_id: int) -> Select[Any]:
 def quarantined_files() -> Select[Any]:
     """Raw files that are no frames, and why."""
     f = s.files
-    return select(f.c.path, f.c.mtime_ns, f.c.recipe, f.c.reason_code, f.c.reason).where(
-        f.c.state == "quarantined"
-    )
+    columns = (f.c.path, f.c.mtime_ns, f.c.recipe, f.c.reason_code, f.c.reason)
+    return select(*columns).where(f.c.state == "quarantined").order_by(f.c.path)
 
 
 def run_of_process(pid: int) -> Select[Any]:
