@@ -1,0 +1,82 @@
+# make demo                      install, simulate a monitored lens, light curve against truth
+# make demo FRAMES=dir           the same with frames of your own (RA=, DEC=, NAME=, BAND=, CATALOG=, INSTRUMENT=)
+# make test                      install the test extras, run all checks and tests
+# make lock                      renew the lock files
+# make clean                     remove the environment and the demo
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+OLDEST := 3.11
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { command -v $$p; break; }; done)
+
+# a run that set some frames aside (exit code 10) is a run
+RUN = $(BIN)/lightwatch run $(1) || test $$? -eq 10
+
+.PHONY: demo test lint lock clean install
+.DELETE_ON_ERROR:
+
+install: $(VENV)/.installed
+
+ifdef FRAMES
+OWN := demo/own/$(or $(NAME),$(shell basename "$(FRAMES)"))
+demo: install
+	@test -d "$(FRAMES)" || { echo "FRAMES=$(FRAMES): no such directory" >&2; exit 2; }
+	@test -f "$(OWN)/config.yaml" || $(BIN)/lightwatch init "$(OWN)" --frames "$(FRAMES)" \
+		$(if $(NAME),--name "$(NAME)") $(if $(RA),--ra "$(RA)") $(if $(DEC),--dec "$(DEC)") \
+		$(if $(BAND),--band "$(BAND)") $(if $(CATALOG),--catalog "$(CATALOG)") \
+		$(if $(INSTRUMENT),--instrument "$(INSTRUMENT)")
+	@$(call RUN,"$(OWN)")
+	@$(BIN)/lightwatch report "$(OWN)"
+	@echo "config: $(OWN)/config.yaml   database: $(OWN)/database.sqlite3"
+else
+demo: install
+	@$(BIN)/python benchmarks/demo.py simulate demo
+	@$(BIN)/lightwatch run demo
+	@$(BIN)/lightwatch report demo
+	@$(BIN)/python benchmarks/demo.py compare demo
+endif
+
+test: $(VENV)/.installed-test lint
+	$(BIN)/pytest --durations=20
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "lightwatch needs Python >= $(OLDEST), and none was found. Install one, or say where\
+	 it is: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is no Python >= $(OLDEST)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "$(PYTHON) lacks the module venv (package python3-venv)" >&2; exit 1; }
+	@echo "environment in $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "installing lightwatch and what it needs"
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.installed-test: requirements-test.lock $(VENV)/.installed
+	@echo "installing what the tests need"
+	@$(PIP) --require-hashes -r requirements-test.lock
+	@touch $@
+
+# Both files hold names, versions and hashes only. appnope is needed by the notebook kernel on macOS alone, which a
+# compilation elsewhere leaves out.
+COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
+	--no-annotate --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
+lock: $(BIN)/python
+	@$(PIP) pip-tools
+	printf 'hatchling\neditables\n' > $(VENV)/build.in
+	$(COMPILE) -o requirements.lock pyproject.toml $(VENV)/build.in
+	$(COMPILE) -o requirements-test.lock --extra test -c requirements.lock pyproject.toml $(VENV)/build.in
+	printf '%s\n' 'appnope==0.1.4 ; sys_platform == "darwin" \' \
+		'    --hash=sha256:502575ee11cd7a28c0205f379b525beefebab9d161b7c964670864014ed7213c' >> requirements-test.lock
+
+clean:
+	rm -rf $(VENV) demo
