@@ -28,7 +28,8 @@ _MIN_SIDE_PX = 32
 _MIN_GOOD_FRACTION = 0.6
 _MAX_SATURATED_FRACTION = 0.5
 _FILTER_BOXES = 3
-_KERNEL_FWHM_PX = 2.5
+_KERNEL_FWHM_PX = 2.0
+_HOT_SIGMA = 6.0
 _MAX_SOURCES = 20_000
 _MIN_STAR_SNR = 20.0
 _MAX_SHAPE_STARS = 40
@@ -113,7 +114,6 @@ def _characterise(job: ImportJob, raw: frames.RawFrame, meta: FrameMetadata, sat
     image = calibration.to_electron_per_second(raw.image, meta.gain, meta.exptime_s)
     saturated = calibration.saturated_pixels(raw.image, saturation)
     good = raw.good & np.isfinite(image)
-    mask = masks.combine_mask(~good, saturated, np.zeros_like(good), grow_saturated_px=1, grow_px=0)
     sky = background.estimate_background(
         image,
         good & ~saturated,
@@ -121,7 +121,11 @@ def _characterise(job: ImportJob, raw: frames.RawFrame, meta: FrameMetadata, sat
         box_px=config.background.box_size_px,
         filter_boxes=_FILTER_BOXES,
     )
-    flat = image - sky.level if config.background.subtract else image
+    flat = image - sky.level
+    hot = masks.hot_pixels(flat, sky.rms, good & ~saturated, _HOT_SIGMA)
+    mask = masks.combine_mask(~good | hot, saturated, np.zeros_like(good), grow_saturated_px=1, grow_px=0)
+    if not config.background.subtract:
+        flat = image
     flat = np.where(np.isfinite(flat), flat, np.float32(0))
     sources = detection.detect_sources(
         flat, sky.rms, mask,
