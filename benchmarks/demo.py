@@ -62,8 +62,8 @@ def compare(workdir: Path) -> None:
             f" {-1.0857 * constant / np.mean(top):+12.4f}"
         )
     print(
-        "The bound holds for known positions, PSF and background. The offset is constant in time: light that\n"
-        "the common background and the point sources share.\n\n"
+        "The bound holds for known positions, PSF and background. The offset is constant: light\n"
+        "that the common background and the point sources share.\n\n"
         f"report:   {workdir / 'report' / 'index.html'}\n"
         f"database: {workdir / 'database.sqlite3'}"
     )
