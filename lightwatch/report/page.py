@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-import numpy as np
-
+from lightwatch.processes.astrometry_sky import parse_wcs
 from lightwatch.report.light_curve_table import DOUBTFUL, light_curve_rows, magnitude_system
 from lightwatch.report.payload import chart_payload
 from lightwatch.report.pictures import RoiPictures, field_picture, psf_picture, roi_pictures
-from lightwatch.report.sky_map import disowned_stars, frame_marks, sky_map
-from lightwatch.report.star_scatter import star_scatter
+from lightwatch.report.sky_map import disowned_stars, frame_marks, pixel_of, sky_map
+from lightwatch.report.star_scatter import calibration_by_filter, star_scatter
 from lightwatch.report.summary import Summary, date_of, summarise
 from lightwatch.structure import queries, queries_report
 from lightwatch.structure.queries import Row
@@ -69,9 +69,7 @@ def collect(workspace: Workspace) -> Content:
     curves = light_curve_rows(workspace)
     judged = queries.rows(engine, queries_report.normalization_stars_of(footprint_hash))
     fluxes = queries.rows(engine, queries_report.star_fluxes_on_frames())
-    scatter = star_scatter(
-        fluxes, judged, _by_filter(frames, "normalised_zeropoint"), _by_filter(frames, "exptime")
-    )
+    scatter = star_scatter(fluxes, judged, *calibration_by_filter(frames))
     chosen = representative_frames(frames)
     models = _models(workspace, footprint_hash, curves)
     data = chart_payload(workspace, frames, curves, scatter)
@@ -132,14 +130,6 @@ def representative_epochs(curves: Sequence[Row]) -> dict[int, str]:
     return chosen
 
 
-def _by_filter(frames: Sequence[Row], name: str) -> dict[str, float]:
-    values: dict[str, list[float]] = {}
-    for row in frames:
-        if row[name] is not None:
-            values.setdefault(row["filter"] or "", []).append(row[name])
-    return {key: float(np.median(known)) for key, known in values.items()}
-
-
 def _models(workspace: Workspace, footprint_hash: str, curves: Sequence[Row]) -> list[RoiPictures]:
     rows = queries.rows(workspace.reader, queries_report.roi_models_of(footprint_hash))
     out: list[RoiPictures] = []
@@ -183,8 +173,6 @@ def _field(
     curves: Sequence[Row],
 ) -> dict[str, Any] | None:
     """The sharpest frame, with the stars on it."""
-    from lightwatch.processes.astrometry_sky import parse_wcs, sky_to_pixel
-
     doubtful = {row["frame_id"] for row in curves if row["flags"] & DOUBTFUL}
     usable = [
         r for r in frames if not r["eliminated"] and r["plate_solved"] and r["seeing_arcseconds"] and r["wcs"]
@@ -196,13 +184,8 @@ def _field(
         stars = queries.rows(workspace.reader, queries.stars_on_frames(footprint_hash, [frame["id"]]))
         psf = queries.rows(workspace.reader, queries.psfs_of(footprint_hash, [frame["id"]]))
         wcs = parse_wcs(frame["wcs"])
-        rois = {
-            name: tuple(
-                float(value) for value in sky_to_pixel(wcs, *(np.array([v]) for v in roi.coordinates))[0]
-            )
-            for name, roi in workspace.config.rois.items()
-        }
-        used = {int(star) for row in psf for star in _json_list(row["stars_used"])}
+        rois = {name: pixel_of(wcs, roi.coordinates) for name, roi in workspace.config.rois.items()}
+        used = {int(star) for row in psf for star in json.loads(row["stars_used"])}
         return {
             "picture": picture,
             "name": _name(frame),
@@ -213,12 +196,6 @@ def _field(
             "marks": frame_marks(stars, frame, used, disowned_stars(judged), rois),
         }
     return None
-
-
-def _json_list(text: str) -> list[Any]:
-    import json
-
-    return list(json.loads(text))
 
 
 def _name(frame: Row) -> str:

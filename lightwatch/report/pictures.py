@@ -47,8 +47,7 @@ class RoiPictures:
 def data_uri(rgb: NDArray[np.uint8], kind: str = "png") -> str:
     """A (ny, nx, 3) picture, row 0 at the bottom, as data URI."""
     buffer = io.BytesIO()
-    options = {"pil_kwargs": {"quality": 82}} if kind == "jpeg" else {}
-    imsave(buffer, rgb, format=kind, origin="lower", **options)
+    imsave(buffer, rgb, format=kind, origin="lower", pil_kwargs={"quality": 82} if kind == "jpeg" else None)
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from astropy.wcs import WCS
 
 from lightwatch.flags import Flag
-from lightwatch.processes.astrometry_sky import sky_to_plane
+from lightwatch.processes.astrometry_sky import sky_to_pixel, sky_to_plane
 from lightwatch.structure.queries import Row
 
 _MAX_OUTLINES = 1500
@@ -121,6 +122,12 @@ def star_text(row: Row) -> str:
     """Name and magnitude of a reference star."""
     magnitude = "" if row["gmag"] is None else f" · G {row['gmag']:.2f}"
     return f"star {row['name']}{magnitude}"
+
+
+def pixel_of(wcs: WCS, position: tuple[float, float]) -> tuple[float, float]:
+    """Pixel (x, y) of a position in degrees."""
+    x, y = sky_to_pixel(wcs, np.array([position[0]]), np.array([position[1]]))[0]
+    return float(x), float(y)
 
 
 def _plane(points: Sequence[Sequence[float]], centre: tuple[float, float]) -> np.ndarray:

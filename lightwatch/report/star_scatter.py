@@ -98,3 +98,16 @@ def _of_filter(
 def _usable(row: Row) -> bool:
     known = row["normalised_flux"] is not None and row["flux_uncertainty"] is not None
     return known and not row["flags"] & _SPOILT
+
+
+def calibration_by_filter(frames: Sequence[Row]) -> tuple[dict[str, float], dict[str, float]]:
+    """Median zero point of the normalised scale, and median exposure time (s), by filter."""
+    return _median_by_filter(frames, "normalised_zeropoint"), _median_by_filter(frames, "exptime")
+
+
+def _median_by_filter(frames: Sequence[Row], name: str) -> dict[str, float]:
+    values: dict[str, list[float]] = {}
+    for row in frames:
+        if row[name] is not None:
+            values.setdefault(row["filter"] or "", []).append(row[name])
+    return {key: float(np.median(known)) for key, known in values.items()}

@@ -122,7 +122,7 @@ class Builder:
         mesh = np.ones((2, 2), np.float32)
         from astropy.io import fits
 
-        for i in range(min(self.n, 3)):
+        for i in range(min(self.n, 12)):
             frame = frame_store.StoredFrame(image, np.zeros(SHAPE, np.uint8), mesh, mesh, fits.Header())
             frame_store.write_frame(self.workspace.workdir, f"frames/f{i}.fits", frame)
             frame_store.write_sources(

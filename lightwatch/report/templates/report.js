@@ -165,7 +165,7 @@ class Chart {
   axes(g, X, Y) {
     const { box, spec } = this, soft = css("--soft"), grid = css("--grid");
     g.lineWidth = 1; g.textBaseline = "middle";
-    const y = spec.log ? null : ticks(Y[0], Y[1], Math.max(3, (box.bottom - box.top) / 55));
+    const y = spec.log ? null : ticks(Y[0], Y[1], Math.max(4, (box.bottom - box.top) / 40));
     const values = spec.log ? logTicks(Y[0], Y[1]).map((v) => 10 ** v) : y.values;
     let last = null;
     for (const v of values) {
@@ -174,7 +174,7 @@ class Chart {
       if (last !== null && Math.abs(at - last) < 14) continue;
       last = at;
       g.fillStyle = soft; g.textAlign = "right";
-      g.fillText(spec.log ? `${Number((v * 100).toPrecision(2))} %` : this.short(v, y.digits), box.left - 6, at);
+      g.fillText(spec.log ? (spec.percent ? `${Number((v * 100).toPrecision(2))} %` : String(Number(v.toPrecision(2)))) : this.short(v, y.digits), box.left - 6, at);
     }
     const room = spec.time ? 110 : 60, x = ticks(X[0], X[1], Math.max(2, (box.right - box.left) / room));
     g.textAlign = "center"; g.textBaseline = "top";
@@ -344,13 +344,13 @@ const QUALITY = {
   sky: { columns: [["sky", ""]], digits: 3, unit: " e⁻/s/px" },
   zeropoint: { columns: [["zeropoint", "", "zeropointError"]], digits: 3, unit: " mag" },
   coefficient: { columns: [["coefficient", "", "coefficientError"]], digits: 4, unit: "" },
-  psf: { columns: [["psf", "stars used"], ["reserved", "reserved stars"]], digits: 3, unit: "" },
+  psf: { columns: [["psf", "stars used"], ["reserved", "reserved stars"]], digits: 3, unit: "", log: true },
   limit: { columns: [["limit", ""]], digits: 2, unit: " mag", inverted: true },
   airmass: { columns: [["airmass", ""]], digits: 3, unit: "", inverted: true },
   ellipticity: { columns: [["ellipticity", ""]], digits: 3, unit: "" },
 };
 function qualitySpec(kind) {
-  const { columns, digits, unit, inverted } = QUALITY[kind];
+  const { columns, digits, unit, inverted, log } = QUALITY[kind];
   const filters = [...new Set(FRAMES.filter)].sort(), series = [];
   filters.forEach((filter, k) => columns.forEach(([column, label, error], j) => {
     const points = [];
@@ -364,7 +364,7 @@ function qualitySpec(kind) {
     const name = [filter || "no filter", label].filter(Boolean).join(", ");
     if (points.length) series.push({ name, shape: SHAPES[(columns.length > 1 ? j * 3 : k) % SHAPES.length], colour: `--s${(k + 3 * j) % 6}`, points });
   }));
-  return { series, time: true, inverted };
+  return { series, time: true, inverted, log };
 }
 function starsSpec(index) {
   const s = DATA.stars[index], kinds = [["stars", false, "circle", "--s0"], ["disowned", true, "cross", "--s1"]];
@@ -372,7 +372,7 @@ function starsSpec(index) {
     x: s.mag[i], y: s.scatter[i], tip: () => `star ${star}${bad ? " (varies or disagrees)" : ""}\n${s.mag[i].toFixed(2)} mag\nscatter ${(100 * s.scatter[i]).toFixed(3)} %, stated ${(100 * s.expected[i]).toFixed(3)} %\n${s.count[i]} frames` }]) })).filter((one) => one.points.length);
   const stated = s.mag.map((m, i) => [m, s.expected[i]]).sort((a, b) => a[0] - b[0]);
   const lines = [{ name: "stated uncertainty", colour: "--s2", points: stated }, { name: "the star's photons alone", dash: true, colour: "--soft", points: s.photon.mag.map((m, i) => [m, s.photon.noise[i]]).filter(([, y]) => y !== null) }];
-  return { series, lines, log: true, xLabel: s.magLabel };
+  return { series, lines, log: true, percent: true, xLabel: s.magLabel };
 }
 
 // ------------------------------------------------------------------ start
