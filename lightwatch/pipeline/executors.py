@@ -153,7 +153,7 @@ class WorkerPool:
         if self._executor is None:
             return
         if not wait:
-            for process in list(getattr(self._executor, "_processes", None) or {}.values()):
+            for process in list((getattr(self._executor, "_processes", None) or {}).values()):
                 process.kill()
         self._executor.shutdown(wait=wait, cancel_futures=True)
         self._executor = None
