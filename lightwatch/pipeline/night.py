@@ -39,7 +39,7 @@ NIGHT: tuple[Task, ...] = (
         version=1,
         after=("plate_solving",),
         scope="frames",
-        sections=("rois",),
+        sections=("rois", "reference_stars"),  # the hash of the footprint is made of both
         module=_TASKS + "footprints",
     ),
     Task(

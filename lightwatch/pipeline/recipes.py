@@ -55,7 +55,7 @@ def _external(workspace: Workspace, task: Task) -> dict[str, str]:
         return {"header_parser": parser.content_hash, "target": json.dumps(target)}
     if task.name == "plate_solving":
         return {"catalog": catalog_identity(workspace, astrometric_catalog(workspace))}
-    if task.name == "query_gaia_for_stars":
+    if task.name in ("calculate_common_and_total_footprint", "query_gaia_for_stars"):
         return {"catalog": catalog_identity(workspace, workspace.config.reference_stars.catalog)}
     return {}
 
