@@ -40,7 +40,7 @@ __all__ = [
 
 
 def plot_footprints(workspace: Workspace) -> Figure:
-    """Footprints of the frames, the area common to all, reference stars and ROIs; north up, east left."""
+    """Footprints of the frames, dashed the area common to all, stars and ROIs; north up, east left."""
     polygons = (
         queries.rows(workspace.reader, queries_report.polygons_of_frames()) if workspace.has_database else []
     )
@@ -53,19 +53,17 @@ def plot_footprints(workspace: Workspace) -> Figure:
         axes.plot(*_closed(json.loads(row["polygon"]), centre), color="0.5", lw=0.6, alpha=0.4)
     for footprint in queries.rows(workspace.reader, queries.current_footprint()):
         for polygon in json.loads(footprint["common"]) if footprint["common"] else []:
-            axes.fill(
-                *_closed(polygon, centre), facecolor="none", edgecolor=COLOURS[2], ls="--", label="common"
-            )
+            axes.fill(*_closed(polygon, centre), facecolor="none", edgecolor=COLOURS[2], ls="--")
         for star in queries.rows(workspace.reader, queries.stars_of(footprint["hash"])):
             x, y = sky_to_plane(star["ra"], star["dec"], *centre)
             axes.plot(x / 60, y / 60, ".", color=COLOURS[0], ms=5)
             axes.annotate(star["name"], (x / 60, y / 60), (3, 3), textcoords="offset points", fontsize=7)
     for name, roi in workspace.config.rois.items():
         x, y = sky_to_plane(*roi.coordinates, *centre)
-        axes.plot(x / 60, y / 60, "+", color=COLOURS[1], ms=14, label=plain(name))
+        axes.plot(x / 60, y / 60, "+", color=COLOURS[1], ms=14)
+        axes.annotate(plain(name), (x / 60, y / 60), (8, -12), textcoords="offset points", color=COLOURS[1])
     axes.set(xlabel="east, arcmin", ylabel="north, arcmin", aspect="equal")
     axes.invert_xaxis()
-    axes.legend(frameon=False)
     soften(axes)
     return figure
 

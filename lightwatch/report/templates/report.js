@@ -33,6 +33,7 @@ function swatch(shape, colour) {
   const scale = window.devicePixelRatio || 1, canvas = make("canvas");
   canvas.width = canvas.height = 14 * scale;
   canvas.className = "swatch";
+  canvas.setAttribute("aria-hidden", "true");
   canvas.style.width = canvas.style.height = "14px";
   const g = canvas.getContext("2d");
   g.scale(scale, scale);
@@ -181,11 +182,11 @@ class Chart {
     for (const v of x.values) {
       const at = Math.round(this.toX(v)) + .5;
       g.strokeStyle = grid; g.beginPath(); g.moveTo(at, box.top); g.lineTo(at, box.bottom); g.stroke();
-      const inside = Math.min(Math.max(at, box.left + 8), box.right - 32);
+      const inside = Math.min(Math.max(at, box.left + 14), box.right - 32);
       g.fillStyle = soft; g.fillText(v.toFixed(x.digits), inside, box.bottom + 6);
       if (spec.time) { const iso = dateOf(v); g.fillText(x.step < .5 ? iso.slice(5, 16).replace("T", " ") : iso.slice(0, 10), inside, box.bottom + 22); }
     }
-    if (spec.time) { g.textAlign = "right"; g.fillText("MJD", box.left - 6, box.bottom + 6); }
+    if (spec.time) { g.textAlign = "left"; g.fillText("MJD", 4, box.bottom + 6); }
     else { g.textAlign = "center"; g.fillText(spec.xLabel, (box.left + box.right) / 2, box.bottom + 22); }
     g.strokeStyle = css("--line"); g.strokeRect(box.left + .5, box.top + .5, box.right - box.left, box.bottom - box.top);
   }
@@ -307,7 +308,7 @@ function newGroup(shared) {
 // ------------------------------------------------------------------ what is drawn
 const choice = { quantity: "mag", bins: "points", doubtful: true };
 const frameText = (i) => [
-  `${dateOf(FRAMES.mjd[i]).slice(0, 19).replace("T", " ")} UTC · MJD ${FRAMES.mjd[i].toFixed(5)}`,
+  `${dateOf(FRAMES.mjd[i]).slice(0, 19).replace("T", " ")} UTC`, `MJD ${FRAMES.mjd[i].toFixed(5)}`,
   `seeing ${fixed(FRAMES.seeing[i], 2)}″ · airmass ${fixed(FRAMES.airmass[i], 2)} · ${fixed(FRAMES.exptime[i], 0)} s`,
   `frame ${FRAMES.id[i]}: ${FRAMES.name[i]}`].join("\n");
 
