@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from lightwatch.pipeline import recipes as recipe_book
 from lightwatch.pipeline.night import NIGHT, task_named
@@ -44,13 +44,24 @@ def plan(workspace: Workspace, tasks: Sequence[Task]) -> list[PlanLine]:
         if task.scope == "once":
             continue
         pending, note = _pending(workspace, task, current)
+        expected = 0 if task.scope == "files" else coming
+        if task.scope == "groups" and coming:  # which filters the frames to come have, only their headers tell
+            expected = max(1 - pending, _known_groups(workspace, task) - pending, 0)
         changed = task.name in before and before[task.name] != current[task.name]
-        reason = _reason(workspace, task, changed, pending + (coming if task.scope != "files" else 0), note)
         if task in tasks:
-            lines.append(_line(workspace, task, pending, coming if task.scope == "frames" else 0, reason))
-        if task.scope in ("files", "frames"):
-            coming = max(coming, pending) if task.scope == "files" else coming + pending
+            reason = _reason(workspace, task, changed, pending + expected, note)
+            lines.append(_line(workspace, task, pending, expected, reason))
+        coming += pending
     return lines
+
+
+def _known_groups(workspace: Workspace, task: Task) -> int:
+    footprint_hash = footprint_in_use(workspace, task)
+    query = select(func.count()).where(
+        schema.group_results.c.task == task.name,
+        schema.group_results.c.combined_footprint_hash == footprint_hash,
+    )
+    return int(queries.scalar(workspace.reader, query) or 0)
 
 
 def _first_plan(workspace: Workspace, tasks: Sequence[Task]) -> list[PlanLine]:

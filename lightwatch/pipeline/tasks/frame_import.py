@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from lightwatch.errors import FrameError
 from lightwatch.pipeline.guard import guarded
 from lightwatch.pipeline.task import Outcome, TaskContext
 from lightwatch.pipeline.tasks.frame_character import ImportedFrame, ImportJob, import_frame
-from lightwatch.pipeline.tasks.frame_import_files import find_candidates, known_files, split_by_age
-from lightwatch.structure import header_parsing, schema
+from lightwatch.pipeline.tasks.frame_import_files import (
+    Copies,
+    Owner,
+    find_candidates,
+    known_files,
+    owners_of_content,
+    split_by_age,
+)
+from lightwatch.structure import header_parsing, queries, schema
 from lightwatch.structure.database import transaction, upsert
 from lightwatch.structure.files import path_text
 from lightwatch.structure.frames_discovery import FoundFile, content_hash
 
 _HASHING_THREADS = 2
 _YOUNG_REASONS = ("truncated", "not_fits")
+_SUPERSEDED = "superseded: the raw file changed"
 
 
 @dataclass(frozen=True)
@@ -44,20 +53,27 @@ def find_work(context: TaskContext, limit: int | None) -> Work:
     ready = sorted(old + quiet)[:limit]
     with ThreadPoolExecutor(_HASHING_THREADS) as threads:
         hashes = list(threads.map(_hash_or_error, ready))
-    rows = [_row(item, context.recipe, "deferred", reason_code="growing") for item in growing]
+    known = known_files(context.workspace)
+
+    def unread(item: FoundFile, state: str, code: str, reason: str | None) -> dict[str, Any]:
+        """What such a file holds now is not known: the frame of its old content stays its own."""
+        frame_id = known.get(path_text(item.path), {}).get("frame_id")
+        return _row(item, context.recipe, state, None, code, reason, frame_id)
+
+    rows = [unread(item, "deferred", "growing", None) for item in growing]
     copies: dict[str, list[FoundFile]] = defaultdict(list)
     unreadable = 0
     for item, digest in zip(ready, hashes, strict=True):
         if isinstance(digest, FrameError):
             unreadable += 1
-            rows.append(_row(item, context.recipe, "quarantined", reason_code=digest.reason_code, reason=str(digest)))
+            rows.append(unread(item, "quarantined", digest.reason_code, str(digest)))
         else:
             copies[digest].append(item)
-    jobs, duplicates = _jobs(context, copies, {item.path for item in quiet})
-    notes = [f"{len(growing)} still being written"] * bool(growing) + [f"{len(duplicates)} duplicates"] * bool(
-        duplicates
-    )
-    return Work(jobs, rows + duplicates, len(growing), unreadable, ", ".join(notes))
+    owners = owners_of_content(known, copies)
+    jobs, others = _jobs(context, copies, owners, {item.path for item in quiet})
+    n_duplicates = sum(row["state"] == "duplicate" for row in others)
+    notes = [f"{len(growing)} still being written"] * bool(growing) + [f"{n_duplicates} duplicates"] * bool(n_duplicates)
+    return Work(jobs, rows + others, len(growing), unreadable, ", ".join(notes))
 
 
 def _hash_or_error(item: FoundFile) -> str | FrameError:
@@ -68,21 +84,20 @@ def _hash_or_error(item: FoundFile) -> str | FrameError:
 
 
 def _jobs(
-    context: TaskContext, copies: dict[str, list[FoundFile]], young: set[Path]
+    context: TaskContext, copies: Copies, owners: Mapping[str, Owner], young: set[Path]
 ) -> tuple[list[ImportJob], list[dict[str, Any]]]:
-    known = known_files(context.workspace)
-    owner = {
-        row["content_hash"]: row["path"] for row in known.values() if row["state"] in ("imported", "calibration")
-    }
+    """Jobs for contents that are new or wait for new settings, and rows for all other files."""
     parser = header_parsing.load_header_parser(context.workspace.workdir, context.workspace.config.instrument)
     jobs: list[ImportJob] = []
-    duplicates: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for digest, items in sorted(copies.items(), key=lambda pair: pair[1][0]):
-        # the copy that is already known stays the frame's file; a later one never takes its place
-        first = next((item for item in items if path_text(item.path) == owner.get(digest)), None)
-        if first is None and digest not in owner:
-            first = items[0]
-        if first is not None:
+        owner = owners.get(digest)
+        first = items[0] if owner is None else owner.item
+        if owner is not None and owner.missing:
+            rows.append({**owner.row, "state": "missing", "frame_id": None, "recipe": context.recipe})
+        if first is not None and owner is not None and owner.row["recipe"] == context.recipe:
+            rows.append({**_row(first, context.recipe, owner.row["state"], digest), **owner.result})
+        elif first is not None:
             jobs.append(
                 ImportJob(
                     workdir=context.workspace.workdir,
@@ -95,13 +110,13 @@ def _jobs(
                     young=first.path in young,
                 )
             )
-        original = owner.get(digest) or path_text(items[0].path)
-        duplicates += [
+        original = owner.row["path"] if owner is not None and first is None else path_text((first or items[0]).path)
+        rows += [
             _row(item, context.recipe, "duplicate", digest, "duplicate", f"same content as {original}")
             for item in items
             if item is not first
         ]
-    return jobs, duplicates
+    return jobs, rows
 
 
 def _row(
@@ -130,6 +145,9 @@ def _row(
 def save_findings(context: TaskContext, work: Work) -> None:
     """Write down the files that need no import."""
     with transaction(context.workspace.engine) as connection:
+        for row in work.rows:
+            if row["state"] == "duplicate":
+                _supersede(connection, row["path"], None)
         upsert(connection, schema.files, work.rows)
 
 
@@ -152,14 +170,21 @@ def save(connection: Connection, context: TaskContext, job: ImportJob, outcome: 
     frame_id = None
     if imported is not None and imported.row is not None:
         frame_id = _save_frame(connection, context, job, imported.row, run_id)
-    _supersede(connection, job, frame_id)
+    _supersede(connection, path_text(job.path), frame_id)
     reason = imported.calibration if imported is not None and imported.calibration else outcome.reason
-    recipe = context.recipe if outcome.state != "error" else "failed"  # a failure is tried again, at the next run
+    # a failure is tried again, at the next runs
+    recipe = "failed" if outcome.state == "error" and _has_attempts_left(connection, context, job) else context.recipe
     upsert(
         connection,
         schema.files,
         [_row(job.found, recipe, state, job.content_hash, outcome.reason_code, reason, frame_id)],
     )
+
+
+def _has_attempts_left(connection: Connection, context: TaskContext, job: ImportJob) -> bool:
+    e = schema.task_errors
+    before = select(func.count()).where(e.c.item == str(job.path), e.c.recipe == context.recipe)
+    return (connection.execute(before).scalar() or 0) + 1 < queries.MAX_ATTEMPTS
 
 
 def _save_frame(
@@ -176,8 +201,11 @@ def _save_frame(
     else:  # imported again: what its owner wrote stays, what other tasks found goes
         frame_id = int(known.id)
         empty = {column.name: None for column in frames.columns if column.nullable and column.name != "comment"}
-        unsolved = {"attempted_plate_solve": 0, "plate_solved": 0}
-        connection.execute(update(frames).where(frames.c.id == frame_id).values({**empty, **unsolved, **row}))
+        reset: dict[str, Any] = {**empty, "attempted_plate_solve": 0, "plate_solved": 0}
+        if known.comment == _SUPERSEDED:  # the file has its old content again
+            reset |= {"eliminated": 0, "comment": None}
+        connection.execute(update(frames).where(frames.c.id == frame_id).values({**reset, **row}))
+        connection.execute(delete(schema.task_results).where(schema.task_results.c.frame_id == frame_id))
     result = {
         "task": "read_convert_skysub_character_catalog",
         "combined_footprint_hash": "",
@@ -191,23 +219,18 @@ def _save_frame(
     return frame_id
 
 
-def _supersede(connection: Connection, job: ImportJob, frame_id: int | None) -> None:
+def _supersede(connection: Connection, path: str, frame_id: int | None) -> None:
     """A file whose content changed: the frame made of its old content no longer exists."""
-    before = connection.execute(
-        select(schema.files.c.frame_id).where(schema.files.c.path == path_text(job.path))
-    ).scalar()
+    f = schema.files
+    before = connection.execute(select(f.c.frame_id).where(f.c.path == path)).scalar()
     if before is None or before == frame_id:
         return
-    others = connection.execute(
-        select(schema.files.c.path).where(
-            schema.files.c.frame_id == before, schema.files.c.path != path_text(job.path)
-        )
-    ).first()
+    others = connection.execute(select(f.c.path).where(f.c.frame_id == before, f.c.path != path)).first()
     if others is None:
         connection.execute(
             update(schema.frames)
             .where(schema.frames.c.id == before, schema.frames.c.eliminated == 0)
-            .values(eliminated=1, comment="superseded: the raw file changed")
+            .values(eliminated=1, comment=_SUPERSEDED)
         )
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from sqlalchemy import select
 
@@ -15,6 +18,26 @@ from lightwatch.structure.workspace import Workspace
 
 #: a file younger than the configured age is taken when it kept its size for so long
 _WATCH_SECONDS = 1.0
+_PRODUCT_DIRECTORIES = ("frames", "regions", "psfs", "prepared_roi_cutouts", "roi_models", "light_curves", "catalogs", "report")
+
+Copies = Mapping[str, Sequence[FoundFile]]
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The file whose content became a frame, by its row; ``item``: the file found now that is, or becomes, that file.
+
+    ``item`` is None while the frame's file is elsewhere, untouched. ``missing``: it is gone from its old place.
+    """
+
+    row: queries.Row
+    item: FoundFile | None
+    missing: bool
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What became of the content."""
+        return {name: self.row[name] for name in ("frame_id", "reason_code", "reason")}
 
 
 def find_candidates(context: TaskContext) -> list[FoundFile]:
@@ -22,12 +45,39 @@ def find_candidates(context: TaskContext) -> list[FoundFile]:
     config = context.workspace.config
     found = find_files(config.raw_dirs, config.patterns, recursive=config.discovery.recursive, follow_links=True)
     known = known_files(context.workspace)
-    return [item for item in found.files if not _is_settled_business(item, known, context.recipe)]
+    own = _own_directories(context.workspace)
+    return [
+        item
+        for item in found.files
+        if not _is_settled_business(item, known, context.recipe) and own.isdisjoint(item.path.parents)
+    ]
+
+
+def _own_directories(workspace: Workspace) -> set[Path]:
+    """Where products are: a raw directory above them does not feed the pipeline its own frames."""
+    raw = [path.resolve() for path in workspace.config.raw_dirs]
+    own = {workspace.workdir / name for name in _PRODUCT_DIRECTORIES}
+    return {path for path in own if not any(path == place or path in place.parents for place in raw)}
 
 
 def known_files(workspace: Workspace) -> dict[str, queries.Row]:
     """Rows of the table files by path."""
     return {row["path"]: row for row in queries.rows(workspace.reader, select(schema.files))}
+
+
+def owners_of_content(known: Mapping[str, queries.Row], copies: Copies) -> dict[str, Owner]:
+    """Which known file owns each content that was found again: touched, moved, copied, or under new settings."""
+    now = {path_text(item.path): digest for digest, items in copies.items() for item in items}
+    owners: dict[str, Owner] = {}
+    for path, row in known.items():
+        digest = row["content_hash"]
+        if row["state"] not in ("imported", "calibration") or digest not in copies:
+            continue
+        there = Path(row["path"]).exists()
+        moved = not there or now.get(path, digest) != digest
+        same = next((item for item in copies[digest] if path_text(item.path) == path), None)
+        owners[digest] = Owner(row, copies[digest][0] if moved else same, missing=not there)
+    return owners
 
 
 def _is_settled_business(item: FoundFile, known: dict[str, queries.Row], recipe: str) -> bool:

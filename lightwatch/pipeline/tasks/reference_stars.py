@@ -55,9 +55,11 @@ def prepare(context: TaskContext) -> None:
         When fewer than reference_stars.min_number remain; the message counts the cuts.
     """
     workspace = context.workspace
-    if not context.footprint_hash or _has_stars(context):
+    if not context.footprint_hash:
         return
     row = queries.rows(workspace.reader, queries.current_footprint())[0]
+    if row["catalog_relpath"] and _has_stars(context):
+        return
     catalog = _catalog(workspace, row)
     selection = _select(workspace, row, catalog)
     counts = dict(selection.counts)
@@ -118,13 +120,13 @@ def _roi_positions(workspace: Workspace) -> tuple[NDArray[np.float64], NDArray[n
 
 
 def _from_frames(workspace: Workspace) -> ReferenceCatalog:
-    """Catalogue made of the detections of the best frames, of the filter that has most of them."""
+    """Catalogue made of the detections of the best frames, of the filter that shows most stars."""
     f = schema.frames
     rows = queries.rows(workspace.reader, select(f).where(queries.usable_frames_with_roi()))
     by_filter: dict[str, list[Row]] = {}
     for row in rows:
         by_filter.setdefault(row["filter"] or "", []).append(row)
-    most = max(by_filter.values(), key=len)
+    most = max(by_filter.values(), key=lambda group: sum(row["n_sources"] or 0 for row in group))
     best = sorted(most, key=lambda row: (-(row["n_sources"] or 0), row["content_hash"]))[:_BEST_FRAMES]
     if not best:
         raise CatalogError("no_stars", "no solved frame to make a reference catalogue from")
