@@ -61,9 +61,8 @@ def plot_star_photometry(workspace: Workspace, filter_name: str | None = None) -
         kept = ~one.disowned
         order = np.argsort(one.mag)
         axes.semilogy(one.mag[kept], one.scatter[kept], "o", color=COLOURS[0], label="stars")
-        axes.semilogy(
-            one.mag[one.disowned], one.scatter[one.disowned], "x", color=COLOURS[1], label="disowned"
-        )
+        if one.disowned.any():
+            axes.semilogy(one.mag[~kept], one.scatter[~kept], "x", color=COLOURS[1], label="disowned")
         axes.semilogy(one.mag[order], one.expected[order], color=COLOURS[2], label="stated uncertainty")
         axes.semilogy(one.line_mag, one.photon_noise, "--", color="0.4", label="the star's photons alone")
         for name, mag, scatter in zip(one.names, one.mag, one.scatter, strict=True):
@@ -166,7 +165,8 @@ def _curve(axes: Axes, rows: Sequence[Row], quantity: str, colour: str, marker: 
 
 
 def _by_filter(axes: Axes, rows: Sequence[Row], name: str, error: str | None) -> None:
-    for k, filter_name in enumerate(sorted({row["filter"] or "" for row in rows})):
+    filters = sorted({row["filter"] or "" for row in rows})
+    for k, filter_name in enumerate(filters):
         own = [row for row in rows if (row["filter"] or "") == filter_name]
         spread = [row[error] or 0.0 for row in own] if error else None
         axes.errorbar(
@@ -179,7 +179,8 @@ def _by_filter(axes: Axes, rows: Sequence[Row], name: str, error: str | None) ->
             elinewidth=0.8,
             label=plain(filter_name or "unknown"),
         )
-    axes.legend(frameon=False, fontsize=8, ncols=6)
+    if len(filters) > 1:
+        axes.legend(frameon=False, fontsize=8, ncols=6)
     time_axis(axes)
 
 

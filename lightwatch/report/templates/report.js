@@ -55,7 +55,8 @@ function ticks(low, high, count) {
 function logTicks(low, high) {
   const out = [];
   for (let p = Math.floor(low); p <= Math.ceil(high); p++) for (const m of [1, 2, 5]) out.push(p + Math.log10(m));
-  return out.filter((v) => v >= low && v <= high);
+  const seen = out.filter((v) => v >= low && v <= high).map((v) => 10 ** v);
+  return seen.length > 2 ? seen : ticks(10 ** low, 10 ** high, 4).values;
 }
 
 // ------------------------------------------------------------------ a chart
@@ -167,7 +168,7 @@ class Chart {
     const { box, spec } = this, soft = css("--soft"), grid = css("--grid");
     g.lineWidth = 1; g.textBaseline = "middle";
     const y = spec.log ? null : ticks(Y[0], Y[1], Math.max(4, (box.bottom - box.top) / 40));
-    const values = spec.log ? logTicks(Y[0], Y[1]).map((v) => 10 ** v) : y.values;
+    const values = spec.log ? logTicks(Y[0], Y[1]) : y.values;
     let last = null;
     for (const v of values) {
       const at = Math.round(this.toY(v)) + .5;
@@ -175,7 +176,7 @@ class Chart {
       if (last !== null && Math.abs(at - last) < 14) continue;
       last = at;
       g.fillStyle = soft; g.textAlign = "right";
-      g.fillText(spec.log ? (spec.percent ? `${Number((v * 100).toPrecision(2))} %` : String(Number(v.toPrecision(2)))) : this.short(v, y.digits), box.left - 6, at);
+      g.fillText(spec.log ? (spec.percent ? `${Number((v * 100).toPrecision(3))} %` : String(Number(v.toPrecision(3)))) : this.short(v, y.digits), box.left - 6, at);
     }
     const room = spec.time ? 110 : 60, x = ticks(X[0], X[1], Math.max(2, (box.right - box.left) / room));
     g.textAlign = "center"; g.textBaseline = "top";
