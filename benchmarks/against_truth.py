@@ -35,37 +35,55 @@ def read_truth(folder: Path, *names: str) -> Table:
     return Table.read(next(folder / n for n in names if (folder / n).exists()), format="ascii.csv")
 
 
-def stars(connection: sqlite3.Connection, truth: Table, number: dict[int, int]) -> None:
-    """Scatter, pulls and bias of single star fluxes, after one scale per frame from the bright clean stars."""
+def star_rows(connection: sqlite3.Connection, truth: Table, number: dict[int, int]) -> np.ndarray:
+    """(frame, relative error, relative claimed error, relative bound, S/N, blend) of usable measurements, (6, n)."""
     known = {(int(r["frame"]), int(r["source_id"])): r for r in truth}
     rows = []
-    for fid, star, flux, err, flags in connection.execute(
-        "SELECT frame_id, star_gaia_id, flux, flux_uncertainty, flags FROM star_flux_in_frame WHERE flux IS NOT NULL"
+    for fid, star, flux, err in connection.execute(
+        "SELECT frame_id, star_gaia_id, flux, flux_uncertainty FROM star_flux_in_frame WHERE flux IS NOT NULL"
     ):
         t = known.get((number[fid], star))
         if t is None or not t["inside"] or t["n_saturated"] or t["n_cosmic"]:
             continue
-        rows.append((number[fid], flux / t["flux"] - 1, err / t["flux"], t["crb"] / t["flux"], t["snr"], t["blend"], flags))
-    frame, rel, err, crb, snr, blend, _flags = np.array(rows, dtype=float).T
+        true = t["flux"]
+        rows.append((number[fid], flux / true - 1, err / true, t["crb"] / true, t["snr"], t["blend"]))
+    return np.array(rows, dtype=float).T
+
+
+def stars(connection: sqlite3.Connection, truth: Table, number: dict[int, int]) -> None:
+    """Scatter, pulls and bias of single star fluxes, after one scale per frame from the clean stars."""
+    frame, rel, err, crb, snr, blend = star_rows(connection, truth, number)
     clean = np.abs(blend) < CLEAN_BLEND
-    scale = {f: np.average(rel[m], weights=crb[m] ** -2) for f in np.unique(frame) if (m := (frame == f) & clean).any()}
-    rel_frame = rel - np.array([scale[f] for f in frame])
-    print(f"stars: {clean.sum()} clean measurements; frame scale error: std {100 * np.std(list(scale.values())):.3f} %")
+    frames = [f for f in np.unique(frame) if ((frame == f) & clean).any()]
+    scale = {
+        f: np.average(rel[(frame == f) & clean], weights=crb[(frame == f) & clean] ** -2) for f in frames
+    }
+    rel = rel - np.array([scale.get(f, np.nan) for f in frame])
+    print(
+        f"stars: {clean.sum()} clean measurements; frame scale error {100 * np.std(list(scale.values())):.3f} %"
+    )
     for low, high in zip((0, *SNR_BINS), (*SNR_BINS, 1e9), strict=True):
-        m = clean & (snr >= low) & (snr < high)
-        if m.sum() < 10:
-            continue
-        z = rel_frame[m] / crb[m]
-        pull = rel_frame[m] / err[m]
-        print(
-            f"  S/N {low:>4.0f}-{high:<6.0f} n {m.sum():4d}  scatter/CRLB {robust_std(z):.3f} (rms {np.sqrt(np.mean(z**2)):.3f})  "
-            f"pull std {np.std(pull):.3f} (robust {robust_std(pull):.3f})  bias {100 * np.average(rel_frame[m], weights=crb[m] ** -2):+.3f} %"
-        )
-    z = rel_frame[clean] / crb[clean]
-    print(f"  all: scatter/CRLB {robust_std(z):.3f}, rms {np.sqrt(np.mean(z**2)):.3f}, pulls {np.std(rel_frame[clean] / err[clean]):.3f}")
+        name = f"S/N {low} to {high}" if high < 1e9 else f"S/N > {low}"
+        line(name, clean & (snr >= low) & (snr < high), rel, err, crb)
+    line("all", clean, rel, err, crb)
     blended = ~clean & (snr > 30)
     if blended.any():
-        print(f"  blended: n {blended.sum()}, median bias {100 * np.median(rel_frame[blended]):+.2f} %, worst {100 * np.max(np.abs(rel_frame[blended])):.1f} %")
+        worst = 100 * np.max(np.abs(rel[blended]))
+        print(
+            f"  blended: n {blended.sum()}, median bias {100 * np.median(rel[blended]):+.2f} %, worst {worst:.1f} %"
+        )
+
+
+def line(name: str, chosen: np.ndarray, rel: np.ndarray, err: np.ndarray, crb: np.ndarray) -> None:
+    """One row of the table of stars."""
+    if chosen.sum() < 10:
+        return
+    z, pull = rel[chosen] / crb[chosen], rel[chosen] / err[chosen]
+    bias = 100 * np.average(rel[chosen], weights=crb[chosen] ** -2)
+    print(
+        f"  {name:18s} n {chosen.sum():5d}  scatter/CRLB {np.sqrt(np.mean(z**2)):.3f} (robust {robust_std(z):.3f})  "
+        f"pulls {np.std(pull):.3f} (robust {robust_std(pull):.3f})  bias {bias:+.3f} %"
+    )
 
 
 def normalization(connection: sqlite3.Connection, truth: Table, number: dict[int, int]) -> None:
@@ -96,7 +114,8 @@ def point_sources(connection: sqlite3.Connection, truth: Table, number: dict[int
         rows = [
             (number[f], x, u, known[number[f], name])
             for f, x, u in connection.execute(
-                "SELECT frame_id, flux, flux_uncertainty FROM roi_flux WHERE point_source = ? AND flux IS NOT NULL", (name,)
+                "SELECT frame_id, flux, flux_uncertainty FROM roi_flux WHERE point_source = ? AND flux IS NOT NULL",
+                (name,),
             )
             if (number[f], name) in known
         ]
@@ -107,8 +126,9 @@ def point_sources(connection: sqlite3.Connection, truth: Table, number: dict[int
         constant = np.average(residual, weights=e**-2)
         after = residual - constant
         print(
-            f"  {name}: n {len(flux)}  rms {np.std(after):.3f} e/s ({100 * np.std(after) / np.mean(true):.2f} %)  claimed {np.median(e):.3f}  "
-            f"pull {np.std(after / e):.2f}  constant {constant:+.3f} e/s = {-1.0857 * constant / np.mean(true):+.4f} mag"
+            f"  {name}: n {len(flux)}  rms {np.std(after):.3f} e/s ({100 * np.std(after) / np.mean(true):.2f} %)  "
+            f"claimed {np.median(e):.3f}  pull {np.std(after / e):.2f}  "
+            f"constant {constant:+.3f} e/s = {-1.0857 * constant / np.mean(true):+.4f} mag"
         )
 
 
@@ -135,7 +155,9 @@ def main() -> None:
     normalization(connection, frames, number)
     print("point sources:")
     point_sources(connection, read_truth(folder, "quasar.csv", "sources.csv"), number)
-    row = connection.execute("SELECT avg(chi2), avg(reserved_chi2), min(chi2), max(chi2) FROM PSFs").fetchone()
+    row = connection.execute(
+        "SELECT avg(chi2), avg(reserved_chi2), min(chi2), max(chi2) FROM PSFs"
+    ).fetchone()
     print("PSF chi2 mean %.3f, reserved %.3f, range %.3f to %.3f" % row)
 
 

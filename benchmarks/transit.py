@@ -30,7 +30,13 @@ def fit(t: np.ndarray, flux: np.ndarray, sigma: np.ndarray) -> dict[str, float]:
     for mid in np.linspace(t.min() + 0.05, t.max() - 0.05, 9):
         p0 = np.array([mid, 0.02, 0.13, 0.02, np.median(flux), 0.0])
         bounds = ([t.min(), 0, 0.05, 0.005, 0, -2], [t.max(), 0.2, 0.2, 0.06, np.inf, 2])
-        result = least_squares(lambda p: (model(p) - flux) / sigma, p0, bounds=bounds, loss="soft_l1", x_scale=[0.01, 0.01, 0.1, 0.01, p0[4], 0.1])
+        result = least_squares(
+            lambda p: (model(p) - flux) / sigma,
+            p0,
+            bounds=bounds,
+            loss="soft_l1",
+            x_scale=[0.01, 0.01, 0.1, 0.01, p0[4], 0.1],
+        )
         if best is None or result.cost < best.cost:
             best = result
     residual = flux / model(best.x) - 1
@@ -47,7 +53,8 @@ def main() -> None:
     """Print the fit."""
     connection = sqlite3.connect(f"file:{Path(sys.argv[1]) / 'database.sqlite3'}?mode=ro", uri=True)
     rows = connection.execute(
-        "SELECT bjd_tdb, flux, flux_uncertainty FROM light_curves WHERE roi = ? ORDER BY bjd_tdb", (sys.argv[2],)
+        "SELECT bjd_tdb, flux, flux_uncertainty FROM light_curves WHERE roi = ? ORDER BY bjd_tdb",
+        (sys.argv[2],),
     ).fetchall()
     t, flux, sigma = np.array(rows, dtype=float).T
     result = fit(t, flux, sigma)

@@ -12,7 +12,7 @@ def keep_compiled_programs() -> None:
     """Let JAX store compiled programs in the user's cache directory, and find them there at the next run."""
     import jax
 
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.values["jax_compilation_cache_dir"] is None:
         directory = cache_directory() / "jax"
         directory.mkdir(parents=True, exist_ok=True)
         jax.config.update("jax_compilation_cache_dir", str(directory))

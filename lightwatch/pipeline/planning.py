@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from lightwatch.pipeline.night import NIGHT, task_named
 from lightwatch.pipeline.runner import footprint_in_use, pending_items
 from lightwatch.pipeline.task import Task, TaskContext
 from lightwatch.structure import queries, schema
+from lightwatch.structure.frames_discovery import find_files
 from lightwatch.structure.workspace import Workspace
 
 
@@ -37,7 +39,9 @@ def plan(workspace: Workspace, tasks: Sequence[Task]) -> list[PlanLine]:
     if not workspace.has_database:
         return _first_plan(workspace, tasks)
     current = recipe_book.all_recipes(workspace)
-    before = {row["task"]: row["recipe"] for row in queries.rows(workspace.reader, select(schema.task_recipes))}
+    before = {
+        row["task"]: row["recipe"] for row in queries.rows(workspace.reader, select(schema.task_recipes))
+    }
     lines: list[PlanLine] = []
     coming = 0
     for task in NIGHT:
@@ -45,7 +49,9 @@ def plan(workspace: Workspace, tasks: Sequence[Task]) -> list[PlanLine]:
             continue
         pending, note = _pending(workspace, task, current)
         expected = 0 if task.scope == "files" else coming
-        if task.scope == "groups" and coming:  # which filters the frames to come have, only their headers tell
+        if (
+            task.scope == "groups" and coming
+        ):  # which filters the frames to come have, only their headers tell
             expected = max(1 - pending, _known_groups(workspace, task) - pending, 0)
         changed = task.name in before and before[task.name] != current[task.name]
         if task in tasks:
@@ -65,15 +71,19 @@ def _known_groups(workspace: Workspace, task: Task) -> int:
 
 
 def _first_plan(workspace: Workspace, tasks: Sequence[Task]) -> list[PlanLine]:
-    from lightwatch.structure.frames_discovery import find_files
-
     config = workspace.config
-    found = find_files(config.raw_dirs, config.patterns, recursive=config.discovery.recursive, follow_links=True)
+    found = find_files(
+        config.raw_dirs, config.patterns, recursive=config.discovery.recursive, follow_links=True
+    )
     n = len(found.files)
     reason = f"first run, {n} files found"
     pending = {"files": n, "frames": 0, "groups": 0}
     expected = {"files": 0, "frames": n, "groups": 1 if n else 0}  # how many filters, only the headers tell
-    return [PlanLine(t.name, pending[t.scope], expected[t.scope], reason, None) for t in tasks if t.scope != "once"]
+    return [
+        PlanLine(t.name, pending[t.scope], expected[t.scope], reason, None)
+        for t in tasks
+        if t.scope != "once"
+    ]
 
 
 def _pending(workspace: Workspace, task: Task, current: dict[str, str]) -> tuple[int, str]:
@@ -107,8 +117,6 @@ def _reason(workspace: Workspace, task: Task, changed: bool, work: int, note: st
 
 def _changed_section(workspace: Workspace, task: Task) -> str:
     """The first section, here or upstream, whose settings are not those of the last run."""
-    import json
-
     chain: list[Task] = [task]
     while chain[0].after:
         chain.insert(0, task_named(chain[0].after[0]))

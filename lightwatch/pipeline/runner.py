@@ -15,6 +15,7 @@ from sqlalchemy import Connection, insert, select
 from lightwatch.pipeline.compilation import keep_compiled_programs
 from lightwatch.pipeline.executors import WorkerPool
 from lightwatch.pipeline.guard import guarded, guarded_batch
+from lightwatch.pipeline.night import task_named
 from lightwatch.pipeline.reporting import LOG, Reporter, TaskSummary
 from lightwatch.pipeline.task import Group, Outcome, Task, TaskContext
 from lightwatch.structure import queries, schema
@@ -33,10 +34,10 @@ def footprint_in_use(workspace: Workspace, task: Task) -> str:
     return str(row[0]["hash"]) if row else ""
 
 
-def pending_items(workspace: Workspace, task: Task, recipes: Mapping[str, str], footprint_hash: str) -> list[Row]:
+def pending_items(
+    workspace: Workspace, task: Task, recipes: Mapping[str, str], footprint_hash: str
+) -> list[Row]:
     """Frames that a frame task still has to do."""
-    from lightwatch.pipeline.night import task_named
-
     upstream_task = task_named(task.after[0])
     upstream_hash = footprint_hash if upstream_task.by_footprint else ""
     query = queries.pending_frames(
@@ -84,9 +85,12 @@ class TaskRunner:
         return {}  # the manager has made the database before any task can run
 
     def _files(self, task: Task) -> dict[str, Any]:
-        module = importlib.import_module(task.module)
         context = self._context(task)
-        found = module.find_work(context, self.limit)
+        candidates = importlib.import_module(task.module + "_files").find_candidates(context)
+        if not candidates:
+            return {}
+        module = importlib.import_module(task.module)
+        found = module.find_work(context, candidates, self.limit)
         if found.rows:
             self.before_writing()
             module.save_findings(context, found)
@@ -119,7 +123,9 @@ class TaskRunner:
         self.reporter.begin(task.name, len(items))
         tally = self._work(task, module, context, items)
         if hasattr(module, "second_chance"):
-            again = module.second_chance(context, [item for item in items if item["id"] in tally.rejected_ids])
+            again = module.second_chance(
+                context, [item for item in items if item["id"] in tally.rejected_ids]
+            )
             if again:
                 tally.forget(again)
                 tally.add(self._work(task, module, context, again, load=module.load_again))
@@ -154,7 +160,9 @@ class TaskRunner:
             jobs = module.load(context, batch)
             outcomes = guarded_batch(module.compute, jobs)
             each = (time.perf_counter() - begun) / len(batch)
-            self._save(task, module, context, [(i, o, each) for i, o in zip(batch, outcomes, strict=True)], tally)
+            self._save(
+                task, module, context, [(i, o, each) for i, o in zip(batch, outcomes, strict=True)], tally
+            )
         return tally
 
     def _groups(self, task: Task) -> dict[str, Any]:
@@ -211,7 +219,13 @@ class TaskRunner:
         self.reporter.advance(task.name, len(results))
 
     def _save_result(
-        self, connection: Connection, context: TaskContext, task: Task, item: Row, outcome: Outcome, seconds: float
+        self,
+        connection: Connection,
+        context: TaskContext,
+        task: Task,
+        item: Row,
+        outcome: Outcome,
+        seconds: float,
     ) -> None:
         t = schema.task_results
         key = {"task": task.name, "combined_footprint_hash": context.footprint_hash, "frame_id": item["id"]}
@@ -252,7 +266,9 @@ class TaskRunner:
         g = schema.group_results
         key = {"task": task.name, "combined_footprint_hash": context.footprint_hash, "group_key": group.key}
         before = connection.execute(
-            select(g.c.attempts, g.c.recipe, g.c.digest).where(*(g.c[name] == value for name, value in key.items()))
+            select(g.c.attempts, g.c.recipe, g.c.digest).where(
+                *(g.c[name] == value for name, value in key.items())
+            )
         ).first()
         same = before is not None and (before.recipe, before.digest) == (context.recipe, group.digest)
         row = {
@@ -319,5 +335,3 @@ class _Tally:
 
     def as_dict(self) -> dict[str, Any]:
         return {"done": self.done, "rejected": self.rejected, "failed": self.failed}
-
-

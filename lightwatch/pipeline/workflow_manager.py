@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, Table, delete, insert, select, tuple_, update
 
 from lightwatch import __version__
 from lightwatch.errors import LightwatchError
@@ -21,7 +22,7 @@ from lightwatch.pipeline.reporting import LOG, LoggingReporter, Reporter, TaskSu
 from lightwatch.pipeline.runner import TaskRunner
 from lightwatch.pipeline.task import Task
 from lightwatch.structure import queries, schema, upgrade
-from lightwatch.structure.database import transaction
+from lightwatch.structure.database import transaction, upsert
 from lightwatch.structure.queries import replace_rows
 from lightwatch.structure.workspace import Workspace
 
@@ -63,7 +64,10 @@ class WorkflowManager:
     """
 
     def __init__(
-        self, workspace: Workspace | None = None, executor: Executor | None = None, reporter: Reporter | None = None
+        self,
+        workspace: Workspace | None = None,
+        executor: Executor | None = None,
+        reporter: Reporter | None = None,
     ) -> None:
         self.workspace = workspace or Workspace.open()
         self._executor = executor
@@ -73,7 +77,9 @@ class WorkflowManager:
         """Names of the tasks in order."""
         return list(night.NAMES)
 
-    def plan(self, start: str | None = None, stop: str | None = None, only: str | None = None) -> list[PlanLine]:
+    def plan(
+        self, start: str | None = None, stop: str | None = None, only: str | None = None
+    ) -> list[PlanLine]:
         """What ``run`` would do, and why; nothing is written."""
         return plan(self.workspace, night.between(start, stop, only))
 
@@ -147,7 +153,9 @@ class WorkflowManager:
     def _register(self, current: dict[str, str]) -> None:
         """Write the recipes and ROIs in use, when they changed."""
         wanted = recipes.recipe_rows(self.workspace, current)
-        known = queries.rows(self.workspace.reader, select(schema.task_recipes).order_by(schema.task_recipes.c.position))
+        known = queries.rows(
+            self.workspace.reader, select(schema.task_recipes).order_by(schema.task_recipes.c.position)
+        )
         targets = [
             {"name": name, "ra": roi.coordinates[0], "dec": roi.coordinates[1]}
             for name, roi in self.workspace.config.rois.items()
@@ -207,12 +215,10 @@ class _BackupOnce:
             upgrade.backup(self._workspace.engine, "before-run")
 
 
-def _synchronise(connection, table, rows, keys) -> None:  # type: ignore[no-untyped-def]
+def _synchronise(
+    connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], keys: Sequence[str]
+) -> None:
     """Make a small table hold just these rows; rows that stay are updated so that nothing cascades."""
-    from sqlalchemy import delete, tuple_
-
-    from lightwatch.structure.database import upsert
-
     wanted = [tuple(row[key] for key in keys) for row in rows]
     connection.execute(delete(table).where(tuple_(*(table.c[key] for key in keys)).not_in(wanted)))
     upsert(connection, table, rows)

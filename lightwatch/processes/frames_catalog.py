@@ -37,7 +37,9 @@ class FramesCatalog:
     n_frames: NDArray[np.int64]
 
 
-def combine_sources(frames: Sequence[FrameSources], *, match_arcsec: float, min_fraction: float) -> FramesCatalog:
+def combine_sources(
+    frames: Sequence[FrameSources], *, match_arcsec: float, min_fraction: float
+) -> FramesCatalog:
     """Match the detections of frames on the sky; positions and magnitudes are medians.
 
     The first frame should be the best: its detections are the seeds, those of later frames that match none
@@ -53,9 +55,7 @@ def combine_sources(frames: Sequence[FrameSources], *, match_arcsec: float, min_
     reach = match_arcsec / ARCSEC_PER_RADIAN
     vectors = [unit_vectors(frame.ra, frame.dec) for frame in frames]
     for number, points in enumerate(vectors):
-        distance, nearest = (
-            cKDTree(seeds).query(points) if len(seeds) else (np.full(len(points), np.inf), np.zeros(len(points), int))
-        )
+        distance, nearest = _nearest(seeds, points)
         taken: set[int] = set()
         fresh = []
         for i in np.argsort(distance, kind="stable"):
@@ -68,8 +68,18 @@ def combine_sources(frames: Sequence[FrameSources], *, match_arcsec: float, min_
         seeds = np.vstack([seeds, points[fresh]])
     enough = [group for group in members if len(group) >= max(1, min_fraction * len(frames))]
     if not enough:
-        raise TooFewStars("no_common_stars", "no source is seen in enough frames to make a reference catalogue")
+        raise TooFewStars(
+            "no_common_stars", "no source is seen in enough frames to make a reference catalogue"
+        )
     return _medians(frames, vectors, enough)
+
+
+def _nearest(seeds: Floats, points: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    """Distance to, and index of, the nearest seed of each point; infinitely far when there are none."""
+    if not len(seeds):
+        return np.full(len(points), np.inf), np.zeros(len(points), dtype=np.int64)
+    distance, nearest = cKDTree(seeds).query(points)
+    return np.asarray(distance, dtype=float), np.asarray(nearest, dtype=np.int64)
 
 
 def _medians(

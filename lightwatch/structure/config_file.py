@@ -61,8 +61,9 @@ def _read(path: Path) -> str:
 def _parse(text: str, name: str) -> tuple[Any, dict[KeyPath, int]]:
     """Plain data and the line of every key, from the node tree (no aliases, no duplicate keys)."""
     try:
-        if any(isinstance(token, yaml.AliasToken | yaml.AnchorToken) for token in yaml.scan(text)):
-            raise ConfigError(f"{name}: anchors and aliases (& and *) are not allowed")
+        forbidden = yaml.AliasToken | yaml.AnchorToken | yaml.TagToken
+        if any(isinstance(token, forbidden) for token in yaml.scan(text)):
+            raise ConfigError(f"{name}: anchors, aliases and tags (&, * and !) are not allowed")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         problems: list[str] = []
         lines: dict[KeyPath, int] = {}
@@ -95,7 +96,7 @@ def _plain(node: yaml.Node, at: KeyPath, lines: dict[KeyPath, int], problems: li
         return out
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, (*at, i), lines, problems, name) for i, item in enumerate(node.value)]
-    return yaml.SafeLoader("").construct_object(node)  # type: ignore[no-untyped-call]
+    return yaml.SafeLoader("").construct_object(node)
 
 
 def _dotted(path: KeyPath) -> str:
@@ -150,7 +151,7 @@ def _explain(item: dict[str, Any], lines: dict[KeyPath, int], name: str) -> str:
         return f"{name}:{line}: {_dotted(path)}: unknown key; {hint}"
     if item["type"] == "missing":
         return f"{name}:{line}: {_dotted(path)}: this key is required"
-    value = repr(item.get("input"))
+    value = "***" if path[:1] == ("database",) else repr(item.get("input"))  # a URL may hold a password
     shown = value if len(value) <= 60 else value[:57] + "..."
     return f"{name}:{line}: {_dotted(path)}: {_lower(item['msg'])} (got {shown})"
 

@@ -111,7 +111,9 @@ def _is_busy(error: DBAPIError) -> bool:
 
 
 def _storage_error(error: DBAPIError) -> StorageError:
-    return StorageError(f"database: {error.orig}; nothing of this step was kept, run again when this is mended")
+    return StorageError(
+        f"database: {error.orig}; nothing of this step was kept, run again when this is mended"
+    )
 
 
 def upsert(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -134,7 +136,7 @@ def upsert(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any
         if update
         else statement.on_conflict_do_nothing(index_elements=keys)
     )
-    defaults = {name: None for name in names}
+    defaults = dict.fromkeys(names)
     connection.execute(statement, [{**defaults, **row} for row in rows])
 
 
@@ -152,7 +154,9 @@ def quick_check(engine: Engine, *, full: bool = False) -> list[str]:
     with engine.connect() as connection:
         pragma = "integrity_check" if full else "quick_check"
         found = [row[0] for row in connection.exec_driver_sql(f"PRAGMA {pragma}") if row[0] != "ok"]
-        found += [f"foreign key: {tuple(row)}" for row in connection.exec_driver_sql("PRAGMA foreign_key_check")]
+        found += [
+            f"foreign key: {tuple(row)}" for row in connection.exec_driver_sql("PRAGMA foreign_key_check")
+        ]
     return found
 
 

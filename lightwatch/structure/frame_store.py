@@ -81,7 +81,9 @@ def replace_wcs(workdir: Path, relpath: str, wcs_text: str) -> ProductRef:
         if keyword in _WCS_KEYWORDS or keyword.startswith(_WCS_PREFIXES):
             cards.remove(keyword, ignore_missing=True, remove_all=True)
     cards.extend(new.cards, strip=True, update=True)
-    return write_frame(workdir, relpath, StoredFrame(frame.image, frame.mask, frame.level_mesh, frame.rms_mesh, cards))
+    return write_frame(
+        workdir, relpath, StoredFrame(frame.image, frame.mask, frame.level_mesh, frame.rms_mesh, cards)
+    )
 
 
 _WCS_KEYWORDS = {"CTYPE1", "CTYPE2", "CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CDELT1", "CDELT2", "CUNIT1", "CUNIT2",
@@ -103,7 +105,9 @@ def read_sources(workdir: Path, relpath: str) -> dict[str, NDArray[Any]]:
     try:
         with fits.open(path, memmap=False) as hdus:
             data = hdus["SOURCES"].data
-            return {name: np.asarray(data[name]).astype(data[name].dtype.newbyteorder("=")) for name in data.names}
+            return {
+                name: np.asarray(data[name]).astype(data[name].dtype.newbyteorder("=")) for name in data.names
+            }
     except (OSError, KeyError) as error:
         raise StorageError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
 

@@ -104,7 +104,10 @@ def finished_frames(task: str, recipe: str, footprint_hash: str, *, needs_roi: b
     """Usable frames with a current result of a task, in order of time."""
     return (
         select(s.frames)
-        .where(usable_frames_with_roi() if needs_roi else usable_frames(), _finished(task, recipe, footprint_hash))
+        .where(
+            usable_frames_with_roi() if needs_roi else usable_frames(),
+            _finished(task, recipe, footprint_hash),
+        )
         .order_by(s.frames.c.mjd_mid, s.frames.c.content_hash)
     )
 
@@ -122,7 +125,9 @@ def frames_within(constraints: Mapping[str, tuple[float, float]]) -> ColumnEleme
         raise ConfigError(
             f"calibrated_cutouts.constraints_on_frame_columns: '{unknown[0]}' is no column of the table frames"
         )
-    return and_(literal(1) == 1, *(s.frames.c[name].between(*interval) for name, interval in constraints.items()))
+    return and_(
+        literal(1) == 1, *(s.frames.c[name].between(*interval) for name, interval in constraints.items())
+    )
 
 
 def frame_named(text: str) -> Select[Any]:
@@ -178,8 +183,13 @@ def stars_on_frames(footprint_hash: str, frame_ids: Sequence[int]) -> Select[Any
     f = s.stars_in_frames
     return (
         select(f, s.stars.c.name, s.stars.c.gmag)
-        .join(s.stars, and_(s.stars.c.combined_footprint_hash == f.c.combined_footprint_hash,
-                            s.stars.c.gaia_id == f.c.star_gaia_id))  # fmt: skip
+        .join(
+            s.stars,
+            and_(
+                s.stars.c.combined_footprint_hash == f.c.combined_footprint_hash,
+                s.stars.c.gaia_id == f.c.star_gaia_id,
+            ),
+        )
         .where(f.c.combined_footprint_hash == footprint_hash, f.c.frame_id.in_(frame_ids))
         .order_by(f.c.frame_id, s.stars.c.distance_to_roi_arcsec, f.c.star_gaia_id)
     )
@@ -203,11 +213,19 @@ def star_fluxes(footprint_hash: str, recipe: str, filter_name: str) -> Select[An
     x, f, p = s.star_flux_in_frame, s.frames, s.PSFs
     return (
         select(
-            x.c.frame_id, x.c.star_gaia_id, x.c.flux, x.c.flux_uncertainty, x.c.chi2, x.c.flags,
-            p.c.chi2.label("psf_chi2"), p.c.flags.label("psf_flags"),
-        )  # fmt: skip
+            x.c.frame_id,
+            x.c.star_gaia_id,
+            x.c.flux,
+            x.c.flux_uncertainty,
+            x.c.chi2,
+            x.c.flags,
+            p.c.chi2.label("psf_chi2"),
+            p.c.flags.label("psf_flags"),
+        )
         .join(f, f.c.id == x.c.frame_id)
-        .join(p, and_(p.c.frame_id == x.c.frame_id, p.c.combined_footprint_hash == x.c.combined_footprint_hash))
+        .join(
+            p, and_(p.c.frame_id == x.c.frame_id, p.c.combined_footprint_hash == x.c.combined_footprint_hash)
+        )
         .where(
             usable_frames_with_roi(),
             x.c.combined_footprint_hash == footprint_hash,
@@ -236,7 +254,9 @@ def normalised_stars(footprint_hash: str, recipe: str, filter_name: str) -> Sele
 def zeropoints_of(footprint_hash: str, recipe: str, band: str) -> Select[Any]:
     """Zero points in a band."""
     z = s.absolute_zeropoints
-    return select(z).where(z.c.combined_footprint_hash == footprint_hash, z.c.recipe == recipe, z.c.band == band)
+    return select(z).where(
+        z.c.combined_footprint_hash == footprint_hash, z.c.recipe == recipe, z.c.band == band
+    )
 
 
 def roi_model_row(footprint_hash: str, roi: str, filter_name: str) -> Select[Any]:
@@ -281,9 +301,9 @@ def errors_of_run(run_id: int) -> Select[Any]:
 def file_states() -> Select[Any]:
     """Number of raw files by state and reason."""
     f = s.files
-    return select(f.c.state, f.c.reason_code, func.count().label("n"), func.min(f.c.path).label("example")).group_by(
-        f.c.state, f.c.reason_code
-    )
+    return select(
+        f.c.state, f.c.reason_code, func.count().label("n"), func.min(f.c.path).label("example")
+    ).group_by(f.c.state, f.c.reason_code)
 
 
 def rejections(footprint_hash: str) -> Select[Any]:
@@ -291,9 +311,13 @@ def rejections(footprint_hash: str) -> Select[Any]:
     t, r = s.task_results, s.task_recipes
     return (
         select(
-            t.c.task, t.c.state, t.c.reason_code, func.count().label("n"),
-            func.min(s.frames.c.image_relpath).label("example"), func.min(t.c.reason).label("reason"),
-        )  # fmt: skip
+            t.c.task,
+            t.c.state,
+            t.c.reason_code,
+            func.count().label("n"),
+            func.min(s.frames.c.image_relpath).label("example"),
+            func.min(t.c.reason).label("reason"),
+        )
         .join(r, and_(r.c.task == t.c.task, r.c.recipe == t.c.recipe))
         .join(s.frames, s.frames.c.id == t.c.frame_id)
         .where(t.c.state != "done", t.c.combined_footprint_hash.in_(["", footprint_hash]))

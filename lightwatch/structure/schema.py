@@ -22,6 +22,8 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
+from sqlalchemy.schema import SchemaItem
+from sqlalchemy.types import TypeEngine
 
 metadata = MetaData(
     naming_convention={
@@ -32,8 +34,8 @@ metadata = MetaData(
     }
 )
 
-Number = Double().with_variant(REAL(), "sqlite")
-Big = BigInteger().with_variant(Integer(), "sqlite")
+Number: TypeEngine[float] = Double().with_variant(REAL(), "sqlite")
+Big: TypeEngine[int] = BigInteger().with_variant(Integer(), "sqlite")
 
 #: states of an item: done; rejected for a reason that only new settings can change; error: tried again
 ITEM_STATES = ("done", "rejected", "error")
@@ -47,29 +49,34 @@ def _number(name: str, comment: str, *, required: bool = False) -> tuple[Column[
 
 
 def _boolean(name: str, comment: str, default: int | None = 0) -> tuple[Column[int], CheckConstraint]:
-    column = Column(
-        name, Integer, nullable=default is None, comment=comment, server_default=None if default is None else str(default)
-    )
+    server_default = None if default is None else str(default)
+    column = Column(name, Integer, nullable=default is None, comment=comment, server_default=server_default)
     return column, CheckConstraint(f"{name} IN (0, 1)", name=f"boolean_{name}")
 
 
-def _table(name: str, *parts: object, strict: bool = True) -> Table:
-    flat: list[object] = []
+def _table(name: str, *parts: SchemaItem | tuple[SchemaItem, ...]) -> Table:
+    flat: list[SchemaItem] = []
     for part in parts:
         flat.extend(part if isinstance(part, tuple) else (part,))
-    return Table(name, metadata, *flat, sqlite_strict=strict)  # type: ignore[arg-type]
+    return Table(name, metadata, *flat, sqlite_strict=True)
 
 
 def _recipe() -> Column[str]:
-    return Column("recipe", Text, nullable=False, comment="what made this row: task, version, settings, upstream")
+    return Column(
+        "recipe", Text, nullable=False, comment="what made this row: task, version, settings, upstream"
+    )
 
 
 def _flags() -> Column[int]:
-    return Column("flags", Integer, nullable=False, server_default="0", comment="bits of lightwatch.flags.Flag")
+    return Column(
+        "flags", Integer, nullable=False, server_default="0", comment="bits of lightwatch.flags.Flag"
+    )
 
 
 def _frame_key(*, primary: bool = True) -> Column[int]:
-    return Column("frame_id", ForeignKey("frames.id", ondelete="CASCADE"), primary_key=primary, nullable=False)
+    return Column(
+        "frame_id", ForeignKey("frames.id", ondelete="CASCADE"), primary_key=primary, nullable=False
+    )
 
 
 def _footprint_key() -> Column[str]:
@@ -89,7 +96,9 @@ frames = _table(
     "frames",
     Column("id", Integer, primary_key=True),
     Column("content_hash", Text, nullable=False, comment="blake2b of the raw file's bytes"),
-    Column("hdu_index", Integer, nullable=False, server_default="0", comment="HDU of the image in the raw file"),
+    Column(
+        "hdu_index", Integer, nullable=False, server_default="0", comment="HDU of the image in the raw file"
+    ),
     Column("original_image_path", Text, nullable=False, comment="where the raw file was found"),
     Column("image_relpath", Text, nullable=False, comment="frame in electron/s, relative to the workdir"),
     Column("image_sha256", Text, comment="of that file when written"),
@@ -455,7 +464,13 @@ task_recipes = _table(
 task_results = _table(
     "task_results",
     Column("task", Text, primary_key=True, nullable=False),
-    Column("combined_footprint_hash", Text, primary_key=True, nullable=False, comment="'' before stars are chosen"),
+    Column(
+        "combined_footprint_hash",
+        Text,
+        primary_key=True,
+        nullable=False,
+        comment="'' before stars are chosen",
+    ),
     _frame_key(),
     Column("state", Text, nullable=False),
     Column("reason_code", Text),
@@ -503,17 +518,18 @@ task_errors = _table(
 VIEWS: dict[str, str] = {
     "progress": """
         WITH current_results AS (
-            SELECT t.task, t.frame_id, t.state FROM task_results t
+            SELECT t.task, t.frame_id, t.state, f.roi_in_footprint AS holds_roi FROM task_results t
             JOIN task_recipes r ON r.task = t.task AND r.recipe = t.recipe
             JOIN frames f ON f.id = t.frame_id AND f.eliminated = 0
             WHERE t.combined_footprint_hash IN ('', (SELECT hash FROM combined_footprint WHERE is_current = 1))
             UNION ALL
-            SELECT g.task, NULL, g.state FROM group_results g
+            SELECT g.task, NULL, g.state, 1 FROM group_results g
             JOIN task_recipes r ON r.task = g.task AND r.recipe = g.recipe
             WHERE g.combined_footprint_hash IN ('', (SELECT hash FROM combined_footprint WHERE is_current = 1)))
         SELECT r.task,
                (SELECT count(*) FROM current_results c WHERE c.task = r.task AND c.state = 'done') AS done,
                (SELECT count(*) FROM current_results u WHERE u.task = r.upstream AND u.state = 'done'
+                   AND (u.holds_roi = 1 OR r.task IN ('plate_solving', 'calculate_common_and_total_footprint'))
                    AND NOT EXISTS (SELECT 1 FROM current_results o
                                    WHERE o.task = r.task AND o.frame_id = u.frame_id)) AS pending,
                (SELECT count(*) FROM current_results c WHERE c.task = r.task AND c.state = 'rejected') AS rejected,

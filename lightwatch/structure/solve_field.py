@@ -56,9 +56,18 @@ def solve(
         if np.isfinite(ra + dec + radius):
             command += ["--ra", str(ra), "--dec", str(dec), "--radius", str(radius)]
         if np.isfinite(scale[0] + scale[1]):
-            command += ["--scale-units", "arcsecperpix", "--scale-low", str(scale[0]), "--scale-high", str(scale[1])]
+            command += [
+                "--scale-units",
+                "arcsecperpix",
+                "--scale-low",
+                str(scale[0]),
+                "--scale-high",
+                str(scale[1]),
+            ]
         try:
             subprocess.run(command, capture_output=True, check=True, timeout=4 * _CPU_SECONDS)  # noqa: S603
             return str(fits.getheader(listing.with_suffix(".wcs")).tostring())
         except (OSError, subprocess.SubprocessError) as error:
-            raise AstrometryError("solve_field_failed", f"solve-field found no solution: {type(error).__name__}") from None
+            raise AstrometryError(
+                "solve_field_failed", f"solve-field found no solution: {type(error).__name__}"
+            ) from None

@@ -50,7 +50,9 @@ def _write_dataset(file: h5py.File, name: str, value: Any) -> None:
         file.create_dataset(name, data=array, chunks=chunk, fletcher32=True)
 
 
-def read_product(workdir: Path, relpath: str, prefix: str = "", names: Iterable[str] | None = None) -> dict[str, Any]:
+def read_product(
+    workdir: Path, relpath: str, prefix: str = "", names: Iterable[str] | None = None
+) -> dict[str, Any]:
     """Arrays of a product below ``prefix`` (all of them, or the named ones), text as ``str``.
 
     Raises
@@ -66,7 +68,9 @@ def read_product(workdir: Path, relpath: str, prefix: str = "", names: Iterable[
             return {name: _read_dataset(group[name]) for name in wanted}
     except (OSError, KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise StorageError(f"{path}: cannot be read ({reason}); 'lightwatch verify --repair' remakes it") from error
+        raise StorageError(
+            f"{path}: cannot be read ({reason}); 'lightwatch verify --repair' remakes it"
+        ) from error
 
 
 def _dataset_names(group: h5py.Group) -> list[str]:

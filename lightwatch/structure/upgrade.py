@@ -39,7 +39,9 @@ def current_revision(engine: Engine) -> str | None:
     with engine.connect() as connection:
         revision = MigrationContext.configure(connection).get_current_revision()
         if revision is None and inspect(connection).has_table("frames"):
-            raise SchemaError("the database has a table 'frames' but is not lightwatch's; choose another workdir")
+            raise SchemaError(
+                "the database has a table 'frames' but is not lightwatch's; choose another workdir"
+            )
     return revision
 
 
@@ -54,7 +56,9 @@ def upgrade(engine: Engine) -> bool:
     before = current_revision(engine)
     script = ScriptDirectory.from_config(_alembic())
     if before is not None and before not in {item.revision for item in script.walk_revisions()}:
-        raise SchemaError(f"the database has schema {before}, made by a newer lightwatch; update lightwatch to use it")
+        raise SchemaError(
+            f"the database has schema {before}, made by a newer lightwatch; update lightwatch to use it"
+        )
     if before == script.get_current_head():
         return False
     if before is not None:

@@ -129,7 +129,9 @@ class Workspace:
                 holder = os.read(descriptor, 500).decode(errors="replace").strip() or "unknown process"
                 raise AnotherRunActive(f"another run is active in {self.workdir}: {holder}") from None
             os.ftruncate(descriptor, 0)
-            started = f"pid {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}\n"
+            started = (
+                f"pid {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}\n"
+            )
             os.pwrite(descriptor, started.encode(), 0)
             yield
         finally:

@@ -79,7 +79,8 @@ def prepare(context: TaskContext) -> None:
 
 def _has_stars(context: TaskContext) -> bool:
     count = select(func.count()).where(
-        schema.stars.c.combined_footprint_hash == context.footprint_hash, schema.stars.c.recipe == context.recipe
+        schema.stars.c.combined_footprint_hash == context.footprint_hash,
+        schema.stars.c.recipe == context.recipe,
     )
     return bool(queries.scalar(context.workspace.reader, count))
 
@@ -103,7 +104,9 @@ def _total_radius_arcsec(workspace: Workspace, row: Row) -> float:
     corners = np.vstack([ring for polygon in region.polygons for ring in polygon])
     ra, dec = _roi_positions(workspace)
     distances = [
-        star_selection.distance_to_roi_arcsec(corners[:, 0], corners[:, 1], ra[i : i + 1], dec[i : i + 1]).max()
+        star_selection.distance_to_roi_arcsec(
+            corners[:, 0], corners[:, 1], ra[i : i + 1], dec[i : i + 1]
+        ).max()
         for i in range(len(ra))
     ]
     return float(max(distances))
@@ -298,15 +301,23 @@ def _stars_on_frame(job: StarsJob) -> Outcome:
     )  # fmt: skip
     x, y = sky_to_pixel(parse_wcs(job.wcs), ra, dec).T
     inside = (
-        np.isfinite(x + y) & (x > _MARGIN_PX) & (y > _MARGIN_PX) & (x < job.nx - 1 - _MARGIN_PX) & (y < job.ny - 1 - _MARGIN_PX)
+        np.isfinite(x + y)
+        & (x > _MARGIN_PX)
+        & (y > _MARGIN_PX)
+        & (x < job.nx - 1 - _MARGIN_PX)
+        & (y < job.ny - 1 - _MARGIN_PX)
     )
-    found = [(int(job.stars[i]["gaia_id"]), float(x[i]), float(y[i])) for i in np.flatnonzero(inside)]
+    found = [(int(job.stars[int(i)]["gaia_id"]), float(x[i]), float(y[i])) for i in np.flatnonzero(inside)]
     if not found:
-        return Outcome("rejected", [], reason_code="no_reference_stars", reason="no reference star lies on the frame")
+        return Outcome(
+            "rejected", [], reason_code="no_reference_stars", reason="no reference star lies on the frame"
+        )
     return Outcome(output=found)
 
 
-def save(connection: Connection, context: TaskContext, item: Row, output: list[tuple[int, float, float]]) -> None:
+def save(
+    connection: Connection, context: TaskContext, item: Row, output: list[tuple[int, float, float]]
+) -> None:
     """Rows of stars_in_frames."""
     key = {"combined_footprint_hash": context.footprint_hash, "frame_id": item["id"]}
     rows = [{**key, "star_gaia_id": star, "x": x, "y": y, "recipe": context.recipe} for star, x, y in output]
