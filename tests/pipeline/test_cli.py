@@ -101,7 +101,9 @@ def test_light_commands_import_nothing_heavy(filled, words):
         "print(sorted(heavy), file=sys.stderr)\nsys.exit(code)"
     )
     arguments = [str(filled.workdir) if word == "WORKDIR" else word for word in words]
-    told = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
+    told = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True
+    )
     assert told.stderr.strip() == "[]"
 
 
@@ -310,7 +312,9 @@ def test_status_tells_what_is_pending_refused_and_crashed(lightwatch, filled):
     assert "last run: crashed" in out
     facts = json.loads(lightwatch("status", filled.workdir, "--json")[1])
     assert facts["newest_frame"]["id"] == 10
-    assert facts["files"] == [{"state": "imported", "reason_code": None, "n": 10, "example": "/raw/night_00001.fits"}]
+    assert facts["files"] == [
+        {"state": "imported", "reason_code": None, "n": 10, "example": "/raw/night_00001.fits"}
+    ]
 
 
 # ---------------------------------------------------------------- why
@@ -319,7 +323,12 @@ def test_why_tells_the_story_of_a_frame(lightwatch, filled):
         connection.execute(
             schema.task_results.update()
             .where(schema.task_results.c.task == "psf_modeling", schema.task_results.c.frame_id == 7)
-            .values(flags=int(Flag.POOR_FIT | Flag.SATURATED), state="rejected", reason_code="few", reason="2 stars")
+            .values(
+                flags=int(Flag.POOR_FIT | Flag.SATURATED),
+                state="rejected",
+                reason_code="few",
+                reason="2 stars",
+            )
         )
     add(
         filled, schema.plate_solve_attempts,
@@ -365,7 +374,10 @@ def test_frames_are_listed_eliminated_and_restored(lightwatch, filled):
     words = ["--eliminate", 3, "--eliminate", 5, "--comment", "satellite"]
     assert lightwatch("frames", filled.workdir, *words)[0] == 0
     rows = json.loads(lightwatch("frames", filled.workdir, "--json")[1])
-    assert {row["frame_id"]: row["comment"] for row in rows if row["eliminated"]} == {3: "satellite", 5: "satellite"}
+    assert {row["frame_id"]: row["comment"] for row in rows if row["eliminated"]} == {
+        3: "satellite",
+        5: "satellite",
+    }
     assert lightwatch("frames", filled.workdir, "--restore", 3)[0] == 0
     frames = schema.frames
     query = select(frames.c.id).where(frames.c.eliminated == 1)
@@ -376,7 +388,10 @@ def test_an_unknown_frame_changes_nothing(lightwatch, filled):
     code, _, err = lightwatch("frames", filled.workdir, "--eliminate", 1, "--eliminate", 77)
     assert code == 65
     assert "77" in err
-    assert queries.scalar(filled.reader, select(schema.frames.c.id).where(schema.frames.c.eliminated == 1)) is None
+    assert (
+        queries.scalar(filled.reader, select(schema.frames.c.id).where(schema.frames.c.eliminated == 1))
+        is None
+    )
 
 
 # ---------------------------------------------------------------- config

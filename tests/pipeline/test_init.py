@@ -1,4 +1,4 @@
-"""``lightwatch init``: what is guessed from headers is right, what is said lands in the file, the result is valid."""
+"""``lightwatch init``: guesses from headers are right, what is said lands in the file, the result is valid."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ from lightwatch.structure.config_file import load_config, resolve_paths
 from lightwatch.structure.header_parsing import load_header_parser, read_metadata
 
 RAW = np.random.default_rng(5).normal(500, 20, (40, 50)).astype(np.float32)
-PLAIN = {"EXPTIME": 30.0, "GAIN": 1.4, "DATE-OBS": "2024-03-05T01:02:03.5", "FILTER": "V", "RA": 10.5, "DEC": -20.25}
+PLAIN = {
+    "EXPTIME": 30.0,
+    "GAIN": 1.4,
+    "DATE-OBS": "2024-03-05T01:02:03.5",
+    "FILTER": "V",
+    "RA": 10.5,
+    "DEC": -20.25,
+}
 MJD = Time("2024-03-05T01:02:03.5", scale="utc").mjd
 
 
@@ -52,7 +59,11 @@ TIMES = {
     "iso_z": ({"DATE-OBS": "2024-03-05T01:02:03.5Z"}, MJD),
     "zoned": ({"DATE-OBS": "2024-03-04T18:02:03.5-0700"}, MJD),
     "local_and_universal": (
-        {"DATE-OBS": "2024-03-04T18:02:03.5-0700", "UT-OBS": "2024-03-05T01:02:03.5-0000", "MJD-OBS": 60374.043},
+        {
+            "DATE-OBS": "2024-03-04T18:02:03.5-0700",
+            "UT-OBS": "2024-03-05T01:02:03.5-0000",
+            "MJD-OBS": 60374.043,
+        },
         MJD,
     ),
     "split": ({"DATE-OBS": "2024-03-05", "UT": "01:02:03.5"}, MJD),
@@ -93,7 +104,9 @@ def test_gain_and_read_noise_under_their_many_names(tmp_path, cards, gain, noise
 
 
 def test_what_is_not_in_the_headers_stays_unknown_and_is_told(tmp_path):
-    raw = write(tmp_path / "raw", EXPTIME=30.0, GAIN=100, RA=1.0, DEC=2.0)  # the gain setting of a CMOS camera
+    raw = write(
+        tmp_path / "raw", EXPTIME=30.0, GAIN=100, RA=1.0, DEC=2.0
+    )  # the gain setting of a CMOS camera
     result, config = made(tmp_path, frames=raw)
     text = result.parser_path.read_text()
     assert '"gain": None,  # TO DO' in text
@@ -170,7 +183,9 @@ def test_scale_from_pixel_size_and_focal_length(tmp_path):
 
 def test_calibration_frames_and_rubbish_are_not_what_is_looked_at(tmp_path):
     raw = write(tmp_path / "raw", **PLAIN)
-    fits.writeto(raw / "a_bias.fits", RAW, fits.Header({"IMAGETYP": "bias", "EXPTIME": 0.0, "FILTER": "none"}))
+    fits.writeto(
+        raw / "a_bias.fits", RAW, fits.Header({"IMAGETYP": "bias", "EXPTIME": 0.0, "FILTER": "none"})
+    )
     (raw / "a.fits").write_text("nothing")
     found = survey(raw)
     assert found.filters == ("V",)
@@ -226,7 +241,10 @@ def test_the_command_never_prompts_without_a_terminal(tmp_path, capsys):
 
 def test_the_result_passes_config_check(tmp_path, capsys):
     raw = write(tmp_path / "raw", **PLAIN)
-    for words in (["init", str(tmp_path / "w"), "--frames", str(raw)], ["config", "check", str(tmp_path / "w")]):
+    for words in (
+        ["init", str(tmp_path / "w"), "--frames", str(raw)],
+        ["config", "check", str(tmp_path / "w")],
+    ):
         with pytest.raises(SystemExit) as end:
             cli.main(words)
         assert end.value.code == 0, capsys.readouterr().err
@@ -309,7 +327,9 @@ def test_every_lightcurver_key_has_one_fate():
     assert documented <= set.union(*kinds)
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", "ROI: 3", "a: [", "ROI: {X: {coordinates: [1, 2]}}\ntrim_vertical: many"])
+@pytest.mark.parametrize(
+    "text", ["[1, 2]", "ROI: 3", "a: [", "ROI: {X: {coordinates: [1, 2]}}\ntrim_vertical: many"]
+)
 def test_a_wrong_lightcurver_configuration_is_refused_in_words(tmp_path, text):
     (tmp_path / "old.yaml").write_text(text)
     with pytest.raises(ConfigError):
