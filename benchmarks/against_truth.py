@@ -102,7 +102,8 @@ def normalization(connection: sqlite3.Connection, truth: Table, number: dict[int
     slope = np.polyfit(see, rel, 1)[0] if np.isfinite(see).all() and len(see) > 3 else np.nan
     print(
         f"normalization: n {len(rel)}, std {100 * np.std(rel):.3f} %, robust {100 * robust_std(rel):.3f} %, "
-        f"pull {np.std(rel / err):.2f}, claimed {100 * np.median(err):.3f} %, slope with seeing {100 * slope:+.2f} %/arcsec"
+        f"pull {np.std(rel / err):.2f}, claimed {100 * np.median(err):.3f} %, "
+        f"slope with seeing {100 * slope:+.2f} %/arcsec"
     )
 
 
@@ -155,10 +156,12 @@ def main() -> None:
     normalization(connection, frames, number)
     print("point sources:")
     point_sources(connection, read_truth(folder, "quasar.csv", "sources.csv"), number)
-    row = connection.execute(
-        "SELECT avg(chi2), avg(reserved_chi2), min(chi2), max(chi2) FROM PSFs"
-    ).fetchone()
-    print("PSF chi2 mean %.3f, reserved %.3f, range %.3f to %.3f" % row)
+    psfs = connection.execute(
+        "SELECT chi2, reserved_chi2 FROM PSFs WHERE reserved_chi2 IS NOT NULL"
+    ).fetchall()
+    if psfs:
+        used, reserved = np.median(np.array(psfs, dtype=float), axis=0)
+        print(f"PSF reduced chi2, median frame: used stars {used:.3f}, reserved stars {reserved:.3f}")
 
 
 if __name__ == "__main__":

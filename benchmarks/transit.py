@@ -44,7 +44,8 @@ def fit(t: np.ndarray, flux: np.ndarray, sigma: np.ndarray) -> dict[str, float]:
     return {
         "mid": best.x[0], "mid_error_minutes": 1440 * np.sqrt(covariance[0, 0]), "depth": best.x[1],
         "depth_error": np.sqrt(covariance[1, 1]), "duration_hours": 24 * best.x[2],
-        "scatter": float(np.std(residual)), "robust_scatter": float(1.4826 * np.median(np.abs(residual - np.median(residual)))),
+        "scatter": float(np.std(residual)),
+        "robust_scatter": float(1.4826 * np.median(np.abs(residual - np.median(residual)))),
         "median_claimed": float(np.median(sigma / flux)), "n": len(t),
     }  # fmt: skip
 

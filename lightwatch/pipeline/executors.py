@@ -63,7 +63,9 @@ def _dask_executor(settings: ExecutorSettings) -> Executor:
     try:
         from distributed import Client
     except ImportError:
-        raise ConfigError("executor.kind: dask needs the package 'distributed' (pip install distributed)") from None
+        raise ConfigError(
+            "executor.kind: dask needs the package 'distributed' (pip install distributed)"
+        ) from None
     if not settings.dask_scheduler:
         raise ConfigError("executor.dask_scheduler: the address of the scheduler is required for kind 'dask'")
     executor: Executor = Client(settings.dask_scheduler).get_executor()
@@ -99,7 +101,9 @@ class WorkerPool:
     def __exit__(self, *_error: object) -> None:
         self._drop(wait=True)
 
-    def outcomes(self, compute: Callable[[Any], Outcome], jobs: Sequence[Any]) -> Iterator[tuple[int, Outcome]]:
+    def outcomes(
+        self, compute: Callable[[Any], Outcome], jobs: Sequence[Any]
+    ) -> Iterator[tuple[int, Outcome]]:
         """(index, outcome) of every job as they end; no exception of a job comes through but a full disk."""
         suspects: list[int] = []
         for index, outcome in self._round(compute, jobs, range(len(jobs))):
@@ -109,8 +113,14 @@ class WorkerPool:
                 yield index, outcome
         for index in suspects:  # alone, so that the one that kills its worker is found and takes nobody along
             for _index, outcome in self._round(compute, jobs, [index]):
-                yield index, outcome or Outcome(
-                    "error", reason_code="worker_died", reason="the worker process died or took too long, twice"
+                yield (
+                    index,
+                    outcome
+                    or Outcome(
+                        "error",
+                        reason_code="worker_died",
+                        reason="the worker process died or took too long, twice",
+                    ),
                 )
 
     def _round(
@@ -125,7 +135,9 @@ class WorkerPool:
             yield from ((i, None) for i in indices)
             return
         while waiting:
-            ended, _ = wait(waiting, timeout=self._settings.frame_timeout_seconds, return_when=FIRST_COMPLETED)
+            ended, _ = wait(
+                waiting, timeout=self._settings.frame_timeout_seconds, return_when=FIRST_COMPLETED
+            )
             if not ended:  # nothing ended within the time of a single frame: whoever runs now hangs
                 self._drop(wait=False)
                 yield from ((i, None) for i in waiting.values())

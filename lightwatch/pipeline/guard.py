@@ -21,7 +21,9 @@ def outcome_of_error(error: BaseException) -> Outcome:
     if isinstance(error, InputError | ProcessError):
         return Outcome("rejected", reason_code=error.reason_code, reason=one_line(error))
     where = traceback.extract_tb(error.__traceback__)
-    details = "; ".join(f"{frame.name} ({frame.filename.rsplit('/', 1)[-1]}:{frame.lineno})" for frame in where[-4:])
+    details = "; ".join(
+        f"{frame.name} ({frame.filename.rsplit('/', 1)[-1]}:{frame.lineno})" for frame in where[-4:]
+    )
     code = "storage" if isinstance(error, StorageError) else type(error).__name__
     return Outcome("error", reason_code=code, reason=one_line(error) or code, details=details)
 

@@ -143,7 +143,9 @@ def task_named(name: str) -> Task:
         if task.name == name:
             return task
     near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.3)
-    raise ConfigError(f"'{name}' is no step; " + (f"did you mean '{near[0]}'?" if near else "see 'lightwatch run --help'"))
+    raise ConfigError(
+        f"'{name}' is no step; " + (f"did you mean '{near[0]}'?" if near else "see 'lightwatch run --help'")
+    )
 
 
 def between(start: str | None, stop: str | None, only: str | None = None) -> tuple[Task, ...]:

@@ -29,7 +29,9 @@ def all_recipes(workspace: Workspace) -> dict[str, str]:
     recipes: dict[str, str] = {}
     for task in NIGHT:
         upstream = [recipes[name] for name in task.after]
-        recipes[task.name] = make_recipe(task, settings_of(workspace, task), upstream, _external(workspace, task))
+        recipes[task.name] = make_recipe(
+            task, settings_of(workspace, task), upstream, _external(workspace, task)
+        )
     return recipes
 
 

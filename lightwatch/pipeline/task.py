@@ -67,10 +67,14 @@ class TaskContext:
     footprint_hash: str
 
 
-def make_recipe(task: Task, settings: Mapping[str, Any], upstream: list[str], external: Mapping[str, str]) -> str:
+def make_recipe(
+    task: Task, settings: Mapping[str, Any], upstream: list[str], external: Mapping[str, str]
+) -> str:
     """sha256 of what decides a task's numbers: name, version, settings, recipes upstream, outside inputs."""
     content = [task.name, task.version, settings, upstream, external]
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[
+        :32
+    ]
 
 
 def digest_of(parts: list[Any]) -> str:

@@ -68,7 +68,9 @@ def load(context: TaskContext, group: Group) -> RoiInputs:
         row["id"]
         for row in queries.rows(
             workspace.reader,
-            select(f.c.id).where(f.c.id.in_(ids), queries.frames_within(settings.constraints_on_frame_columns)),
+            select(f.c.id).where(
+                f.c.id.in_(ids), queries.frames_within(settings.constraints_on_frame_columns)
+            ),
         )
     }
     recipes = context.recipes
@@ -126,7 +128,9 @@ def load(context: TaskContext, group: Group) -> RoiInputs:
 
 def _zeropoints(context: TaskContext) -> dict[int, Row]:
     band = context.workspace.config.zeropoints.band
-    query = queries.zeropoints_of(context.footprint_hash, context.recipes["calculate_absolute_zeropoints"], band)
+    query = queries.zeropoints_of(
+        context.footprint_hash, context.recipes["calculate_absolute_zeropoints"], band
+    )
     return {row["frame_id"]: row for row in queries.rows(context.workspace.reader, query)}
 
 
@@ -174,7 +178,8 @@ def compute(inputs: RoiInputs) -> Outcome:
         "data": np.where(unknown, 0.0, data / scale),
         "noisemap": shown_noise,
         "psf": _grids(inputs, size),
-        "relative_normalization_error": np.array([e.coefficient_uncertainty for e in inputs.epochs]) / coefficient,
+        "relative_normalization_error": np.array([e.coefficient_uncertainty for e in inputs.epochs])
+        / coefficient,
         "subsampling_factor": inputs.subsampling_factor,
         "wcs": [str(item["wcs"]) for item in cut],
         **_columns(inputs),
@@ -196,8 +201,13 @@ def compute(inputs: RoiInputs) -> Outcome:
 def _columns(inputs: RoiInputs) -> dict[str, Any]:
     """One number per epoch, under the names that notebooks know."""
     frames = [epoch.frame for epoch in inputs.epochs]
-    zeropoint = [epoch.zeropoint["normalised_zeropoint"] if epoch.zeropoint else np.nan for epoch in inputs.epochs]
-    scatter = [_or_nan(epoch.zeropoint["zeropoint_scatter"]) if epoch.zeropoint else np.nan for epoch in inputs.epochs]
+    zeropoint = [
+        epoch.zeropoint["normalised_zeropoint"] if epoch.zeropoint else np.nan for epoch in inputs.epochs
+    ]
+    scatter = [
+        _or_nan(epoch.zeropoint["zeropoint_scatter"]) if epoch.zeropoint else np.nan
+        for epoch in inputs.epochs
+    ]
     return {
         "mjd": np.array([frame["mjd_mid"] for frame in frames]),
         "bjd_tdb": np.array([_or_nan(frame["bjd_tdb"]) for frame in frames]),
@@ -261,7 +271,12 @@ def save(
     inputs, arrays = output
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{group.roi}_{group.filter}" if group.filter else group.roi)
     relpath = f"prepared_roi_cutouts/cutouts_{context.footprint_hash[:16]}_{name}.{group.digest[:8]}.h5"
-    attributes = {"recipe": context.recipe, "roi": group.roi, "filter": group.filter, "unit": "electron/s, normalised"}
+    attributes = {
+        "recipe": context.recipe,
+        "roi": group.roi,
+        "filter": group.filter,
+        "unit": "electron/s, normalised",
+    }
     product = store.write_product(context.workspace.workdir, relpath, arrays, attributes)
     key = {"combined_footprint_hash": context.footprint_hash, "roi": group.roi, "filter": group.filter}
     row = {

@@ -54,7 +54,9 @@ def compute(jobs: list[RoiJob]) -> list[Outcome]:
 
 def _holds_roi(job: RoiJob) -> int:
     ra, dec = np.array(job.positions).T
-    return int(footprint.in_frame(parse_wcs(job.wcs), job.nx, job.ny, ra, dec, margin_px=_ROI_MARGIN_PX).any())
+    return int(
+        footprint.in_frame(parse_wcs(job.wcs), job.nx, job.ny, ra, dec, margin_px=_ROI_MARGIN_PX).any()
+    )
 
 
 def save(connection: Connection, context: TaskContext, item: Row, output: int) -> None:
@@ -69,7 +71,12 @@ def finish(context: TaskContext, renew: bool) -> None:
     workspace = context.workspace
     frames = queries.rows(
         workspace.reader,
-        select(schema.footprints.c.polygon, schema.frames.c.naxis1, schema.frames.c.naxis2, schema.frames.c.pixel_scale)
+        select(
+            schema.footprints.c.polygon,
+            schema.frames.c.naxis1,
+            schema.frames.c.naxis2,
+            schema.frames.c.pixel_scale,
+        )
         .join(schema.frames, schema.frames.c.id == schema.footprints.c.frame_id)
         .where(queries.usable_frames_with_roi()),
     )
@@ -130,7 +137,9 @@ def _pinned(workspace: Workspace, definition: dict[str, Any]) -> dict[str, Any]:
     if not rows:
         return {}
     stored: dict[str, Any] = json.loads(rows[0]["definition"])
-    from_frames = {"vertices"} | ({"roi_disk_radius_arcsec"} if definition["roi_disk_radius_arcsec"] is None else set())
+    from_frames = {"vertices"} | (
+        {"roi_disk_radius_arcsec"} if definition["roi_disk_radius_arcsec"] is None else set()
+    )
     same = {k: v for k, v in stored.items() if k not in from_frames} == {
         k: v for k, v in definition.items() if k not in from_frames
     }

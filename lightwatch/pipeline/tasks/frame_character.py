@@ -138,7 +138,13 @@ def _characterise(job: ImportJob, raw: frames.RawFrame, meta: FrameMetadata, sat
         max_sources=_MAX_SOURCES,
     )  # fmt: skip
     seeing = detection.stellar_locus(
-        flat, sky.rms, mask, sources, exptime=meta.exptime_s, min_snr=_MIN_STAR_SNR, max_stars=_MAX_SHAPE_STARS
+        flat,
+        sky.rms,
+        mask,
+        sources,
+        exptime=meta.exptime_s,
+        min_snr=_MIN_STAR_SNR,
+        max_stars=_MAX_SHAPE_STARS,
     )
     return _write(job, raw, meta, saturation, flat, mask, sky, sources, seeing)
 
@@ -266,5 +272,3 @@ def _site(config: Config, meta: FrameMetadata) -> ephemeris.Site | None:
 
 def _known(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-

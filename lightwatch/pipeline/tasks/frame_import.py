@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,6 @@ from lightwatch.pipeline.tasks.frame_character import ImportedFrame, ImportJob, 
 from lightwatch.pipeline.tasks.frame_import_files import (
     Copies,
     Owner,
-    find_candidates,
     known_files,
     owners_of_content,
     split_by_age,
@@ -44,11 +43,8 @@ class Work:
     note: str
 
 
-def find_work(context: TaskContext, limit: int | None) -> Work:
-    """Look for new files; one job per new content, whatever the number of its copies."""
-    candidates = find_candidates(context)
-    if not candidates:
-        return Work([], [], 0, 0, "")
+def find_work(context: TaskContext, candidates: Sequence[FoundFile], limit: int | None) -> Work:
+    """Look into files found; one job per new content, whatever the number of its copies."""
     old, quiet, growing = split_by_age(candidates, context.workspace.config.discovery.min_file_age_seconds)
     ready = sorted(old + quiet)[:limit]
     with ThreadPoolExecutor(_HASHING_THREADS) as threads:
@@ -69,10 +65,12 @@ def find_work(context: TaskContext, limit: int | None) -> Work:
             rows.append(unread(item, "quarantined", digest.reason_code, str(digest)))
         else:
             copies[digest].append(item)
-    owners = owners_of_content(known, copies)
+    owners = owners_of_content(context.workspace, known, copies)
     jobs, others = _jobs(context, copies, owners, {item.path for item in quiet})
     n_duplicates = sum(row["state"] == "duplicate" for row in others)
-    notes = [f"{len(growing)} still being written"] * bool(growing) + [f"{n_duplicates} duplicates"] * bool(n_duplicates)
+    notes = [f"{len(growing)} still being written"] * bool(growing) + [f"{n_duplicates} duplicates"] * bool(
+        n_duplicates
+    )
     return Work(jobs, rows + others, len(growing), unreadable, ", ".join(notes))
 
 
@@ -110,7 +108,9 @@ def _jobs(
                     young=first.path in young,
                 )
             )
-        original = owner.row["path"] if owner is not None and first is None else path_text((first or items[0]).path)
+        original = (
+            owner.row["path"] if owner is not None and first is None else path_text((first or items[0]).path)
+        )
         rows += [
             _row(item, context.recipe, "duplicate", digest, "duplicate", f"same content as {original}")
             for item in items
@@ -173,7 +173,11 @@ def save(connection: Connection, context: TaskContext, job: ImportJob, outcome: 
     _supersede(connection, path_text(job.path), frame_id)
     reason = imported.calibration if imported is not None and imported.calibration else outcome.reason
     # a failure is tried again, at the next runs
-    recipe = "failed" if outcome.state == "error" and _has_attempts_left(connection, context, job) else context.recipe
+    recipe = (
+        "failed"
+        if outcome.state == "error" and _has_attempts_left(connection, context, job)
+        else context.recipe
+    )
     upsert(
         connection,
         schema.files,
@@ -192,7 +196,9 @@ def _save_frame(
 ) -> int:
     frames = schema.frames
     known = connection.execute(
-        select(frames.c.id, frames.c.eliminated, frames.c.comment).where(frames.c.content_hash == job.content_hash)
+        select(frames.c.id, frames.c.eliminated, frames.c.comment).where(
+            frames.c.content_hash == job.content_hash
+        )
     ).first()
     if known is None:
         key = connection.execute(insert(frames).values(**row)).inserted_primary_key
@@ -200,7 +206,9 @@ def _save_frame(
         frame_id = int(key[0])
     else:  # imported again: what its owner wrote stays, what other tasks found goes
         frame_id = int(known.id)
-        empty = {column.name: None for column in frames.columns if column.nullable and column.name != "comment"}
+        empty = {
+            column.name: None for column in frames.columns if column.nullable and column.name != "comment"
+        }
         reset: dict[str, Any] = {**empty, "attempted_plate_solve": 0, "plate_solved": 0}
         if known.comment == _SUPERSEDED:  # the file has its old content again
             reset |= {"eliminated": 0, "comment": None}
@@ -232,5 +240,3 @@ def _supersede(connection: Connection, path: str, frame_id: int | None) -> None:
             .where(schema.frames.c.id == before, schema.frames.c.eliminated == 0)
             .values(eliminated=1, comment=_SUPERSEDED)
         )
-
-

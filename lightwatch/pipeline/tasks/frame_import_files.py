@@ -18,7 +18,16 @@ from lightwatch.structure.workspace import Workspace
 
 #: a file younger than the configured age is taken when it kept its size for so long
 _WATCH_SECONDS = 1.0
-_PRODUCT_DIRECTORIES = ("frames", "regions", "psfs", "prepared_roi_cutouts", "roi_models", "light_curves", "catalogs", "report")
+_PRODUCT_DIRECTORIES = (
+    "frames",
+    "regions",
+    "psfs",
+    "prepared_roi_cutouts",
+    "roi_models",
+    "light_curves",
+    "catalogs",
+    "report",
+)
 
 Copies = Mapping[str, Sequence[FoundFile]]
 
@@ -43,7 +52,9 @@ class Owner:
 def find_candidates(context: TaskContext) -> list[FoundFile]:
     """Files to import, sorted by path."""
     config = context.workspace.config
-    found = find_files(config.raw_dirs, config.patterns, recursive=config.discovery.recursive, follow_links=True)
+    found = find_files(
+        config.raw_dirs, config.patterns, recursive=config.discovery.recursive, follow_links=True
+    )
     known = known_files(context.workspace)
     own = _own_directories(context.workspace)
     return [
@@ -65,15 +76,19 @@ def known_files(workspace: Workspace) -> dict[str, queries.Row]:
     return {row["path"]: row for row in queries.rows(workspace.reader, select(schema.files))}
 
 
-def owners_of_content(known: Mapping[str, queries.Row], copies: Copies) -> dict[str, Owner]:
+def owners_of_content(
+    workspace: Workspace, known: Mapping[str, queries.Row], copies: Copies
+) -> dict[str, Owner]:
     """Which known file owns each content that was found again: touched, moved, copied, or under new settings."""
+    raw_dirs = workspace.config.raw_dirs
     now = {path_text(item.path): digest for digest, items in copies.items() for item in items}
     owners: dict[str, Owner] = {}
     for path, row in known.items():
         digest = row["content_hash"]
         if row["state"] not in ("imported", "calibration") or digest not in copies:
             continue
-        there = Path(row["path"]).exists()
+        place = Path(path)
+        there = place.exists() and any(place.is_relative_to(raw) for raw in raw_dirs)
         moved = not there or now.get(path, digest) != digest
         same = next((item for item in copies[digest] if path_text(item.path) == path), None)
         owners[digest] = Owner(row, copies[digest][0] if moved else same, missing=not there)

@@ -106,7 +106,10 @@ def _catalog(workspace: Workspace, items: Sequence[Row]) -> Any:
     source = astrometric_catalog(workspace)
     if source == "frames":
         return None
-    largest = max((float(np.hypot(i["naxis1"], i["naxis2"])) * _scale_interval(workspace, i)[1] for i in items), default=0)
+    largest = max(
+        (float(np.hypot(i["naxis1"], i["naxis2"])) * _scale_interval(workspace, i)[1] for i in items),
+        default=0,
+    )
     half_diagonal_deg = largest / 2 / 3600 if np.isfinite(largest) else 1.0
     radius = workspace.config.plate_solving.search_radius_arcmin / 60 + half_diagonal_deg
     return reference_catalog(workspace, source, radius)
@@ -152,7 +155,9 @@ def compute(job: SolveJob) -> Outcome:
         code = last.outcome if last else "no_reference_stars"
         text = f"{job.image_relpath}: " + (last.message if last else "no reference stars and no header WCS")
         if code == "wcs_contradicted":
-            text = f"{job.image_relpath}: header WCS contradicted by the stars: {last.message if last else ''}"
+            text = (
+                f"{job.image_relpath}: header WCS contradicted by the stars: {last.message if last else ''}"
+            )
         return Outcome("rejected", Solved(None, attempts, None, None), reason_code=code, reason=text)
     wcs = parse_wcs(solution.wcs_header)
     outline = footprint.frame_outline(wcs, job.nx, job.ny, points_per_edge=_POINTS_PER_EDGE)
@@ -191,12 +196,19 @@ def _believe(
     """A header WCS that the user vouches for: refined when the stars allow it, else kept as it is."""
     if job.stars is not None:
         try:
-            solution = astrometry.accept_wcs(header, detections, job.stars, method="header", settings=settings)
+            solution = astrometry.accept_wcs(
+                header, detections, job.stars, method="header", settings=settings
+            )
             return solution, (_attempt("header", "solved", "confirmed by the stars", solution),)
         except AstrometryError as error:
             refusal = _attempt("header", error.reason_code, str(error))
-            return believed_wcs(header, job.nx, job.ny), (refusal, _attempt("header:believed", "solved", "as told"))
-    return believed_wcs(header, job.nx, job.ny), (_attempt("header:believed", "solved", "no reference stars"),)
+            return believed_wcs(header, job.nx, job.ny), (
+                refusal,
+                _attempt("header:believed", "solved", "as told"),
+            )
+    return believed_wcs(header, job.nx, job.ny), (
+        _attempt("header:believed", "solved", "no reference stars"),
+    )
 
 
 def _external(
@@ -209,7 +221,9 @@ def _external(
             scale=(job.hints.scale_min_arcsec, job.hints.scale_max_arcsec),
         )  # fmt: skip
         assert job.stars is not None  # the caller has checked
-        solution = astrometry.accept_wcs(parse_wcs(text), detections, job.stars, method="solve-field", settings=settings)
+        solution = astrometry.accept_wcs(
+            parse_wcs(text), detections, job.stars, method="solve-field", settings=settings
+        )
     except (AstrometryError, CatalogError) as error:
         return None, _attempt("solve-field", error.reason_code, str(error))
     return solution, _attempt("solve-field", "solved", "", solution)
@@ -285,7 +299,11 @@ def save(connection: Connection, context: TaskContext, item: Row, output: Solved
     connection.execute(
         update(schema.frames).where(schema.frames.c.id == frame_id).values(_columns(item, solution, output))
     )
-    outline = [{"frame_id": frame_id, "polygon": output.polygon, "recipe": context.recipe}] if output.polygon else []
+    outline = (
+        [{"frame_id": frame_id, "polygon": output.polygon, "recipe": context.recipe}]
+        if output.polygon
+        else []
+    )
     replace_rows(connection, schema.footprints, {"frame_id": frame_id}, outline)
     attempts = [
         {

@@ -78,7 +78,9 @@ def compute(inputs: ModelInputs) -> Outcome:
     n = len(inputs.labels)
     astrometry = inputs.settings.astrometry
     sigma = {"free": np.inf, "fixed": 0.0}.get(str(astrometry))
-    sigmas = np.concatenate([np.full(n, float(astrometry) if sigma is None else sigma), np.zeros(len(positions) - n)])
+    sigmas = np.concatenate(
+        [np.full(n, float(astrometry) if sigma is None else sigma), np.zeros(len(positions) - n)]
+    )
     solution = roi_model.fit_roi(
         _epochs(a, jacobian),
         roi_model.PointSources(position_px=positions @ reference.T, sigma_px=sigmas),
@@ -141,7 +143,12 @@ def save(connection: Connection, context: TaskContext, group: Group, output: Mod
             reduced_chi2=_known(float(np.nanmedian(solution.reduced_chi2))),
             astrometry=json.dumps(_astrometry(output)),
             constant_offsets=json.dumps(
-                {label: _known(s) for label, s in zip(output.inputs.labels, solution.constant_offset_uncertainty, strict=False)}
+                {
+                    label: _known(s)
+                    for label, s in zip(
+                        output.inputs.labels, solution.constant_offset_uncertainty, strict=False
+                    )
+                }
             ),
             flags=0 if solution.converged else int(Flag.NOT_CONVERGED),
         )
@@ -208,11 +215,17 @@ def _flux_rows(output: Modelled) -> list[dict[str, Any]]:
     return rows
 
 
-def _write_light_curves(context: TaskContext, name: str, rows: list[dict[str, Any]], output: Modelled) -> None:
+def _write_light_curves(
+    context: TaskContext, name: str, rows: list[dict[str, Any]], output: Modelled
+) -> None:
     """ECSV and FITS tables beside the database; a failure here would undo the rows, so that both agree."""
     a = output.inputs.arrays
     when = {
-        int(frame): {"mjd": float(a["mjd"][t]), "bjd_tdb": _known(a["bjd_tdb"][t]), "seeing_arcseconds": _known(a["seeing"][t])}
+        int(frame): {
+            "mjd": float(a["mjd"][t]),
+            "bjd_tdb": _known(a["bjd_tdb"][t]),
+            "seeing_arcseconds": _known(a["seeing"][t]),
+        }
         for t, frame in enumerate(a["frame_id"])
     }
     table = [{**row, **when[row["frame_id"]]} for row in rows]

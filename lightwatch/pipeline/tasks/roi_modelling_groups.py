@@ -15,7 +15,9 @@ def groups(context: TaskContext) -> list[Group]:
         return []
     prepared = []
     for group in calibrated_cutouts_groups.groups(context):
-        row = queries.rows(context.workspace.reader, queries.group_result(_PREPARE, context.footprint_hash, group.key))
+        row = queries.rows(
+            context.workspace.reader, queries.group_result(_PREPARE, context.footprint_hash, group.key)
+        )
         if row and row[0]["state"] == "done" and row[0]["recipe"] == context.recipes[_PREPARE]:
             digest = digest_of([row[0]["digest"], row[0]["recipe"]])
             prepared.append(Group(group.key, digest, group.members, group.filter, group.roi))

@@ -63,28 +63,46 @@ def load(context: TaskContext, group: Group) -> ZeropointInputs:
     reader = context.workspace.reader
     name, recipe = context.footprint_hash, context.recipes["calculate_normalization_coefficient"]
     stars = queries.rows(reader, queries.stars_of(name))
-    means = {row["star_gaia_id"]: row for row in queries.rows(reader, queries.normalised_stars(name, recipe, group.filter))}
+    means = {
+        row["star_gaia_id"]: row
+        for row in queries.rows(reader, queries.normalised_stars(name, recipe, group.filter))
+    }
     coefficients = sorted(
-        queries.rows(reader, queries.normalization_of(name, recipe, group.filter)), key=lambda row: row["frame_id"]
+        queries.rows(reader, queries.normalization_of(name, recipe, group.filter)),
+        key=lambda row: row["frame_id"],
     )
     row_of = {row["frame_id"]: i for i, row in enumerate(coefficients)}
     column_of = {star["gaia_id"]: j for j, star in enumerate(stars)}
     shape = (len(coefficients), len(stars))
     flux, error = np.full(shape, np.nan), np.full(shape, np.nan)
-    for item in queries.rows(reader, queries.star_fluxes(name, context.recipes["star_photometry"], group.filter)):
-        if item["frame_id"] in row_of and item["flux"] is not None and not item["flags"] & int(Flag.SATURATED):
+    for item in queries.rows(
+        reader, queries.star_fluxes(name, context.recipes["star_photometry"], group.filter)
+    ):
+        if (
+            item["frame_id"] in row_of
+            and item["flux"] is not None
+            and not item["flags"] & int(Flag.SATURATED)
+        ):
             place = row_of[item["frame_id"]], column_of[item["star_gaia_id"]]
             flux[place], error[place] = item["flux"], item["flux_uncertainty"]
     fit = [means.get(star["gaia_id"]) for star in stars]
-    usable = [row is not None and row["mean_flux"] is not None and not row["flags"] & int(_UNFIT) for row in fit]
+    usable = [
+        row is not None and row["mean_flux"] is not None and not row["flags"] & int(_UNFIT) for row in fit
+    ]
     footprint_row = queries.rows(reader, queries.current_footprint())[0]
     return ZeropointInputs(
         frames=[frame for frame in group.members if frame["id"] in row_of],
         coefficients=coefficients,
         star_ids=np.array([star["gaia_id"] for star in stars], dtype=np.int64),
-        flux=np.array([row["mean_flux"] if ok and row else np.nan for row, ok in zip(fit, usable, strict=True)], float),
+        flux=np.array(
+            [row["mean_flux"] if ok and row else np.nan for row, ok in zip(fit, usable, strict=True)], float
+        ),
         flux_uncertainty=np.array(
-            [row["mean_flux_uncertainty"] if ok and row else np.nan for row, ok in zip(fit, usable, strict=True)], float
+            [
+                row["mean_flux_uncertainty"] if ok and row else np.nan
+                for row, ok in zip(fit, usable, strict=True)
+            ],
+            float,
         ),
         frame_flux=flux,
         frame_flux_uncertainty=error,
