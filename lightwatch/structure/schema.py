@@ -297,6 +297,7 @@ PSFs = _table(
     _number("fwhm_arcseconds", "arcsec, at the ROI"),
     _number("ellipticity", "of the analytic core"),
     _number("residual_strength", "sigma of the smooth residual found by evidence"),
+    _number("model_error", "fraction of the PSF that the stars disagree on beyond their noise"),
     Column("spatial_terms", Integer, comment="1 constant, 3 linear in x and y"),
     Column("relpath", Text, nullable=False, comment="HDF5 file, relative to the workdir"),
     Column("sha256", Text, nullable=False),
