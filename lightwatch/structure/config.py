@@ -33,6 +33,7 @@ def _sky_position(position: tuple[float, float]) -> tuple[float, float]:
 
 OrderedInterval = Annotated[Interval, AfterValidator(_ordered)]
 SkyPosition = Annotated[tuple[float, float], AfterValidator(_sky_position)]
+Band = Literal["G", "BP", "RP", "g_sdss", "r_sdss", "i_sdss", "z_sdss", "B", "V", "R", "Ic", "B_T", "V_T"]
 StarNames = list[str] | None
 
 
@@ -235,7 +236,7 @@ class Normalization(Section):
 class ZeroPoints(Section):
     """Absolute scale."""
 
-    band: str = Field("G", description="G, BP, RP, g_sdss, r_sdss, i_sdss, z_sdss, V, R, Ic, B_T or V_T.")
+    band: Band = Field("G", description="G, BP, RP, g_sdss, r_sdss, i_sdss, z_sdss, B, V, R, Ic, B_T or V_T.")
     use_uncoloured_stars: bool = Field(
         True, description="Use stars without a colour, with a wider uncertainty."
     )
