@@ -191,6 +191,7 @@ def compute(inputs: RoiInputs) -> Outcome:
         "model/jacobian_px_per_arcsec": np.stack([e.arrays["jacobian_px_per_arcsec"] for e in inputs.epochs]),
         "model/origin": np.stack([item["origin"] for item in cut]),
         "model/others_arcsec": inputs.others_arcsec,
+        "model/psf_model_error": np.array([epoch.psf.model_error for epoch in inputs.epochs]),
         "model/quadrature": max(epoch.psf.quadrature for epoch in inputs.epochs),
     }
     local = stack_psfs([local_psf(e.psf, *e.arrays["image_pixel_coordinates"]) for e in inputs.epochs])

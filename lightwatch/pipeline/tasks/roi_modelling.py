@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -81,18 +81,43 @@ def compute(inputs: ModelInputs) -> Outcome:
     sigmas = np.concatenate(
         [np.full(n, float(astrometry) if sigma is None else sigma), np.zeros(len(positions) - n)]
     )
-    solution = roi_model.fit_roi(
-        _epochs(a, jacobian),
-        roi_model.PointSources(position_px=positions @ reference.T, sigma_px=sigmas),
-        with_background=n > 1 if inputs.settings.background == "auto" else inputs.settings.background,
+    sources = roi_model.PointSources(position_px=positions @ reference.T, sigma_px=sigmas)
+    solution = _fit(inputs, _epochs(a, jacobian), sources, n, inputs.start)
+    if (a["model/psf_model_error"] > 0).any():
+        granted = _granting_model_error(_epochs(a, jacobian), solution, a["model/psf_model_error"])
+        solution = _fit(inputs, granted, sources, n, solution)
+    flags = 0 if solution.converged else int(Flag.NOT_CONVERGED)
+    return Outcome(output=Modelled(inputs, solution, reference, n), flags=flags)
+
+
+def _fit(
+    inputs: ModelInputs,
+    epochs: roi_model.ROIEpochs,
+    sources: roi_model.PointSources,
+    n_sources: int,
+    start: roi_model.ROISolution | None,
+) -> roi_model.ROISolution:
+    background = inputs.settings.background
+    return roi_model.fit_roi(
+        epochs,
+        sources,
+        with_background=n_sources > 1 if background == "auto" else background,
         fit_local_background=inputs.settings.local_background,
         shift_sigma_px=inputs.settings.translation_sigma_px,
         rejection_sigma=_REJECTION_SIGMA,
         max_passes=_MAX_PASSES,
-        start=inputs.start,
+        start=start,
     )
-    flags = 0 if solution.converged else int(Flag.NOT_CONVERGED)
-    return Outcome(output=Modelled(inputs, solution, reference, n), flags=flags)
+
+
+def _granting_model_error(
+    epochs: roi_model.ROIEpochs, solution: roi_model.ROISolution, model_error: Floats
+) -> roi_model.ROIEpochs:
+    """The epochs with the PSF's own error in their variance, as the stars' photometry has it."""
+    light = np.maximum(np.nan_to_num(solution.model), 0)
+    peak = light.max(axis=(1, 2), keepdims=True)
+    extra = np.square(model_error)[:, None, None] * light * peak
+    return replace(epochs, background_variance=epochs.background_variance + extra)
 
 
 def _epochs(a: dict[str, Any], jacobian: Floats) -> roi_model.ROIEpochs:
