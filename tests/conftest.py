@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
@@ -166,6 +167,12 @@ def differences(one: Any, other: Any, *, rtol: float = 0.0) -> list[str]:
 def _alike(a: Any, b: Any, rtol: float) -> bool:
     if isinstance(a, float) and isinstance(b, float):
         return math.isclose(a, b, rel_tol=rtol, abs_tol=rtol)
+    if isinstance(a, str) and isinstance(b, str) and a[:1] == b[:1] and a[:1] in ("[", "{"):
+        return _alike(json.loads(a), json.loads(b), rtol)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(_alike(x, y, rtol) for x, y in zip(a, b, strict=True))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_alike(a[key], b[key], rtol) for key in a)
     return bool(a == b)
 
 

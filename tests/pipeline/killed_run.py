@@ -1,0 +1,77 @@
+"""Runs a workdir and is killed, again and again: a program for tests/pipeline/test_kill.py.
+
+    python killed_run.py CONFIG SEED FIRST LAST MOST [STOP]
+
+Every step of writing (sync of a new file, of its directory after the rename, before and after a commit) is
+counted; each run is killed by SIGKILL at a step drawn from FIRST..LAST, until one comes to its end, which
+the one after the MOST-th kill does undisturbed. Runs are forks of this process, so that the libraries are
+imported once; JAX does not start before the fork.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import random
+import signal
+import sys
+
+from lightwatch import WorkflowManager, Workspace
+from lightwatch.pipeline.night import NIGHT
+from lightwatch.structure import database, files
+
+
+class Countdown:
+    """Kills this process at the n-th step of writing."""
+
+    def __init__(self, n: int) -> None:
+        self.left = n
+
+    def __call__(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def plant(step: Countdown) -> None:
+    """Count the steps of writing of the storage modules."""
+    sync, connection_commit = files._sync, database.Connection.commit
+
+    def counted_sync(path):
+        step()
+        sync(path)
+
+    def counted_commit(connection):
+        step()
+        connection_commit(connection)
+        step()
+
+    files._sync = counted_sync
+    database.Connection.commit = counted_commit
+
+
+def main() -> None:
+    config, seed, first, last, most = sys.argv[1], *map(int, sys.argv[2:6])
+    stop = sys.argv[6] if len(sys.argv) > 6 else None
+    for task in NIGHT:
+        importlib.import_module(task.module)
+    rng = random.Random(seed)
+    kills = 0
+    while True:
+        child = os.fork()
+        if child == 0:
+            plant(Countdown(rng.randint(first, last) if kills < most else 10**9))
+            WorkflowManager(Workspace.open(config)).run(stop=stop)
+            os._exit(0)
+        rng.random()
+        _pid, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+            kills += 1
+            continue
+        print(json.dumps({"kills": kills, "exit": os.waitstatus_to_exitcode(status)}))
+        return
+
+
+if __name__ == "__main__":
+    main()
