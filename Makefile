@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { command -v $$p; break; }; done)
 
 # a run that set some frames aside (exit code 10) is a run
-RUN = $(BIN)/lightwatch run $(1) || test $$? -eq 10
+RUN = $(BIN)/lightwatch run $(1) || { code=$$?; test $$code -eq 10 || exit $$code; }
 
 .PHONY: demo test lint lock clean install
 .DELETE_ON_ERROR:
