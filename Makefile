@@ -11,6 +11,9 @@ OLDEST := 3.11
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { command -v $$p; break; }; done)
 
+# small matrices: more threads per process only get in each other's way, most of all on a busy machine
+export OMP_NUM_THREADS ?= 1
+
 # a run that set some frames aside (exit code 10) is a run
 RUN = $(BIN)/lightwatch run $(1) || { code=$$?; test $$code -eq 10 || exit $$code; }
 
