@@ -151,12 +151,15 @@ def quick_check(engine: Engine, *, full: bool = False) -> list[str]:
     """Problems that SQLite itself finds in its file; an empty list when it is sound."""
     if engine.dialect.name != "sqlite":
         return []
-    with engine.connect() as connection:
-        pragma = "integrity_check" if full else "quick_check"
-        found = [row[0] for row in connection.exec_driver_sql(f"PRAGMA {pragma}") if row[0] != "ok"]
-        found += [
-            f"foreign key: {tuple(row)}" for row in connection.exec_driver_sql("PRAGMA foreign_key_check")
-        ]
+    found: list[str] = []
+    try:
+        with engine.connect() as connection:
+            pragma = "integrity_check" if full else "quick_check"
+            found += [row[0] for row in connection.exec_driver_sql(f"PRAGMA {pragma}") if row[0] != "ok"]
+            dangling = connection.exec_driver_sql("PRAGMA foreign_key_check")
+            found += [f"foreign key: {tuple(row)}" for row in dangling]
+    except DBAPIError as error:  # damaged so far that SQLite cannot go on looking
+        found.append(str(error.orig))
     return found
 
 

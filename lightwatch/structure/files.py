@@ -74,7 +74,7 @@ def sha256_of(path: Path) -> str:
 
 def safe_name(text: str, digest: str) -> str:
     """A file name that says where it comes from and can hold nothing hostile: letters, digits, ``._-``."""
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_.")[:80] or "frame"
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_-")[:80] or "frame"
     return f"{stem}-{digest[:8]}"
 
 

@@ -66,7 +66,7 @@ def read_stored_frame(workdir: Path, relpath: str) -> StoredFrame:
                     rms_mesh=np.asarray(hdus["BKG_RMS"].data, dtype=np.float32),
                     cards=hdus[0].header.copy(),
                 )
-    except (OSError, KeyError, TypeError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise StorageError(
             f"{path}: cannot be read ({str(error).splitlines()[0]}); 'lightwatch verify --repair' remakes it"
         ) from error
@@ -108,7 +108,7 @@ def read_sources(workdir: Path, relpath: str) -> dict[str, NDArray[Any]]:
             return {
                 name: np.asarray(data[name]).astype(data[name].dtype.newbyteorder("=")) for name in data.names
             }
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise StorageError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
 
 
