@@ -121,12 +121,16 @@ class Workdir:
     def results(self) -> dict[str, dict[tuple[str, ...], tuple[Any, ...]]]:
         """Every result in the database by table and key, frames named by their content; no circumstances."""
         names = {str(i): digest for i, digest in self.sql("SELECT id, content_hash FROM frames")}
-        tables = [t for (t,) in self.sql("SELECT name FROM sqlite_master WHERE type = 'table'") if t not in _DIARIES]
+        tables = [
+            t for (t,) in self.sql("SELECT name FROM sqlite_master WHERE type = 'table'") if t not in _DIARIES
+        ]
         out = {}
         for table in tables:
             columns = [(row[1], row[5]) for row in self.sql(f'PRAGMA table_info("{table}")')]
             wanted = [name for name, _ in columns if name not in _CIRCUMSTANCES]
-            keys = [n for n, key in columns if key and n in wanted] or ["content_hash" if table == "frames" else "hash"]
+            keys = [n for n, key in columns if key and n in wanted] or [
+                "content_hash" if table == "frames" else "hash"
+            ]
             rows = {}
             quoted = ", ".join(f'"{name}"' for name in wanted)
             for row in self.sql(f'SELECT {quoted} FROM "{table}"'):
@@ -144,7 +148,11 @@ class Workdir:
     def files(self) -> dict[str, tuple[int, int, int]]:
         """Size, time and inode of every file but those that a run must touch: log, lock, database."""
         return {
-            str(path.relative_to(self.path)): (path.stat().st_size, path.stat().st_mtime_ns, path.stat().st_ino)
+            str(path.relative_to(self.path)): (
+                path.stat().st_size,
+                path.stat().st_mtime_ns,
+                path.stat().st_ino,
+            )
             for path in sorted(self.path.rglob("*"))
             if path.is_file()
             and not path.name.startswith((".lightwatch", "database.sqlite3"))

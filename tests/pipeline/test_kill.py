@@ -16,7 +16,16 @@ EARLY = "stamp_extraction"
 
 
 def _killed(workdir, seed, first, last, most, *stop):
-    command = [sys.executable, str(PROGRAM), str(workdir.config), str(seed), str(first), str(last), str(most), *stop]
+    command = [
+        sys.executable,
+        str(PROGRAM),
+        str(workdir.config),
+        str(seed),
+        str(first),
+        str(last),
+        str(most),
+        *stop,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -25,11 +34,20 @@ def _killed(workdir, seed, first, last, most, *stop):
 def _products(workdir):
     """Arrays of every product that a row names, by path."""
     out = {}
-    for table, column in (("regions", "relpath"), ("PSFs", "relpath"), ("roi_models", "cutouts_relpath"), ("roi_models", "model_relpath")):
+    for table, column in (
+        ("regions", "relpath"),
+        ("PSFs", "relpath"),
+        ("roi_models", "cutouts_relpath"),
+        ("roi_models", "model_relpath"),
+    ):
         for (relpath,) in workdir.sql(f'SELECT {column} FROM "{table}"'):
             with h5py.File(workdir.path / relpath, "r") as file:
                 names: list[str] = []
-                file.visititems(lambda name, item, names=names: names.append(name) if isinstance(item, h5py.Dataset) else None)
+                file.visititems(
+                    lambda name, item, names=names: (
+                        names.append(name) if isinstance(item, h5py.Dataset) else None
+                    )
+                )
                 out[relpath] = {name: file[name][()] for name in names}
     return out
 
@@ -40,7 +58,9 @@ def _same_products(one, other):
         assert set(one[relpath]) == set(other[relpath]), relpath
         for name, values in one[relpath].items():
             if np.asarray(values).dtype.kind == "f":
-                np.testing.assert_allclose(values, other[relpath][name], rtol=1e-6, atol=1e-9, err_msg=f"{relpath} {name}")
+                np.testing.assert_allclose(
+                    values, other[relpath][name], rtol=1e-6, atol=1e-9, err_msg=f"{relpath} {name}"
+                )
             elif name != "frame_id":
                 assert np.array_equal(values, other[relpath][name]), (relpath, name)
 

@@ -1,0 +1,83 @@
+"""A database is created, kept, refused when newer or foreign, and copied before it is changed."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from lightwatch.errors import SchemaError
+from lightwatch.structure import schema, upgrade
+from lightwatch.structure.database import open_engine
+
+
+@pytest.fixture
+def engine(tmp_path):
+    engine = open_engine(f"sqlite:///{tmp_path / 'database.sqlite3'}")
+    yield engine
+    engine.dispose()
+
+
+def test_new_database_has_all_tables_at_head(engine):
+    assert upgrade.current_revision(engine) is None
+    assert upgrade.upgrade(engine)
+    assert upgrade.current_revision(engine) == upgrade.head_revision()
+    with engine.connect() as connection:
+        names = {row[0] for row in connection.exec_driver_sql("SELECT name FROM sqlite_master")}
+    assert set(schema.metadata.tables) | set(schema.VIEWS) <= names
+    assert not upgrade.upgrade(engine), "nothing to do the second time"
+
+
+def test_newer_database_is_refused(engine):
+    upgrade.upgrade(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SchemaError, match="newer lightwatch"):
+        upgrade.upgrade(engine)
+
+
+def test_foreign_database_is_refused_and_untouched(tmp_path):
+    path = tmp_path / "database.sqlite3"
+    foreign = sqlite3.connect(path)
+    foreign.execute("CREATE TABLE frames (id INTEGER PRIMARY KEY, mine TEXT)")
+    foreign.commit()
+    engine = open_engine(f"sqlite:///{path}")
+    with pytest.raises(SchemaError, match="not lightwatch's"):
+        upgrade.upgrade(engine)
+    assert [row[0] for row in foreign.execute("SELECT name FROM sqlite_master")] == ["frames"]
+    foreign.close()
+    engine.dispose()
+
+
+def test_backups_are_sound_hold_everything_and_seven_are_kept(engine, tmp_path):
+    upgrade.upgrade(engine)
+    for i in range(9):
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"INSERT INTO rois (name, ra, dec) VALUES ('r{i}', 1.0, 2.0)")
+        last = upgrade.backup(engine, "before-run")
+    other = upgrade.backup(engine, "manual")
+    assert other.exists()
+    copies = sorted((tmp_path / "backups").glob("*before-run.sqlite3"))
+    assert len(copies) == 7
+    assert copies[-1] == last
+    for n, copy in zip(range(3, 10), copies, strict=True):
+        connection = sqlite3.connect(copy)
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("SELECT count(*) FROM rois").fetchone() == (n,)
+        connection.close()
+
+
+def test_a_run_that_changes_something_keeps_a_copy_of_what_was(workdir):
+    from lightwatch.structure.workspace import Workspace
+
+    before = len(list((workdir.path / "backups").glob("*before-run*")))
+    workdir.run()
+    assert len(list((workdir.path / "backups").glob("*before-run*"))) == before, "nothing was done"
+    workdir.configure("{kind: serial}", "{kind: serial}\nnormalization: {min_snr: 21}")
+    workdir.run(only="calculate_normalization_coefficient")
+    copies = sorted((workdir.path / "backups").glob("*before-run*"))
+    assert len(copies) == before + 1
+    connection = sqlite3.connect(copies[-1])
+    assert connection.execute("SELECT count(*) FROM roi_flux").fetchone() == (18,)
+    connection.close()
+    assert isinstance(workdir.open(), Workspace)

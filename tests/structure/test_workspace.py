@@ -1,0 +1,99 @@
+"""An open workdir: explicit, movable, locked by one run at a time, with paths that stay inside."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from lightwatch.errors import AnotherRunActive, ConfigError, StorageError
+from lightwatch.structure.workspace import Workspace
+
+CONFIG = "raw_dirs: [raw]\nrois: {target: {coordinates: [10.0, 20.0]}}\n"
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(CONFIG)
+    return path
+
+
+def test_paths_are_relative_to_the_config_file(config, tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    workspace = Workspace.open(config)
+    assert workspace.workdir == tmp_path.resolve()
+    assert workspace.config.raw_dirs == [tmp_path / "raw"]
+    assert Workspace.open(tmp_path).config_path == config.resolve(), "a directory stands for its config.yaml"
+    assert not workspace.has_database
+    assert list(tmp_path.iterdir()) == [config], "opening writes nothing"
+
+
+def test_the_variables_are_only_defaults(config, tmp_path, monkeypatch):
+    monkeypatch.delenv("LIGHTWATCH_CONFIG", raising=False)
+    monkeypatch.delenv("LIGHTCURVER_CONFIG", raising=False)
+    with pytest.raises(ConfigError, match="LIGHTWATCH_CONFIG"):
+        Workspace.open()
+    monkeypatch.setenv("LIGHTCURVER_CONFIG", str(tmp_path / "none.yaml"))
+    monkeypatch.setenv("LIGHTWATCH_CONFIG", str(config))
+    assert Workspace.open().config_path == config.resolve()
+    (tmp_path / "other").mkdir()
+    shutil.copy(config, tmp_path / "other")
+    assert Workspace.open(tmp_path / "other").workdir == (tmp_path / "other").resolve()
+
+
+def test_products_never_lead_out_of_the_workdir(config, tmp_path):
+    workspace = Workspace.open(config)
+    assert workspace.path("frames/a.fits") == tmp_path.resolve() / "frames" / "a.fits"
+    for relpath in ("../a.fits", "/etc/passwd", "frames/../../x"):
+        with pytest.raises(StorageError, match="leads out"):
+            workspace.path(relpath)
+
+
+def test_one_lock_at_a_time(config):
+    one, two = Workspace.open(config), Workspace.open(config)
+    with (
+        one.lock(),
+        pytest.raises(AnotherRunActive, match=r"another run is active in .*: pid \d+"),
+        two.lock(),
+    ):
+        pass
+    with two.lock():
+        pass
+    with pytest.raises(ZeroDivisionError), one.lock():
+        raise ZeroDivisionError
+    with two.lock():
+        pass
+
+
+def test_no_secret_in_the_stored_configuration(config):
+    config.write_text(CONFIG + "database: {url: 'postgresql://me:hunter2@host/db'}\n")
+    workspace = Workspace.open(config)
+    assert "hunter2" not in workspace.config_text()
+    assert "hunter2" not in repr(workspace)
+    assert workspace.database_url.endswith("hunter2@host/db")
+    assert workspace.database_path is None
+
+
+def test_hash_of_the_configuration_follows_its_values(config):
+    before = Workspace.open(config).config_hash()
+    config.write_text("# a comment\n" + CONFIG)
+    assert Workspace.open(config).config_hash() == before
+    config.write_text(CONFIG + "psf: {max_stars: 5}\n")
+    assert Workspace.open(config).config_hash() != before
+
+
+def test_a_moved_workdir_is_whole(workdir, tmp_path):
+    """Rows hold relative paths: the moved workdir has nothing to do."""
+    shutil.move(workdir.path, tmp_path / "elsewhere")
+    moved = type(workdir)(tmp_path / "elsewhere")
+    assert moved.run().line == "nothing to do"
+    moved.configure("{kind: serial}", "{kind: serial}\nlight_curves: {limit_sigma: 4}")
+    assert moved.run().exit_code == 0
+    shutil.move(moved.path, workdir.path)
+
+
+def test_the_write_ahead_log_is_emptied(workdir):
+    """So that a copy of the one file is a copy of the database."""
+    workdir.run()
+    assert not list(workdir.path.glob("database.sqlite3-*"))
