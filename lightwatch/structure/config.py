@@ -202,7 +202,7 @@ class Psf(Section):
     stars_to_use: StarNames = Field(None, description="Letters or ids; null: chosen per frame.")
     stars_to_exclude: list[str] = Field(default_factory=list, description="Letters or ids.")
     min_stars: Count = Field(3, description="A frame with fewer usable stars gets no PSF.")
-    max_stars: Count = Field(24, description="At most so many stars make the PSF.")
+    max_stars: Count = Field(16, description="At most so many stars make the PSF.")
     min_snr: Positive = Field(40.0, description="Fainter stars do not make the PSF.")
     reserved_fraction: Annotated[float, Field(ge=0, le=0.5)] = Field(
         0.15, description="Fraction of the stars kept out of the fit to judge it."
