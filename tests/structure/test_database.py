@@ -53,7 +53,7 @@ def test_pragmas_of_writer_and_reader(engine, url):
 
 
 def test_a_failed_transaction_leaves_nothing(engine):
-    with pytest.raises(ZeroDivisionError):  # noqa: PT012 - what is raised within the transaction is the subject
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012, SIM117 - raised within
         with transaction(engine) as connection:
             connection.execute(insert(schema.files).values(FILE))
             raise ZeroDivisionError
