@@ -46,7 +46,7 @@ N_FRAMES, N_SPARE = 6, 1
 # one size of cutouts and one number of stars, so that few programs are compiled
 SETTINGS = """
 cutouts: {star_size_px: 24, roi_size_px: 24}
-psf: {max_stars: 6, reserved_fraction: 0, spatial_variation: none}
+psf: {max_stars: 6, reserved_fraction: 0}
 roi_model: {background: false}
 executor: {kind: serial}
 discovery: {min_file_age_seconds: 0}

@@ -560,7 +560,6 @@ def _settings_that_nobody_reads():
     return unread
 
 
-@pytest.mark.xfail(reason="psf.spatial_variation is documented but not yet passed on to the fit", strict=True)
 def test_every_setting_is_read_somewhere():
     """A documented switch works (asked for in many trackers); one that nothing reads is a promise broken."""
     assert _settings_that_nobody_reads() == []

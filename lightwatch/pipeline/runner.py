@@ -324,8 +324,9 @@ class _Tally:
 
     def forget(self, items: Sequence[Row]) -> None:
         """Items that were rejected are tried again and must not count twice."""
-        self.rejected -= len(items)
-        self.rejected_ids -= {int(item["id"]) for item in items}
+        again = self.rejected_ids & {int(item["id"]) for item in items}
+        self.rejected -= len(again)
+        self.rejected_ids -= again
 
     def add(self, other: _Tally) -> None:
         self.done += other.done

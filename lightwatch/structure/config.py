@@ -207,9 +207,6 @@ class Psf(Section):
     reserved_fraction: Annotated[float, Field(ge=0, le=0.5)] = Field(
         0.15, description="Fraction of the stars kept out of the fit to judge it."
     )
-    spatial_variation: Literal["auto", "none"] = Field(
-        "auto", description="auto: a gradient when the stars show it."
-    )
     subsampling_factor: Annotated[int, Field(ge=1, le=8)] = Field(2, description="Of the rendered grid.")
 
 

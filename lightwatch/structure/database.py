@@ -147,6 +147,16 @@ def create_views(connection: Connection) -> None:
         connection.execute(text(f'CREATE VIEW "{name}" AS {body}'))
 
 
+def views_are_current(connection: Connection) -> bool:
+    """Whether the views in the database are those of this version (only SQLite tells)."""
+    if connection.dialect.name != "sqlite":
+        return True
+    stored = dict(
+        connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'view'")).tuples().all()
+    )
+    return all(stored.get(name) == f'CREATE VIEW "{name}" AS {body}' for name, body in VIEWS.items())
+
+
 def quick_check(engine: Engine, *, full: bool = False) -> list[str]:
     """Problems that SQLite itself finds in its file; an empty list when it is sound."""
     if engine.dialect.name != "sqlite":

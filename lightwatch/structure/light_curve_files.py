@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.table import Table
+from astropy.utils.exceptions import AstropyUserWarning
 
 from lightwatch.structure.files import write_atomically
 
@@ -36,8 +38,16 @@ def write_light_curves(directory: Path, name: str, rows: Sequence[Mapping[str, A
     table = _table(sorted(rows, key=lambda row: (row["point_source"], row["mjd"])))
     paths = [directory / f"{name}.ecsv", directory / f"{name}.fits"]
     write_atomically(paths[0], lambda path: table.write(path, format="ascii.ecsv", overwrite=True))
-    write_atomically(paths[1], lambda path: table.write(path, format="fits", overwrite=True))
+    write_atomically(paths[1], lambda path: _write_fits(table, path))
     return paths
+
+
+def _write_fits(table: Table, path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", AstropyUserWarning
+        )  # FITS knows no "electron"; readers see it all the same
+        table.write(path, format="fits", overwrite=True)
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -100,6 +100,23 @@ def pending_frames(
     return query.where(_finished(*upstream)) if upstream is not None else query
 
 
+def rejected_frames(task: str, recipe: str, max_attempts: int) -> Select[Any]:
+    """Usable frames that a task rejected fewer than so many times."""
+    t = s.task_results
+    return (
+        select(s.frames)
+        .join(t, t.c.frame_id == s.frames.c.id)
+        .where(
+            usable_frames(),
+            t.c.task == task,
+            t.c.recipe == recipe,
+            t.c.state == "rejected",
+            t.c.attempts < max_attempts,
+        )
+        .order_by(s.frames.c.mjd_mid, s.frames.c.content_hash)
+    )
+
+
 def finished_frames(task: str, recipe: str, footprint_hash: str, *, needs_roi: bool = True) -> Select[Any]:
     """Usable frames with a current result of a task, in order of time."""
     return (

@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect
 
 from lightwatch.errors import SchemaError
-from lightwatch.structure.database import backup_sqlite, create_views, transaction
+from lightwatch.structure.database import backup_sqlite, create_views, transaction, views_are_current
 
 _BACKUPS_KEPT = 7
 
@@ -60,13 +60,23 @@ def upgrade(engine: Engine) -> bool:
             f"the database has schema {before}, made by a newer lightwatch; update lightwatch to use it"
         )
     if before == script.get_current_head():
-        return False
+        return _renew_views(engine)
     if before is not None:
         backup(engine, "before-migration")
     with transaction(engine) as connection:
         config = _alembic()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        create_views(connection)
+    return True
+
+
+def _renew_views(engine: Engine) -> bool:
+    """Views hold no data: they follow the program without a migration. True when they changed."""
+    with engine.connect() as connection:
+        if views_are_current(connection):
+            return False
+    with transaction(engine) as connection:
         create_views(connection)
     return True
 

@@ -308,7 +308,6 @@ def test_a_lightcurver_configuration_is_translated(tmp_path):
     assert (config.reference_stars.min_gmag, config.reference_stars.max_gmag) == (16.0, None)
     assert config.psf.stars_to_use == ["a", "b", "c"]
     assert config.normalization.stars_to_exclude == ["d", "e"]
-    assert config.psf.spatial_variation == "none"
     assert config.calibrated_cutouts.constraints_on_frame_columns == {"seeing_arcseconds": (0.0, 3.0)}
     assert config.calibrated_cutouts.constraints_on_coefficient == (0.1, 10.0)
     assert config.roi_model.astrometry == "free"

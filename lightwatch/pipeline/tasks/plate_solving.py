@@ -278,8 +278,14 @@ def _detections(workdir: Path, relpath: str, nx: int, ny: int) -> Detections:
 
 
 def second_chance(context: TaskContext, rejected: Sequence[Row]) -> list[Row]:
-    """Frames that failed may adopt the WCS of frames solved meanwhile: their jobs are made with siblings."""
-    return [item for item in rejected if _solved_siblings(context.workspace)]
+    """Frames that failed, now or in the last nights, may adopt the WCS of frames that are solved by now."""
+    if not _solved_siblings(context.workspace):
+        return []
+    earlier = queries.rows(
+        context.workspace.reader,
+        queries.rejected_frames("plate_solving", context.recipe, queries.MAX_ATTEMPTS),
+    )
+    return list({item["id"]: item for item in (*rejected, *earlier)}.values())
 
 
 def load_again(context: TaskContext, items: Sequence[Row]) -> list[SolveJob]:
