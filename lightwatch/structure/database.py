@@ -151,9 +151,8 @@ def views_are_current(connection: Connection) -> bool:
     """Whether the views in the database are those of this version (only SQLite tells)."""
     if connection.dialect.name != "sqlite":
         return True
-    stored = dict(
-        connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'view'")).tuples().all()
-    )
+    views = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'view'"))
+    stored: dict[str, str] = {row[0]: row[1] for row in views}
     return all(stored.get(name) == f'CREATE VIEW "{name}" AS {body}' for name, body in VIEWS.items())
 
 
