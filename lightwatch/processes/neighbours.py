@@ -1,4 +1,8 @@
-"""Whose light falls into a star's cutout besides its own."""
+"""Whose light falls into a star's cutout besides its own.
+
+Known are the stars of the catalogue and the detections of the frame. In crowded fields detections
+of blended sources share one isophote and are lost; peaks of the sharpened cutouts bring them back.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,21 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.spatial import cKDTree
 
 Floats = NDArray[np.float64]
 
 #: detections fainter than this are left to chi2: their presence would flicker from frame to frame
-_MIN_DETECTION_SNR = 15.0
+_MIN_DETECTION_SNR = 10.0
 #: catalogue stars fainter than the star by more magnitudes than this do not count
 _MAX_MAGNITUDE_DIFFERENCE = 6.0
+_FWHM_PER_SIGMA = 2.354820045
+#: height of a Gaussian star in the difference of its images smoothed by one and by two of its sigmas,
+#: in units of its central surface brightness: 1 / (1 + 1) - 1 / (1 + 4)
+_SHARPENED_HEIGHT = 0.3
+#: peaks below this part of the star's are its own halo, spikes and trails
+_LEAST_PART_OF_STAR = 0.004
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,98 @@ def find_neighbours(
         out.x[i, :k], out.y[i, :k], out.present[i, :k] = x[indices], y[indices], True
         out.contamination[i] = share
     return out
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """Sources seen as peaks: positions px in the frame, rough fluxes (data units), S/N; (P,) each."""
+
+    x: Floats
+    y: Floats
+    flux: Floats
+    snr: Floats
+
+
+def peaks_in_cutouts(
+    data: NDArray[np.floating],
+    background_rms: NDArray[np.floating],
+    good: NDArray[np.bool_],
+    corner: NDArray[np.int64],
+    star_x: Floats,
+    star_y: Floats,
+    *,
+    exptime: float,
+    fwhm_px: float,
+) -> Peaks:
+    """Peaks besides the star in each of K cutouts (K, n, n) electron/s whose first pixel is ``corner`` (K, 2).
+
+    The cutouts are sharpened by the difference of two Gaussians (Marr & Hildreth 1980, Proc. R. Soc. B
+    207, 187), which takes the wings of the star away. One source may appear in several cutouts: twice.
+    """
+    sigma = float(np.hypot(fwhm_px, 1.0)) / _FWHM_PER_SIGMA
+    height, snr = _sharpened(data, background_rms, good, exptime, sigma)
+    n = data.shape[-1]
+    inner = np.zeros((n, n), bool)
+    inner[1:-1, 1:-1] = True
+    highest = height == maximum_filter(height, (0, 3, 3), mode="nearest")
+    k, row, column = np.nonzero(highest & inner & good & (snr > _MIN_DETECTION_SNR))
+    x, y = (
+        at
+        + _parabola(
+            height[k, row - dy, column - dx], height[k, row, column], height[k, row + dy, column + dx]
+        )
+        for at, dx, dy in ((column + corner[k, 0], 1, 0), (row + corner[k, 1], 0, 1))
+    )
+    distance = np.hypot(x - star_x[k], y - star_y[k])
+    own = np.zeros(len(data))
+    np.maximum.at(own, k[distance < 1.0], height[k, row, column][distance < 1.0])
+    other = (distance > max(1.5, 0.8 * fwhm_px)) & (height[k, row, column] > _LEAST_PART_OF_STAR * own[k])
+    flux = height[k, row, column] * 2 * np.pi * sigma**2 / _SHARPENED_HEIGHT
+    return Peaks(x[other], y[other], flux[other], snr[k, row, column][other])
+
+
+def _sharpened(
+    data: NDArray[np.floating],
+    background_rms: NDArray[np.floating],
+    good: NDArray[np.bool_],
+    exptime: float,
+    sigma: float,
+) -> tuple[Floats, Floats]:
+    """Difference of the images smoothed by one and by two sigmas, and its S/N; (K, n, n) each."""
+    filled = np.where(good, data, 0.0).astype(float)
+    cover = np.maximum(gaussian_filter(good.astype(float), (0, sigma, sigma), mode="constant"), 0.05)
+    narrow = gaussian_filter(filled, (0, sigma, sigma), mode="constant") / cover
+    height = narrow - gaussian_filter(
+        np.where(good, filled, narrow), (0, 2 * sigma, 2 * sigma), mode="nearest"
+    )
+    rms = np.where(np.isfinite(background_rms), background_rms, np.nanmedian(background_rms))
+    variance = rms**2 + np.maximum(narrow, 0) / exptime
+    # sum of squares of the difference of Gaussians: (1 - 2 * 2 / 5 + 1 / 4) / (4 pi sigma^2)
+    return height, height / np.sqrt(variance * 0.45 / (4 * np.pi * sigma**2))
+
+
+def _parabola(before: Floats, here: Floats, after: Floats) -> Floats:
+    """Place of the top of the parabola through three equidistant points, within half a step."""
+    curvature = np.maximum(2 * here - before - after, 1e-300)
+    return np.clip((after - before) / (2 * curvature), -0.5, 0.5)
+
+
+def joined(peaks: Peaks, x: Floats, y: Floats, flux: Floats, snr: Floats, *, fwhm_px: float) -> Peaks:
+    """Detections, and the peaks at which there is none, each once."""
+    xs, ys, fluxes, snrs = (list(a) for a in (x, y, flux, snr))
+    apart = max(1.5, 0.8 * fwhm_px)
+    if len(x):
+        there, _ = cKDTree(np.column_stack([x, y])).query(np.column_stack([peaks.x, peaks.y]))
+    else:
+        there = np.full(len(peaks.x), np.inf)
+    new_x, new_y = np.empty(0), np.empty(0)
+    for i in np.argsort(-peaks.snr, kind="stable"):
+        if there[i] < apart or (np.hypot(new_x - peaks.x[i], new_y - peaks.y[i]) < apart).any():
+            continue
+        new_x, new_y = np.append(new_x, peaks.x[i]), np.append(new_y, peaks.y[i])
+        fluxes.append(peaks.flux[i])
+        snrs.append(peaks.snr[i])
+    return Peaks(np.append(xs, new_x), np.append(ys, new_y), np.array(fluxes), np.array(snrs))
 
 
 def _all_sources(

@@ -20,7 +20,7 @@ from lightwatch.structure.files import ProductRef
 
 _BAD_LINE_SIGMA = 10.0
 _COSMIC_ITERATIONS = 2
-_MAX_NEIGHBOURS = 6
+_MAX_NEIGHBOURS = 8
 _GROW_SATURATED_PX = 1
 _FALLBACK_FWHM_PX = 3.0
 
@@ -67,8 +67,9 @@ def extract_stamps(job: StampJob) -> Outcome:
     ny, nx = frame.image.shape
     rms = background.from_mesh(background.Mesh(frame.rms_mesh, (ny, nx)), 0, 0, nx, ny)
     mask, struck = _mask(job, frame, rms)
-    blended = _neighbours(job)
-    arrays: dict[str, Any] = {
+    stars = _cut(job, frame.image, rms, mask, job.star_x, job.star_y, job.star_size_px, "stars")
+    blended = _neighbours(job, stars)
+    arrays: dict[str, Any] = stars | {
         "exptime": job.exptime,
         "fwhm_px": job.fwhm_px,
         "frame_shape": np.array([ny, nx]),
@@ -78,7 +79,6 @@ def extract_stamps(job: StampJob) -> Outcome:
         "stars/neighbour_present": blended.present,
         "stars/contamination": blended.contamination,
     }
-    arrays |= _cut(job, frame.image, rms, mask, job.star_x, job.star_y, job.star_size_px, "stars")
     wcs = parse_wcs(job.wcs)
     for name, (ra, dec, size) in job.rois.items():
         x, y = sky_to_pixel(wcs, np.array([ra]), np.array([dec]))[0]
@@ -154,19 +154,35 @@ def _cut(
     }
 
 
-def _neighbours(job: StampJob) -> neighbours.Neighbours:
-    """Catalogue stars, and detections that the catalogue lacks, in the cutout of each star."""
+def _neighbours(job: StampJob, stars: Mapping[str, Any]) -> neighbours.Neighbours:
+    """Catalogue stars, and detections and peaks that the catalogue lacks, in the cutout of each star."""
     columns = frame_store.read_sources(job.workdir, job.sources_relpath)
+    detected = tuple(np.asarray(columns[name], dtype=float) for name in ("x", "y", "flux", "snr"))
+    data, mask = stars["stars/data"], stars["stars/mask"]
+    sources = neighbours.joined(
+        neighbours.peaks_in_cutouts(
+            data,
+            stars["stars/background_rms"],
+            ((mask & int(UNUSABLE_PIXEL & ~Flag.SATURATED)) == 0) & np.isfinite(data),
+            stars["stars/corner"],
+            job.star_x,
+            job.star_y,
+            exptime=job.exptime,
+            fwhm_px=job.fwhm_px,
+        ),
+        *detected,
+        fwhm_px=job.fwhm_px,
+    )
     return neighbours.find_neighbours(
         star_x=job.star_x,
         star_y=job.star_y,
         catalog_x=job.catalog_x,
         catalog_y=job.catalog_y,
         catalog_mag=job.catalog_mag,
-        detected_x=columns["x"],
-        detected_y=columns["y"],
-        detected_flux=columns["flux"],
-        detected_snr=columns["snr"],
+        detected_x=sources.x,
+        detected_y=sources.y,
+        detected_flux=sources.flux,
+        detected_snr=sources.snr,
         fwhm_px=job.fwhm_px,
         reach_px=0.5 * job.star_size_px + job.fwhm_px,
         max_neighbours=_MAX_NEIGHBOURS,
