@@ -28,6 +28,7 @@ MIN_SNR = 3.0
 MAX_CONTAMINATION = 0.05
 CONVERGED_STEP_SIGMA = 0.1
 LARGE_SHIFT_SIGMA = 3.0
+SOME_STRUCK_INFORMATION = 0.002  # of what is known of the flux: below, nothing to report
 MAX_STRUCK_INFORMATION = 0.3  # beyond, it is the star that is not as the PSF says
 
 
@@ -42,7 +43,9 @@ class StarFluxes:
     background: FloatArray  # (F, K) data units per pixel; 0 when not fitted
     reduced_chi2: FloatArray  # (F, K)
     n_pixels: NDArray[np.int64]  # (F, K) pixels used
-    flags: NDArray[np.int64]  # (F, K) lightwatch.flags.Flag; COSMIC_RAY: struck pixels were left out
+    flags: NDArray[
+        np.int64
+    ]  # (F, K) lightwatch.flags.Flag; COSMIC_RAY: struck pixels that matter were left out
     neighbour_flux: FloatArray  # (F, K, N)
     rejected_pixels: BoolArray  # (F, K, n, n) found to be struck
     model: FloatArray  # (F, K, n, n) star, neighbours and background
@@ -76,10 +79,11 @@ def measure_stars(
 
     ``psfs`` has one model (or None) per frame. Positions are free within ``position_sigma_px`` of the
     prediction once the common shift of the frame (median over stars with S/N > 50) is removed, which
-    takes away the bias of free positions at low S/N. ``model_error`` is the fractional error granted
-    to the PSF when pixels are judged as outliers; it never enters the weights. The error of the PSF
-    itself is common to the stars of a frame, cancels in the calibration, and is not in the
-    uncertainties.
+    takes away the bias of free positions at low S/N. ``model_error`` is the least fractional error
+    granted to the PSF when pixels are judged as outliers. The error that the fit of the PSF found
+    (PSFModel.model_error) is granted when pixels are judged and in chi2. It moves light between pixels
+    and is no error of the sum: with weights like those of photons it leaves the flux alone, and the
+    rest cancels in the calibration; so it is neither in the weights nor in the uncertainties.
     """
     good = usable_pixels(cutouts)
     has_psf = np.array([psf is not None for psf in psfs], dtype=bool)
@@ -97,6 +101,18 @@ def measure_stars(
     pairs = _without(pairs, struck)
     flags = _flags(pairs, solution, struck, position_sigma_px, max_reduced_chi2)
     return _scatter(cutouts, pairs, solution, struck, shift, flags)
+
+
+def light_of_neighbours(psfs: list[PSFModel | None], cutouts: StarCutouts) -> FloatArray:
+    """Known neighbours alone (F, K, n, n), from one robust measurement of star and neighbours; else 0."""
+    crowded = replace(cutouts, present=cutouts.present & cutouts.neighbour_present.any(2))
+    good = usable_pixels(crowded)
+    frame, star = np.nonzero(good.any((2, 3)) & np.array([psf is not None for psf in psfs])[:, None])
+    light = np.zeros(cutouts.data.shape)
+    if len(frame):
+        solution = _solve(_gather(psfs, crowded, good, frame, star, False))
+        light[frame, star] = np.nan_to_num(solution.neighbour_model)
+    return light
 
 
 def _gather(
@@ -119,6 +135,7 @@ def _gather(
         variance=np.where(here, cutouts.background_variance[frame, star], 1.0).astype(np.float64),
         weight=here.astype(np.float64),
         exposure=cutouts.exposure[frame].astype(np.float64),
+        model_error=np.array([0.0 if psf is None else psf.model_error for psf in psfs])[frame],
         offset=cutouts.offset[frame, star].astype(np.float64),
         position_precision=np.full(count, FIRST_POSITION_SIGMA_PX**-2.0),
         background_precision=np.full(count, 0.0 if fit_background else NO_BACKGROUND),
@@ -208,11 +225,16 @@ def _struck(pairs: _Pairs, solution: PairSolution, outlier_sigma: float, model_e
         pair.weight > 0,
         fwhm_px=pairs.fwhm_px,
         outlier_sigma=outlier_sigma,
-        model_error=model_error,
+        model_error=np.maximum(model_error, pair.model_error),
     )
-    information = pair.weight * (solution.model - solution.neighbour_model) ** 2 / solution.variance
-    lost = (struck * information).sum((1, 2)) / np.maximum(information.sum((1, 2)), 1e-300)
+    lost = _lost_information(pair.weight, solution, struck)
     return struck & (lost < MAX_STRUCK_INFORMATION)[:, None, None]
+
+
+def _lost_information(weight: FloatArray, solution: PairSolution, struck: BoolArray) -> FloatArray:
+    """Fraction (N,) of what the pixels tell of the flux that is in the struck ones."""
+    information = weight * (solution.model - solution.neighbour_model) ** 2 / solution.variance
+    return np.asarray((struck * information).sum((1, 2)) / np.maximum(information.sum((1, 2)), 1e-300))
 
 
 def _refined(pairs: _Pairs, shift: FloatArray, position_sigma_px: float) -> _Pairs:
@@ -264,7 +286,8 @@ def _flags(
     snr = solution.flux / np.sqrt(solution.flux_variance)
     distance = np.hypot(*(solution.position - pairs.pair.offset).T)
     reasons = {
-        Flag.COSMIC_RAY: struck.any((1, 2)),
+        Flag.COSMIC_RAY: _lost_information(pairs.pair.weight + struck, solution, struck)
+        > SOME_STRUCK_INFORMATION,
         Flag.LOW_COVERAGE: ~(solution.coverage >= MIN_COVERAGE),
         Flag.NOT_CONVERGED: ~(solution.flux_step < CONVERGED_STEP_SIGMA),
         Flag.LARGE_SHIFT: distance > LARGE_SHIFT_SIGMA * position_sigma_px,
@@ -370,7 +393,7 @@ def reserved_star_chi2(
 ) -> float:
     """Reduced chi2 of held-out stars (one frame: F = 1) measured with a PSF that they did not shape.
 
-    NaN when none of them can be measured.
+    The median over the stars: one blend says nothing of the PSF. NaN when none can be measured.
     """
     fluxes = measure_stars(
         [psf],
@@ -381,7 +404,5 @@ def reserved_star_chi2(
         model_error=model_error,
         max_reduced_chi2=np.inf,
     )
-    pixels = np.where(np.isfinite(fluxes.reduced_chi2), fluxes.n_pixels, 0)
-    if not pixels.any():
-        return float("nan")
-    return float(np.sum(np.nan_to_num(fluxes.reduced_chi2) * pixels) / pixels.sum())
+    measured = fluxes.reduced_chi2[np.isfinite(fluxes.reduced_chi2)]
+    return float(np.median(measured)) if len(measured) else float("nan")

@@ -26,6 +26,7 @@ class Pair(NamedTuple):
     variance: AnyArray  # (n, n) of the background, positive everywhere
     weight: AnyArray  # (n, n) 1 where a pixel counts, else 0
     exposure: AnyArray  # () electrons per data unit
+    model_error: AnyArray  # () of the PSF, fraction of the light
     offset: AnyArray  # (2,) predicted (x, y) from the centre of the cutout
     position_precision: AnyArray  # () 1 / px^2 of the prediction
     background_precision: AnyArray  # () of a background of zero; huge where none is fitted
@@ -65,11 +66,13 @@ def _sources(pair: Pair, position: jax.Array, quadrature: int) -> tuple[jax.Arra
     return p * present, p_u * present, p_v * present
 
 
-def _weights(pair: Pair, model: jax.Array, residual: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(weights, variance) of the pixels for the light of all sources."""
+def _weights(pair: Pair, fluxes: jax.Array, p: jax.Array, residual: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(weights by the noise, variance with the error of the PSF); see psf_stars.pixel_weights."""
+    model = jnp.tensordot(fluxes, p, 1)
+    granted = pair.model_error**2 * p[0].max() * jnp.tensordot(fluxes**2, jnp.maximum(p, 0), 1)
     variance = pair.variance + jnp.maximum(model, 0) / pair.exposure
     surprise = residual**2 / (variance + (ROBUST_MODEL_ERROR * model) ** 2)
-    return pair.weight / variance / (1 + surprise / pair.robust_sigma**2), variance
+    return pair.weight / variance / (1 + surprise / pair.robust_sigma**2), variance + granted
 
 
 def _inverse(h: jax.Array) -> jax.Array:
@@ -86,7 +89,7 @@ def _step(
     p, p_u, p_v = _sources(pair, position, quadrature)
     model = jnp.tensordot(fluxes, p, 1)
     residual = pair.data - model - background
-    w, _ = _weights(pair, model, residual)
+    w, _ = _weights(pair, fluxes, p, residual)
     d_x, d_y = -jnp.tensordot(fluxes, p_u, 1), -jnp.tensordot(fluxes, p_v, 1)
     j = jnp.concatenate([p, jnp.stack([d_x, d_y, jnp.ones_like(model)])]).reshape(len(fluxes) + 3, -1)
     jw = j * w.ravel()
@@ -119,10 +122,11 @@ def solve_pair(pair: Pair, *, quadrature: int) -> PairSolution:
     p, _, _ = _sources(pair, position, quadrature)
     light = jnp.tensordot(fluxes, p, 1)
     others = light - fluxes[0] * p[0]
-    w, variance = _weights(pair, light, pair.data - light - background)
-    everything = (p[0] ** 2 / variance).sum()
+    w, variance = _weights(pair, fluxes, p, pair.data - light - background)
+    noise = pair.variance + jnp.maximum(light, 0) / pair.exposure
+    everything = (p[0] ** 2 / noise).sum()
     information = (w * p[0] ** 2).sum()
-    leak = (p[0] * others / variance).sum() / everything
+    leak = (p[0] * others / noise).sum() / everything
     return PairSolution(
         flux=fluxes[0],
         flux_variance=covariance[0, 0],
@@ -132,7 +136,7 @@ def solve_pair(pair: Pair, *, quadrature: int) -> PairSolution:
         model=light + background,
         neighbour_model=others + background,
         variance=variance,
-        chi2=(w * (pair.data - light - background) ** 2).sum(),
+        chi2=(pair.weight * (pair.data - light - background) ** 2 / variance).sum(),
         coverage=information / everything,
         contamination=leak / jnp.maximum(jnp.abs(fluxes[0]), 1e-300),
         flux_step=jnp.abs(step[0]) / jnp.sqrt(covariance[0, 0]),

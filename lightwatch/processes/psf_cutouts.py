@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
 
 from lightwatch.processes.psf_model import FloatArray
 
@@ -52,15 +53,18 @@ def struck_pixels(
     *,
     fwhm_px: FloatArray | float,
     outlier_sigma: float,
-    model_error: float,
+    model_error: FloatArray | float,
 ) -> BoolArray:
     """Pixels that neither noise nor an imperfect PSF explains: cosmic rays missed by the masks.
 
-    All arrays (..., n, n), ``fwhm_px`` broadcasting to (...). A pixel is struck when its residual
-    exceeds ``outlier_sigma`` times the noise of the model plus ``model_error`` of the model, and is
+    All arrays (..., n, n), ``fwhm_px`` and ``model_error`` broadcasting to (...). A pixel is struck when its residual
+    exceeds ``outlier_sigma`` times the noise of the model plus ``model_error`` of the model there and next to it, and is
     sharper than the PSF allows: a blended star is not a cosmic ray and must stay visible in chi2.
     """
-    spread = np.sqrt(variance + (model_error * model) ** 2)
+    error = np.asarray(model_error, dtype=np.float64)[..., None, None]
+    # the next pixel counts too: where the light falls steeply, an error of the place is one of the value
+    steep = maximum_filter(model, [0] * (model.ndim - 2) + [3, 3], mode="nearest")
+    spread = np.sqrt(variance + (error * steep) ** 2)
     excess = np.where(good, residual / spread, 0.0)
     fwhm = np.asarray(fwhm_px, dtype=np.float64)[..., None, None]
     point_source = np.exp(-4 * np.log(2) / np.maximum(fwhm, 1.5) ** 2)

@@ -14,31 +14,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightwatch.flags import Flag
-from lightwatch.processes.photometry import measure_stars
+from lightwatch.processes.photometry import light_of_neighbours
 from lightwatch.processes.psf_batch import bucket, solve_in_batches
 from lightwatch.processes.psf_cutouts import BoolArray, StarCutouts, struck_pixels, usable_pixels
 from lightwatch.processes.psf_jax import jax
-from lightwatch.processes.psf_model import FloatArray, PSFModel, position_terms
+from lightwatch.processes.psf_model import FloatArray, PSFModel, local_psf, position_terms, render
 from lightwatch.processes.psf_moffat_stage import SUSPECT_RESIDUAL
 from lightwatch.processes.psf_solver import Solution, solve_blocks
 from lightwatch.processes.psf_stars import FrameStars
 
 __all__ = ["PSFFit", "StarCutouts", "cutout_size_px", "fit_psfs"]
 
-STAR_BUCKETS = (8, 16, 32, 64)
+STAR_BUCKETS = (8, 16, 24, 32, 64)
 MODES = 20  # cosines per axis; 2L / M <= 0.3 for n / FWHM up to 17
 QUADRATURE = 3  # nodes per pixel and axis: 2 would do above a FWHM of 2.5 px, at another compilation
 FRAMES_PER_CALL = 32
 ROUNDS = 4
-CUTOUT_SIZES = (16, 24, 32, 48, 64)
-CUTOUT_PER_FWHM = 8.0
-NEIGHBOUR_MASK_FWHM = 1.2  # before the flux of a neighbour is known
+CUTOUT_SIZES = (24, 32, 48, 64)
+CUTOUT_PER_FWHM = 6.5
+NEIGHBOUR_MASK_FWHM = 1.2
+NEIGHBOUR_MASK_PX = 2.5  # at least, before the flux of a neighbour is known
 MIN_GOOD_FRACTION = 0.25
 PSF_MODEL_ERROR = 0.03  # of the first fits, when pixels are judged
+FIRST_MODEL_ERROR = 0.05  # where noise does not explain the first residuals
+MAX_MODEL_ERROR = 0.15
+SETTLED_MODEL_ERROR = 0.15  # relative change
+CORE_PART = 0.03  # of the brightest pixel: where the model's error is looked for
+NOISE_EXPLAINS_CHI2 = 1.5
+NEIGHBOUR_ERROR = 0.05  # of subtracted light: positions of neighbours are not refined
+LARGEST_SIGMA = 0.3
+# Where noise does not explain the residuals, pixels that see the PSF only at their own phases make
+# structure out of the rest, worse the less the PSF is sampled: (FWHM in px, largest sigma).
+UNDERSAMPLED = ((2.5, 0.03), (3.5, LARGEST_SIGMA))
+SAME_DATA_SIGMA = 0.2
+WEAKER_STRUCTURE = (
+    0.1,
+    0.03,
+    1e-4,
+)  # where the structure is not that of a PSF: a smoother one, then a Moffat
+NORM_RANGE = (0.7, 1.01)
+DEEPEST_HOLE = 0.01  # negative light, of the peak
 NOT_SINGLE_CHI2 = 1.5
 NOT_SINGLE_RATIO = 3.0
 FAILED_CHI2 = 3.0
-MAX_MODEL_ERROR = 0.1
 NOT_SINGLE_RESIDUAL = 0.02
 MIN_STARS_TO_VARY = 6
 GRADIENT_STEPS = 2
@@ -77,6 +95,7 @@ class _Work:
     terms: FloatArray  # (K, 3)
     gradient: FloatArray  # (2, 4) change of theta with X and with Y
     model_error: float = 0.0  # fraction of the model by which even a good PSF misses the data
+    largest_sigma: float = LARGEST_SIGMA  # of the structure
     solution: Solution | None = None
 
     @property
@@ -94,6 +113,18 @@ class _Work:
         """(K, n, n) pixels that take part."""
         return self.good & ~self.struck & self.used[:, None, None]
 
+    @property
+    def granted_variance(self) -> FloatArray:
+        """(K, n, n) of noise and of the model's own error."""
+        s = _solution(self)
+        return np.asarray(s.model_variance) + self.model_error**2 * _light_squared(s.model)
+
+
+def _light_squared(model: FloatArray) -> FloatArray:
+    """Variance of the model (K, n, n) for a model error of one, see psf_stars.pixel_weights."""
+    light = np.maximum(model, 0)
+    return np.asarray(light * light.max((-2, -1), keepdims=True))
+
 
 def fit_psfs(cutouts: StarCutouts, *, outlier_sigma: float, min_stars: int, batch_size: int) -> list[PSFFit]:
     """PSF of every frame (F results, in order).
@@ -107,6 +138,14 @@ def fit_psfs(cutouts: StarCutouts, *, outlier_sigma: float, min_stars: int, batc
     for turn in range(ROUNDS):
         for work in _solve(cutouts, [works[i] for i in pending], batch_size):
             works[work.index] = work
+        if turn == 0:
+            for work in _solve(cutouts, _unexplained(cutouts, [works[i] for i in pending]), batch_size):
+                works[work.index] = work
+        for sigma in WEAKER_STRUCTURE:
+            for work in _solve(
+                cutouts, _weaker_structure(cutouts, [works[i] for i in pending], sigma), batch_size
+            ):
+                works[work.index] = work
         if turn == ROUNDS - 1 or not pending:
             break
         judged = _judge(cutouts, [works[i] for i in pending], outlier_sigma, min_stars, first=turn < 2)
@@ -153,7 +192,9 @@ def _near_neighbours(cutouts: StarCutouts, index: int) -> BoolArray:
 
     to_neighbour = distance(cutouts.neighbour_offset[index])
     to_star = distance(cutouts.offset[index])[:, None]
-    near = (to_neighbour < to_star) & (to_neighbour < NEIGHBOUR_MASK_FWHM * cutouts.fwhm_px[index])
+    near = (to_neighbour < to_star) & (
+        to_neighbour < max(NEIGHBOUR_MASK_FWHM * float(cutouts.fwhm_px[index]), NEIGHBOUR_MASK_PX)
+    )
     return (near & cutouts.neighbour_present[index][..., None, None]).any(1)
 
 
@@ -161,7 +202,8 @@ def _solve(cutouts: StarCutouts, works: list[_Work], batch_size: int) -> list[_W
     """Fit constant PSFs, then varying ones where the stars ask for it; keep what the evidence prefers."""
     fitted = _solve_all(cutouts, [replace(work, gradient=np.zeros((2, 4))) for work in works], batch_size)
     best = {work.index: work for work in fitted}
-    asking = [work for work in fitted if _gradient_step(work)[1] > _price_of_gradient(work)]
+    well_sampled = [work for work in fitted if work.largest_sigma == LARGEST_SIGMA]
+    asking = [work for work in well_sampled if _gradient_step(work)[1] > _price_of_gradient(work)]
     for _ in range(GRADIENT_STEPS):
         stepped = [replace(work, gradient=work.gradient + _gradient_step(work)[0]) for work in asking]
         asking = _solve_all(cutouts, stepped, batch_size)
@@ -204,6 +246,7 @@ def _frame_stars(cutouts: StarCutouts, work: _Work) -> FrameStars:
         fwhm=np.float64(cutouts.fwhm_px[work.index]),
         gradient=work.gradient,
         model_error=np.float64(work.model_error),
+        largest_sigma=np.float64(work.largest_sigma),
     )
 
 
@@ -217,7 +260,7 @@ def _cropped(solution: Solution, k: int) -> Solution:
 def _chi2(work: _Work) -> FloatArray:
     """(K,) chi2 of the pixels of each star that took part."""
     s = _solution(work)
-    return (work.weight * (work.data - s.model) ** 2 / s.model_variance).sum((1, 2)) * s.present
+    return (work.weight * (work.data - s.model) ** 2 / work.granted_variance).sum((1, 2)) * s.present
 
 
 def _solution(work: _Work) -> Solution:
@@ -227,9 +270,14 @@ def _solution(work: _Work) -> Solution:
 
 
 def _reduced_chi2(work: _Work) -> float:
+    """Of all pixels; where an error is granted to the model, the median over the stars, as for that error."""
     s = _solution(work)
-    pixels = work.weight.sum((1, 2)) @ s.present
-    return float(_chi2(work).sum() / max(pixels - 3 * s.present.sum() - s.effective_modes, 1))
+    pixels = work.weight.sum((1, 2)) * s.present
+    free = max(float(pixels.sum() - 3 * s.present.sum() - s.effective_modes), 1.0)
+    if work.model_error > 0 and s.present.any():
+        there = s.present > 0
+        return float(np.median((_chi2(work) / np.maximum(pixels, 1))[there]) * pixels.sum() / free)
+    return float(_chi2(work).sum() / free)
 
 
 def _gradient_step(work: _Work) -> tuple[FloatArray, float]:
@@ -273,7 +321,8 @@ def _judge(
     """
     cleaned = _without_neighbours(cutouts, works)
     spared = np.logical_and(cutouts.neighbour_present.any(2), first)
-    return [_put_aside(work, spared[work.index], outlier_sigma, min_stars) for work in cleaned]
+    judged = [_put_aside(work, spared[work.index], outlier_sigma, min_stars) for work in cleaned]
+    return [_granting(cutouts, work, _model_error(work)) for work in judged]
 
 
 def _put_aside(work: _Work, spared: BoolArray, outlier_sigma: float, min_stars: int) -> _Work:
@@ -285,11 +334,9 @@ def _put_aside(work: _Work, spared: BoolArray, outlier_sigma: float, min_stars: 
         work.good & work.used[:, None, None],
         fwhm_px=float(s.fwhm),
         outlier_sigma=outlier_sigma,
-        model_error=PSF_MODEL_ERROR,
+        model_error=max(PSF_MODEL_ERROR, work.model_error),
     )
     work = replace(work, struck=struck)
-    if not spared.any():
-        work = _granting_model_error(work)
     faint = work.used & (s.present == 0) & ~s.suspect
     flags = work.star_flags | np.where(faint, Flag.LOW_SNR.value, 0)
     multiple = _not_single(work) & ~spared
@@ -298,27 +345,68 @@ def _put_aside(work: _Work, spared: BoolArray, outlier_sigma: float, min_stars: 
     return replace(work, star_flags=flags)
 
 
-def _granting_model_error(work: _Work) -> _Work:
-    """Where noise cannot explain the residuals (flat field, tracking, pixels that are not square), grant
-    the model the fraction that does, once: else the brightest star alone would draw the PSF.
+def _unexplained(cutouts: StarCutouts, works: list[_Work]) -> list[_Work]:
+    """Frames whose residuals noise does not explain (flat field, tracking, pixels that are not square), to
+    be fitted again with an error granted to the model: else the brightest star alone draws the PSF.
     """
-    if work.model_error > 0 or _reduced_chi2(work) < REDUCED_CHI2_RANGE[1]:
-        return work
+    return [_granting(cutouts, work, FIRST_MODEL_ERROR) for work in works if _model_error(work) > 0]
+
+
+def _granting(cutouts: StarCutouts, work: _Work, model_error: float) -> _Work:
+    """The frame with an error granted to its model, and as much structure as can be told from it."""
+    fwhm, sigma = np.transpose(UNDERSAMPLED)
+    limit = float(np.exp(np.interp(cutouts.fwhm_px[work.index], fwhm, np.log(sigma))))
+    return replace(work, model_error=model_error, largest_sigma=limit if model_error > 0 else LARGEST_SIGMA)
+
+
+def _model_error(work: _Work) -> float:
+    """Fraction of the model that the residuals in the cores of the stars ask for on top of the noise.
+
+    One step towards the value at which the squared residuals, weighted by how much the model's error
+    matters in each pixel, are what is granted; the median over stars, so that a blend has no say.
+    """
     s = _solution(work)
-    weight = work.weight * s.present[:, None, None]
-    excess = (weight * ((work.data - s.model) ** 2 - s.model_variance)).sum((1, 2))
-    light = (weight * s.model**2).sum((1, 2))
     there = work.used & (s.present > 0)
-    fraction = np.sqrt(np.maximum(excess[there], 0) / light[there])
-    return replace(work, model_error=float(np.clip(np.median(fraction), 0, MAX_MODEL_ERROR)))
+    if not there.any():
+        return work.model_error
+    brightest = (work.weight * s.model).max((1, 2), keepdims=True)
+    core = (work.weight & (s.model > CORE_PART * brightest))[there]
+    squared, variance = ((work.data - s.model) ** 2)[there], np.asarray(s.model_variance)[there]
+    if np.median((core * squared / variance).sum((1, 2)) / _count(core)) < NOISE_EXPLAINS_CHI2:
+        return 0.0
+    old = work.model_error or FIRST_MODEL_ERROR
+    error = old**2 * _light_squared(s.model)[there]
+    share = core * error / (variance + error)
+    pixels = share.sum((1, 2))
+    surprise = (share * squared / (variance + error)).sum((1, 2)) / np.maximum(pixels, 1e-300)
+    free = max(1 - (3 * there.sum() + float(s.effective_modes)) / pixels.sum(), 0.25)
+    new = float(np.clip(old * np.sqrt(np.median(surprise) / free), 0, MAX_MODEL_ERROR))
+    settled = work.model_error > 0 and abs(new / old - 1) < SETTLED_MODEL_ERROR
+    return old if settled else new
+
+
+def _weaker_structure(cutouts: StarCutouts, works: list[_Work], largest_sigma: float) -> list[_Work]:
+    """Frames whose PSF is no distribution of light, to be fitted again with less structure."""
+    return [replace(work, largest_sigma=largest_sigma) for work in works if not _is_light(cutouts, work)]
+
+
+def _is_light(cutouts: StarCutouts, work: _Work) -> bool:
+    """Whether the PSF has (almost) no negative light and leaves little outside of the cutout."""
+    model = _model(cutouts, work)
+    n = model.size
+    grid = np.arange(n) - (n - 1) / 2
+    centre = ((cutouts.frame_shape[1] - 1) / 2, (cutouts.frame_shape[0] - 1) / 2)
+    p = render(local_psf(model, *centre), grid, grid, quadrature=model.quadrature)
+    return bool(NORM_RANGE[0] <= model.norm <= NORM_RANGE[1] and p.min() > -DEEPEST_HOLE * p.max())
 
 
 def _not_single(work: _Work) -> BoolArray:
     """Stars that the PSF of the others does not fit, by chi2 and by the size of the residual (K,)."""
     s = _solution(work)
     weight = work.weight
-    reduced = (weight * (work.data - s.model) ** 2 / s.model_variance).sum((1, 2)) / _count(weight)
-    excess = (weight * ((work.data - s.model) ** 2 - s.model_variance)).sum((1, 2))
+    variance = work.granted_variance
+    reduced = (weight * (work.data - s.model) ** 2 / variance).sum((1, 2)) / _count(weight)
+    excess = (weight * ((work.data - s.model) ** 2 - variance)).sum((1, 2))
     residual = np.sqrt(np.maximum(excess, 0) / np.maximum((weight * s.model**2).sum((1, 2)), 1e-300))
     there = work.used & (s.present > 0)
     typical, usual = np.median(reduced[there]), np.median(residual[there])
@@ -340,22 +428,16 @@ def _without_neighbours(cutouts: StarCutouts, works: list[_Work]) -> list[_Work]
     if not crowded:
         return works
     index = np.array([work.index for work in crowded])
-    fluxes = measure_stars(
-        [_model(cutouts, work) for work in crowded],
-        _selected(cutouts, index),
-        position_sigma_px=1.0,
-        fit_background=False,
-        outlier_sigma=np.inf,
-        model_error=0.0,
-        max_reduced_chi2=np.inf,
-    )
-    light = np.nan_to_num(fluxes.neighbour_model)
+    models: list[PSFModel | None] = [_model(cutouts, work) for work in crowded]
+    light = light_of_neighbours(models, _selected(cutouts, index))
     cleaned = {}
     for work, neighbours in zip(crowded, light, strict=True):
         good, exposure = work.good, cutouts.exposure[work.index]
         data = np.where(good, cutouts.data[work.index], 0.0) - neighbours
         variance = np.where(good, cutouts.background_variance[work.index], 1.0)
-        variance = variance + np.maximum(neighbours, 0) / exposure
+        variance = (
+            variance + np.maximum(neighbours, 0) / exposure + NEIGHBOUR_ERROR**2 * _light_squared(neighbours)
+        )
         cleaned[work.index] = replace(work, data=data, variance=variance)
     return [cleaned.get(work.index, work) for work in works]
 
@@ -368,8 +450,9 @@ def _selected(cutouts: StarCutouts, index: NDArray[np.intp]) -> StarCutouts:
 
 def _differs(new: _Work, old: _Work) -> bool:
     """Whether a frame must be fitted again."""
-    same_pixels = np.array_equal(new.weight, old.weight) and new.model_error == old.model_error
-    return not (same_pixels and np.array_equal(new.data, old.data)) and bool(new.used.any())
+    same = np.array_equal(new.weight, old.weight) and new.model_error == old.model_error
+    changed = new.weight * np.abs(new.data - old.data) > SAME_DATA_SIGMA * np.sqrt(new.variance)
+    return not (same and not changed.any()) and bool(new.used.any())
 
 
 def _model(cutouts: StarCutouts, work: _Work) -> PSFModel:
@@ -390,6 +473,7 @@ def _model(cutouts: StarCutouts, work: _Work) -> PSFModel:
         norm=float(s.norm),
         prior_sigma=float(s.sigma),
         effective_modes=float(s.effective_modes),
+        model_error=work.model_error,
     )
 
 

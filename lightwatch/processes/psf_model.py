@@ -7,6 +7,7 @@ P(u, v) is the fraction of a star's flux that falls into a pixel whose centre li
     M   elliptical Moffat (1969, A&A 3, 455), pixel-integrated by Gauss-Legendre nodes
     D   = pk (M / pk)^0.8, pk the peak of the Moffat before integration
     S   = sum_ij c_ij phi_i(s(v)) phi_j(s(u)), cosines in the warped coordinate s(u) = asinh(u / u0)
+    u0  FWHM of the Moffat, at least 1.8 px
 
 S is frozen at the edge of the fitted box and decays as a Gaussian outside of it, so that the far
 wings are the Moffat's. ``amplitude`` makes the integral of P over the whole plane one. Therefore a
@@ -28,7 +29,12 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from lightwatch.processes.psf_jax import jax, jnp
-from lightwatch.processes.psf_profile import LocalPSF, evaluate_psf, evaluate_psf_with_gradient
+from lightwatch.processes.psf_profile import (
+    SMALLEST_SCALE_PX,
+    LocalPSF,
+    evaluate_psf,
+    evaluate_psf_with_gradient,
+)
 
 __all__ = [
     "LocalPSF",
@@ -66,6 +72,7 @@ class PSFModel:
     norm: float  # fraction of the flux inside a centred cutout of `size` px
     prior_sigma: float  # amplitude of S found by the evidence
     effective_modes: float  # number of well-determined combinations of coefficients
+    model_error: float  # fraction of the light by which the PSF misses the data, 0 where noise explains all
 
     @property
     def varies(self) -> bool:
@@ -91,7 +98,16 @@ class PSFModel:
         )
 
 
-_NUMBERS = ("extent", "edge", "fwhm_px", "ellipticity", "norm", "prior_sigma", "effective_modes")
+_NUMBERS = (
+    "extent",
+    "edge",
+    "fwhm_px",
+    "ellipticity",
+    "norm",
+    "prior_sigma",
+    "effective_modes",
+    "model_error",
+)
 
 
 def position_terms(x: ArrayLike, y: ArrayLike, frame_shape: tuple[int, int]) -> FloatArray:
@@ -115,7 +131,7 @@ def local_psf(model: PSFModel, x: ArrayLike, y: ArrayLike) -> LocalPSF:
     return LocalPSF(
         theta=theta,
         coefficients=np.broadcast_to(model.coefficients, shape + model.coefficients.shape),
-        u0=fwhm_of_theta(theta),
+        u0=np.maximum(fwhm_of_theta(theta), SMALLEST_SCALE_PX),
         extent=np.full(shape, model.extent),
         edge=np.full(shape, model.edge),
         amplitude=terms @ model.amplitude,

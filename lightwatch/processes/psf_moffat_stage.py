@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from lightwatch.processes.psf_jax import jax, jnp
-from lightwatch.processes.psf_profile import moffat, moffat_jacobian
+from lightwatch.processes.psf_profile import moffat, moffat_fwhm, moffat_jacobian
 from lightwatch.processes.psf_stars import (
     POSITION_STEP_PX,
     FrameStars,
@@ -30,6 +30,8 @@ START_BETA_1 = 2.5
 BETA_1_RANGE = (0.6, 12.0)
 THETA_SIGMA = (0.5, 0.3, 0.3, 0.7)
 THETA_STEP = (0.35, 0.35, 0.35, 0.8)
+FWHM_RANGE = (0.5, 2.0)  # in units of the guess
+SMALLEST_FWHM_PX = 0.9
 MIN_STAR_SNR = 5.0
 ROBUST_SIGMA = 5.0  # Cauchy weights of the first stage: cosmic rays and neighbours are still unknown
 SUSPECT_RESIDUAL = 0.15  # of the Moffat stage, in excess of the median over the stars and of
@@ -38,7 +40,7 @@ SUSPECT_RATIO = 1.5
 MOFFAT_MODEL_ERROR = 0.1  # keeps the core's structure from deciding on the wings
 
 #: axes over which one star of a frame is taken
-_BY_STAR = FrameStars(0, 0, 0, None, 0, 0, 0, None, None, None)
+_BY_STAR = FrameStars(0, 0, 0, None, 0, 0, 0, None, None, None, None)
 
 
 def starting_point(frame: FrameStars, quadrature: int) -> tuple[jax.Array, Stars]:
@@ -76,6 +78,10 @@ def moffat_step(
     ds = (back[..., 4] - back[..., :4] @ step) * frame.present[:, None]
     theta = theta + step
     theta = theta.at[3].set(jnp.clip(theta[3], *np.log(BETA_1_RANGE)))
+    fwhm = moffat_fwhm(theta)
+    smallest = jnp.maximum(FWHM_RANGE[0] * frame.fwhm, SMALLEST_FWHM_PX)
+    believed = jnp.clip(fwhm, smallest, jnp.maximum(FWHM_RANGE[1] * frame.fwhm, smallest))
+    theta = theta.at[0].add(jnp.log(believed / fwhm))
     limit = POSITION_STEP_PX
     return theta, Stars(
         jnp.clip(stars.flux + ds[:, 0], 0.3 * stars.flux, 3 * stars.flux),

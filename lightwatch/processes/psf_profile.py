@@ -17,6 +17,7 @@ TAPER_PER_EDGE = 2.0  # width of the Gaussian decay of S outside of the box, in 
 MATERN_NU = 2.5
 CORRELATION_LENGTH = 1.3 * 0.4247  # 1.3 Gaussian sigmas of the PSF, in the warped coordinate
 INTEGRAL_NODES = 96
+SMALLEST_SCALE_PX = 1.8  # of the warp: S is never finer than half a pixel, whatever the Moffat
 
 
 class LocalPSF(NamedTuple):
@@ -27,7 +28,7 @@ class LocalPSF(NamedTuple):
 
     theta: AnyArray  # (4,) Moffat parameters (ln a, e1, e2, ln(beta - 1)), a in px
     coefficients: AnyArray  # (M, M) of S, axis 0 along y
-    u0: AnyArray  # () px, scale of the warp (FWHM of the Moffat)
+    u0: AnyArray  # () px, scale of the warp (warp_scale)
     extent: AnyArray  # () half-length L of the cosine basis in the warped coordinate
     edge: AnyArray  # () px, half-width of the fitted box; S is frozen and tapered beyond
     amplitude: AnyArray  # () 1 / integral of (M + D S) over the plane
@@ -37,6 +38,11 @@ def moffat_fwhm(theta: jax.Array) -> jax.Array:
     """FWHM (px) of the Moffat before pixel integration, geometric mean of the axes."""
     beta = 1 + jnp.exp(theta[3])
     return 2 * jnp.exp(theta[0]) * jnp.sqrt(2 ** (1 / beta) - 1)
+
+
+def warp_scale(theta: jax.Array) -> jax.Array:
+    """Scale u0 of the warp: the FWHM of the Moffat, or what the pixels can resolve."""
+    return jnp.maximum(moffat_fwhm(theta), SMALLEST_SCALE_PX)
 
 
 def moffat_peak(theta: jax.Array) -> jax.Array:

@@ -28,12 +28,12 @@ from lightwatch.processes.psf_profile import (
     envelope,
     evaluate_psf,
     mode_norms,
-    moffat_fwhm,
     moffat_jacobian,
     moffat_with_gradient,
     prior_variance,
     structure_integral,
     taper,
+    warp_scale,
 )
 from lightwatch.processes.psf_stars import (
     POSITION_STEP_PX,
@@ -51,8 +51,8 @@ FULL_STEPS = 4
 FLUX_STEP = 0.6
 GAUGE_WEIGHT = 1e3
 PROBES = 16
-SIGMA_START_RANGE = (0.003, 0.3)
-SIGMA_RANGE = (1e-4, 0.3)
+SMALLEST_START_SIGMA = 0.003
+SMALLEST_SIGMA = 1e-5
 JITTER = 1e-12
 FWHM_NODES = 128
 
@@ -111,7 +111,7 @@ class _Frozen(NamedTuple):
 def _freeze(frame: FrameStars, theta: jax.Array, modes: int, quadrature: int) -> _Frozen:
     n = frame.data.shape[-1]
     edge = n / 2
-    u0 = moffat_fwhm(theta)
+    u0 = warp_scale(theta)
     extent = WARP_SLACK * jnp.arcsinh((edge + 1) / u0)
     whitening = jnp.sqrt(prior_variance(modes, extent)).ravel()
     g = pixel_grid(n)
@@ -121,7 +121,7 @@ def _freeze(frame: FrameStars, theta: jax.Array, modes: int, quadrature: int) ->
     rows = jnp.stack([phi.T @ (d * q) @ phi for q in (m, m_u, m_v)]).reshape(3, -1) * whitening
     rows = rows / jnp.linalg.norm(rows, axis=1, keepdims=True)
     local = local_theta(frame, theta)
-    return _Frozen(local, jax.vmap(moffat_fwhm)(local), extent, edge, whitening, rows)
+    return _Frozen(local, jax.vmap(warp_scale)(local), extent, edge, whitening, rows)
 
 
 def _render(frozen: _Frozen, c: jax.Array, stars: Stars, n: int, quadrature: int) -> tuple[jax.Array, ...]:
@@ -192,10 +192,10 @@ def _reduced_system(
     )
 
 
-def _moment_variance(system: _Reduced) -> jax.Array:
+def _moment_variance(system: _Reduced, largest: jax.Array) -> jax.Array:
     """sigma^2 of the prior by the method of moments at z = 0: E|g|^2 = tr H + sigma^2 |H|_F^2."""
     excess = (system.g**2).sum() - jnp.trace(system.h)
-    return jnp.clip(excess / (system.h**2).sum(), *np.square(SIGMA_START_RANGE))
+    return jnp.clip(excess / (system.h**2).sum(), jnp.minimum(SMALLEST_START_SIGMA, largest) ** 2, largest**2)
 
 
 def _solve_structure(
@@ -220,7 +220,9 @@ def _full_step(
 ) -> FullState:  # fmt: skip
     """One Gauss-Newton step of S and the stars, and one update of the prior's amplitude."""
     system = _reduced_system(frame, frozen, state, modes, quadrature)
-    log_variance = jnp.where(index == 0, jnp.log(_moment_variance(system)), state.log_variance)
+    log_variance = jnp.where(
+        index == 0, jnp.log(_moment_variance(system, frame.largest_sigma)), state.log_variance
+    )
     tau = jnp.exp(-log_variance)
     dz, trace = _solve_structure(system, frozen, state.z, tau, probes)
     rhs = system.y[..., -1:] - (system.y[..., :-1] @ dz)[..., None]
@@ -233,7 +235,8 @@ def _full_step(
     stars = Stars(*(old + factor * ds[:, i] for i, old in enumerate(state.stars)))
     modes_determined = jnp.clip(len(z) - tau * trace, 2.0, len(z))
     updated = jnp.log(((z**2).sum() + 1e-12) / modes_determined)
-    updated = jnp.clip(jnp.clip(updated, log_variance - 5, log_variance + 3), *(2 * np.log(SIGMA_RANGE)))
+    updated = jnp.clip(updated, log_variance - 5, log_variance + 3)
+    updated = jnp.clip(updated, 2 * np.log(SMALLEST_SIGMA), 2 * jnp.log(frame.largest_sigma))
     relative = jnp.sqrt((dz**2).sum() / modes_determined / jnp.exp(log_variance))
     last_step = jnp.maximum(jnp.maximum(moved, brightened), relative * jnp.exp(log_variance / 2))
     return FullState(z, stars, updated, modes_determined, last_step)
@@ -245,7 +248,7 @@ def _amplitudes(frozen: _Frozen, theta: jax.Array, c: jax.Array) -> jax.Array:
 
     def amplitude(place: jax.Array) -> jax.Array:
         local = place @ theta
-        psf = LocalPSF(local, c, moffat_fwhm(local), frozen.extent, frozen.edge, 1.0)
+        psf = LocalPSF(local, c, warp_scale(local), frozen.extent, frozen.edge, 1.0)
         return 1 / (1 + structure_integral(psf))
 
     a = jax.lax.map(amplitude, places)
@@ -268,7 +271,7 @@ def _assess(
     information, score, _ = theta_systems(stars.flux[:, None, None, None] * p_t, j, w, r, h, g)
     terms = jnp.concatenate([theta[None], frame.gradient])
     amplitude = _amplitudes(frozen, terms, c)
-    psf = LocalPSF(theta, c, moffat_fwhm(theta), frozen.extent, frozen.edge, amplitude[0])
+    psf = LocalPSF(theta, c, warp_scale(theta), frozen.extent, frozen.edge, amplitude[0])
     return Solution(
         theta=terms,
         psf=psf,
@@ -305,7 +308,7 @@ def _render_with_theta(
         s, s_u, s_v = phi_v @ (c @ phi_u.T), phi_v @ (c @ dphi_u.T), dphi_v @ (c @ phi_u.T)
         scale = 1 + ENVELOPE_POWER * d / m * s
         stretch = -d * (u[None, :] * s_u + v[:, None] * s_v)
-        by_theta = m_t * scale + jax.grad(lambda t: jnp.log(moffat_fwhm(t)))(theta)[:, None, None] * stretch
+        by_theta = m_t * scale + jax.grad(lambda t: jnp.log(warp_scale(t)))(theta)[:, None, None] * stretch
         return m + d * s, by_theta, m_u * scale + d * s_u, m_v * scale + d * s_v
 
     return jax.vmap(one)(frozen.local, frozen.u0, stars.x, stars.y)

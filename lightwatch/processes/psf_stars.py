@@ -22,7 +22,8 @@ class FrameStars(NamedTuple):
     present: AnyArray  # (K,) 1 or 0
     fwhm: AnyArray  # () px, first guess
     gradient: AnyArray  # (2, 4) change of theta with X and with Y, given
-    model_error: AnyArray  # () fraction of the model that adds to the noise in the second stage
+    model_error: AnyArray  # () of the PSF in the second stage, see pixel_weights
+    largest_sigma: AnyArray  # () that the prior of the structure may take
 
 
 class Stars(NamedTuple):
@@ -40,9 +41,14 @@ def pixel_grid(n: int) -> jax.Array:
 def pixel_weights(
     frame: FrameStars, model: jax.Array, model_error: jax.Array | float
 ) -> tuple[jax.Array, jax.Array]:
-    """(weights, variance) from the model, so that noise peaks get no say in their own weight."""
+    """(weights, variance of the noise) from the model, so that noise peaks get no say in their own weight.
+
+    ``model_error`` e grants the variance e^2 m max(m): like photons, so that light which the PSF puts
+    into the next pixel does not change the flux, but equal for faint and bright stars.
+    """
     variance = frame.variance + jnp.maximum(model, 0) / frame.exposure
-    return frame.weight / (variance + (model_error * model) ** 2), variance
+    light = jnp.maximum(model, 0)
+    return frame.weight / (variance + model_error**2 * light * light.max((-2, -1), keepdims=True)), variance
 
 
 def star_system(

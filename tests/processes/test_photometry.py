@@ -55,6 +55,7 @@ def moffat_model(psf) -> PSFModel:
         norm=1.0,
         prior_sigma=0.0,
         effective_modes=0.0,
+        model_error=0.0,
     )
 
 

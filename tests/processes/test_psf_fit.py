@@ -160,4 +160,4 @@ def test_too_few_stars_is_said_and_nothing_is_invented(night) -> None:
 
 def test_cutouts_grow_with_the_seeing() -> None:
     sizes = [cutout_size_px(fwhm) for fwhm in (1.9, 2.8, 3.9, 5.5, 7.5, 12.0)]
-    assert sizes == [16, 24, 32, 48, 64, 64]
+    assert sizes == [24, 24, 32, 48, 64, 64]

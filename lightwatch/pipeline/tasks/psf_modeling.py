@@ -25,7 +25,7 @@ from lightwatch.pipeline.tasks.star_cutouts import (
 from lightwatch.processes.astrometry_sky import parse_wcs, sky_to_pixel
 from lightwatch.processes.photometry import reserved_star_chi2
 from lightwatch.processes.psf_fit import PSFFit, fit_psfs
-from lightwatch.processes.psf_model import local_psf, rendered_grid
+from lightwatch.processes.psf_model import fwhm_of_theta, local_psf, rendered_grid
 from lightwatch.processes.psf_star_selection import PsfStars, choose_psf_stars
 from lightwatch.structure import queries, schema, store
 from lightwatch.structure.config import Psf
@@ -217,7 +217,7 @@ def _output(job: PsfJob, choice: PsfStars, fit: PSFFit, reserved: float, flags: 
         "stars/reduced_chi2": fit.star_reduced_chi2[: len(ids)],
         "stars/rejected_pixels": fit.rejected_pixels[: len(ids)],
     }
-    fwhm = float(here.u0)
+    fwhm = float(fwhm_of_theta(here.theta))
     row = {
         "psf_ref": "psf_" + hashlib.sha256(json.dumps(used).encode()).hexdigest()[:12],
         "chi2": _known(fit.reduced_chi2),
@@ -231,6 +231,7 @@ def _output(job: PsfJob, choice: PsfStars, fit: PSFFit, reserved: float, flags: 
         "fwhm_arcseconds": fwhm * job.pixel_scale,
         "ellipticity": _known(model.ellipticity),
         "residual_strength": _known(model.prior_sigma),
+        "model_error": model.model_error,
         "spatial_terms": len(model.theta),
         "flags": int(flags),
     }

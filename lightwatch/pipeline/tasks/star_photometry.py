@@ -20,7 +20,6 @@ from lightwatch.pipeline.tasks.star_cutouts import (
     stack,
 )
 from lightwatch.processes.photometry import StarFluxes, aperture_fluxes, measure_stars
-
 from lightwatch.processes.psf_model import PSFModel
 from lightwatch.structure import queries, schema, store
 from lightwatch.structure.config import StarPhotometry
@@ -29,6 +28,7 @@ from lightwatch.structure.queries import Row, replace_rows
 _OUTLIER_SIGMA = 6.0
 _MODEL_ERROR = 0.02
 _MAX_REDUCED_CHI2 = 3.0
+_LEAST_APERTURE_PX = 3.0  # below, the pixels decide on the flux
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _measure(jobs: list[PhotometryJob]) -> list[Outcome]:
         model_error=_MODEL_ERROR,
         max_reduced_chi2=_MAX_REDUCED_CHI2,
     )
-    radius = np.array([settings.aperture_radius_fwhm * job.psf.fwhm_px for job in jobs])
+    radius = np.array([max(settings.aperture_radius_fwhm * job.psf.fwhm_px, _LEAST_APERTURE_PX) for job in jobs])
     aperture, aperture_error = aperture_fluxes(cutouts, fluxes, radius_px=radius)
     return [
         Outcome(output=_rows(job, fluxes, aperture[i], aperture_error[i], i)) for i, job in enumerate(jobs)
