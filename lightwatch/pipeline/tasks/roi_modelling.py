@@ -20,6 +20,7 @@ from lightwatch.structure import light_curve_files, queries, schema, store
 from lightwatch.structure.config import LightCurves, RoiModel
 
 _REJECTION_SIGMA = 6.0
+_NEVER_REJECT = 1e9
 _MAX_PASSES = 8
 _POOR_CHI2 = 2.0
 
@@ -36,7 +37,6 @@ class ModelInputs:
     centre: tuple[float, float]
     settings: RoiModel
     light_curves: LightCurves
-    start: roi_model.ROISolution | None
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,6 @@ def load(context: TaskContext, group: Group) -> ModelInputs:
         centre=roi.coordinates,
         settings=workspace.config.roi_model,
         light_curves=workspace.config.light_curves,
-        start=None,
     )
 
 
@@ -82,12 +81,43 @@ def compute(inputs: ModelInputs) -> Outcome:
         [np.full(n, float(astrometry) if sigma is None else sigma), np.zeros(len(positions) - n)]
     )
     sources = roi_model.PointSources(position_px=positions @ reference.T, sigma_px=sigmas)
-    solution = _fit(inputs, _epochs(a, jacobian), sources, n, inputs.start)
-    if (a["model/psf_model_error"] > 0).any():
-        granted = _granting_model_error(_epochs(a, jacobian), solution, a["model/psf_model_error"])
-        solution = _fit(inputs, granted, sources, n, solution)
+    solution = _solve(inputs, _epochs(a, jacobian), sources, n)
     flags = 0 if solution.converged else int(Flag.NOT_CONVERGED)
     return Outcome(output=Modelled(inputs, solution, reference, n), flags=flags)
+
+
+def _solve(
+    inputs: ModelInputs, epochs: roi_model.ROIEpochs, sources: roi_model.PointSources, n_sources: int
+) -> roi_model.ROISolution:
+    """The joint model; where PSFs miss the data beyond the noise, a second time with that error granted.
+
+    The PSF's error decides about weights and about which pixels are struck. It is common to the target and
+    the reference stars and so no part of the light curve's uncertainty: that stays the noise's.
+    """
+    model_error = inputs.arrays["model/psf_model_error"]
+    if not (model_error > 0).any():
+        return _fit(inputs, epochs, sources, n_sources, _REJECTION_SIGMA)
+    first = _fit(inputs, epochs, sources, n_sources, _NEVER_REJECT)
+    granted = _granting_model_error(epochs, first, model_error)
+    solution = _fit(inputs, granted, sources, n_sources, _REJECTION_SIGMA)
+    local = solution.local_uncertainty * _share_of_noise(epochs, granted, solution)[:, None]
+    total = np.sqrt(local**2 + solution.background_uncertainty**2 + solution.normalization_uncertainty**2)
+    return replace(solution, local_uncertainty=local, flux_uncertainty=total)
+
+
+def _share_of_noise(
+    epochs: roi_model.ROIEpochs, granted: roi_model.ROIEpochs, solution: roi_model.ROISolution
+) -> Floats:
+    """Part (T,) that noise has in the uncertainty of the light of each epoch, the rest being granted error."""
+    light = np.maximum(np.nan_to_num(solution.point_source_model), 0)
+    photons = np.maximum(np.nan_to_num(solution.model), 0) / epochs.exposure[:, None, None]
+    good = epochs.good & ~solution.rejected
+
+    def information(variance: Floats) -> Floats:
+        return np.asarray(np.sum(np.where(good, light**2 / (variance + photons), 0.0), axis=(1, 2)))
+
+    of_noise, of_both = information(epochs.background_variance), information(granted.background_variance)
+    return np.sqrt(np.divide(of_both, of_noise, out=np.ones_like(of_both), where=of_noise > 0))
 
 
 def _fit(
@@ -95,7 +125,7 @@ def _fit(
     epochs: roi_model.ROIEpochs,
     sources: roi_model.PointSources,
     n_sources: int,
-    start: roi_model.ROISolution | None,
+    rejection_sigma: float,
 ) -> roi_model.ROISolution:
     background = inputs.settings.background
     return roi_model.fit_roi(
@@ -104,9 +134,9 @@ def _fit(
         with_background=n_sources > 1 if background == "auto" else background,
         fit_local_background=inputs.settings.local_background,
         shift_sigma_px=inputs.settings.translation_sigma_px,
-        rejection_sigma=_REJECTION_SIGMA,
+        rejection_sigma=rejection_sigma,
         max_passes=_MAX_PASSES,
-        start=start,
+        start=None,
     )
 
 
