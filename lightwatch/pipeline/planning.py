@@ -7,13 +7,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
-
 from lightwatch.pipeline import recipes as recipe_book
 from lightwatch.pipeline.night import NIGHT, task_named
-from lightwatch.pipeline.runner import footprint_in_use, pending_items
+from lightwatch.pipeline.runner import footprint_in_use, group_is_pending, pending_items
 from lightwatch.pipeline.task import Task, TaskContext
-from lightwatch.structure import queries, schema
+from lightwatch.structure import queries
 from lightwatch.structure.frames_discovery import find_files
 from lightwatch.structure.workspace import Workspace
 
@@ -39,9 +37,7 @@ def plan(workspace: Workspace, tasks: Sequence[Task]) -> list[PlanLine]:
     if not workspace.has_database:
         return _first_plan(workspace, tasks)
     current = recipe_book.all_recipes(workspace)
-    before = {
-        row["task"]: row["recipe"] for row in queries.rows(workspace.reader, select(schema.task_recipes))
-    }
+    before = {row["task"]: row["recipe"] for row in queries.rows(workspace.reader, queries.recipes_in_use())}
     lines: list[PlanLine] = []
     coming = 0
     for task in NIGHT:
@@ -62,11 +58,7 @@ def plan(workspace: Workspace, tasks: Sequence[Task]) -> list[PlanLine]:
 
 
 def _known_groups(workspace: Workspace, task: Task) -> int:
-    footprint_hash = footprint_in_use(workspace, task)
-    query = select(func.count()).where(
-        schema.group_results.c.task == task.name,
-        schema.group_results.c.combined_footprint_hash == footprint_hash,
-    )
+    query = queries.number_of_groups(task.name, footprint_in_use(workspace, task))
     return int(queries.scalar(workspace.reader, query) or 0)
 
 
@@ -97,11 +89,7 @@ def _pending(workspace: Workspace, task: Task, current: dict[str, str]) -> tuple
     if not footprint_hash:
         return 0, ""
     groups = importlib.import_module(task.module + "_groups").groups(context)
-    stale = []
-    for group in groups:
-        known = queries.rows(workspace.reader, queries.group_result(task.name, footprint_hash, group.key))
-        if not known or known[0]["recipe"] != context.recipe or known[0]["digest"] != group.digest:
-            stale.append(group.key)
+    stale = [group.key for group in groups if group_is_pending(context, task, group)]
     return len(stale), ", ".join(stale)
 
 
@@ -120,13 +108,11 @@ def _changed_section(workspace: Workspace, task: Task) -> str:
     chain: list[Task] = [task]
     while chain[0].after:
         chain.insert(0, task_named(chain[0].after[0]))
+    known = {row["task"]: row["settings"] for row in queries.rows(workspace.reader, queries.recipes_in_use())}
     for item in chain:
-        row = queries.rows(
-            workspace.reader, select(schema.task_recipes).where(schema.task_recipes.c.task == item.name)
-        )
-        if not row:
+        if item.name not in known:
             continue
-        stored, now = json.loads(row[0]["settings"]), recipe_book.settings_of(workspace, item)
+        stored, now = json.loads(known[item.name]), recipe_book.settings_of(workspace, item)
         for section in sorted(set(stored) | set(now)):
             if stored.get(section) != now.get(section):
                 return f"'{section}'"

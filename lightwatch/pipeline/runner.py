@@ -50,6 +50,15 @@ def pending_items(
     return queries.rows(workspace.reader, query)
 
 
+def group_is_pending(context: TaskContext, task: Task, group: Group) -> bool:
+    """Whether a joint task still has to do a group: unknown, outdated, or worth another try."""
+    query = queries.group_result(task.name, context.footprint_hash, group.key)
+    known = queries.rows(context.workspace.reader, query)
+    if not known or known[0]["recipe"] != context.recipe or known[0]["digest"] != group.digest:
+        return True
+    return bool(known[0]["state"] == "error" and known[0]["attempts"] < queries.MAX_ATTEMPTS)
+
+
 def _module_of(task: Task) -> ModuleType:
     """The task's functions; imported only when there is work, for they bring the science libraries along."""
     if task.compiles:
@@ -170,7 +179,7 @@ class TaskRunner:
         if not context.footprint_hash:
             return {}
         module = importlib.import_module(task.module + "_groups")
-        pending = [group for group in module.groups(context) if self._group_is_pending(context, task, group)]
+        pending = [group for group in module.groups(context) if group_is_pending(context, task, group)]
         if not pending:
             return {}
         self.before_writing()
@@ -245,14 +254,6 @@ class TaskRunner:
             "recipe": context.recipe,
         }
         replace_rows(connection, t, key, [row])
-
-    def _group_is_pending(self, context: TaskContext, task: Task, group: Group) -> bool:
-        known = queries.rows(
-            self.workspace.reader, queries.group_result(task.name, context.footprint_hash, group.key)
-        )
-        if not known or known[0]["recipe"] != context.recipe or known[0]["digest"] != group.digest:
-            return True
-        return known[0]["state"] == "error" and known[0]["attempts"] < queries.MAX_ATTEMPTS
 
     def _save_group(
         self,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, Table, delete, insert, tuple_, update
 
 from lightwatch import __version__
 from lightwatch.errors import LightwatchError
@@ -144,7 +144,7 @@ class WorkflowManager:
     def _exit_code(self, summaries: Sequence[TaskSummary]) -> int:
         if any(summary.rejected or summary.failed for summary in summaries):
             return EXIT_PARTIAL
-        frames = queries.scalar(self.workspace.reader, select(schema.frames.c.id).limit(1))
+        frames = queries.scalar(self.workspace.reader, queries.any_frame())
         return EXIT_CLEAN if frames is not None else EXIT_NO_DATA
 
     def _backup_once(self) -> _BackupOnce:
@@ -153,9 +153,7 @@ class WorkflowManager:
     def _register(self, current: dict[str, str]) -> None:
         """Write the recipes and ROIs in use, when they changed."""
         wanted = recipes.recipe_rows(self.workspace, current)
-        known = queries.rows(
-            self.workspace.reader, select(schema.task_recipes).order_by(schema.task_recipes.c.position)
-        )
+        known = queries.rows(self.workspace.reader, queries.recipes_in_use())
         targets = [
             {"name": name, "ra": roi.coordinates[0], "dec": roi.coordinates[1]}
             for name, roi in self.workspace.config.rois.items()

@@ -164,9 +164,24 @@ def files_named(text: str) -> Select[Any]:
     return select(s.files).where(s.files.c.path.contains(text, autoescape=True)).order_by(s.files.c.path)
 
 
-def frame_by_content(content_hash: str) -> Select[Any]:
-    """The frame with these bytes."""
-    return select(s.frames).where(s.frames.c.content_hash == content_hash)
+def all_files() -> Select[Any]:
+    """Every raw file that was ever found."""
+    return select(s.files)
+
+
+def any_frame() -> Select[Any]:
+    """One id, when there is a frame at all."""
+    return select(s.frames.c.id).limit(1)
+
+
+def plate_solved_frames() -> Select[Any]:
+    """Usable frames with a trusted WCS."""
+    return select(s.frames).where(usable_frames(), s.frames.c.plate_solved == 1)
+
+
+def frames_with_roi() -> Select[Any]:
+    """Usable frames with a trusted WCS and an ROI on them."""
+    return select(s.frames).where(usable_frames_with_roi())
 
 
 def story_of_frame(frame_id: int) -> Select[Any]:
@@ -184,6 +199,23 @@ def story_of_frame(frame_id: int) -> Select[Any]:
 def current_footprint() -> Select[Any]:
     """The combined footprint in use."""
     return select(s.combined_footprint).where(s.combined_footprint.c.is_current == 1)
+
+
+def outlines_of_frames_with_roi() -> Select[Any]:
+    """Footprints of the frames that hold an ROI, with what tells their extent."""
+    f = s.frames
+    return (
+        select(s.footprints.c.polygon, f.c.naxis1, f.c.naxis2, f.c.pixel_scale)
+        .join(f, f.c.id == s.footprints.c.frame_id)
+        .where(usable_frames_with_roi())
+    )
+
+
+def number_of_stars(footprint_hash: str, recipe: str) -> Select[Any]:
+    """How many reference stars a footprint has under a recipe."""
+    return select(func.count()).where(
+        s.stars.c.combined_footprint_hash == footprint_hash, s.stars.c.recipe == recipe
+    )
 
 
 def stars_of(footprint_hash: str) -> Select[Any]:
@@ -219,6 +251,16 @@ def regions_of(footprint_hash: str, frame_ids: Sequence[int]) -> Select[Any]:
     return select(r).where(r.c.combined_footprint_hash == footprint_hash, r.c.frame_id.in_(frame_ids))
 
 
+def region_links(footprint_hash: str, recipe: str) -> Select[Any]:
+    """Name of every frame with cutouts, and the product that holds them."""
+    r, f = s.regions, s.frames
+    return (
+        select(f.c.image_relpath, r.c.relpath)
+        .join(f, f.c.id == r.c.frame_id)
+        .where(r.c.combined_footprint_hash == footprint_hash, r.c.recipe == recipe)
+    )
+
+
 def psfs_of(footprint_hash: str, frame_ids: Sequence[int]) -> Select[Any]:
     """PSF products of frames."""
     p = s.PSFs
@@ -234,6 +276,8 @@ def star_fluxes(footprint_hash: str, recipe: str, filter_name: str) -> Select[An
             x.c.star_gaia_id,
             x.c.flux,
             x.c.flux_uncertainty,
+            x.c.aperture_flux,
+            x.c.aperture_flux_uncertainty,
             x.c.chi2,
             x.c.flags,
             p.c.chi2.label("psf_chi2"),
@@ -291,6 +335,17 @@ def group_result(task: str, footprint_hash: str, group_key: str) -> Select[Any]:
     return select(g).where(
         g.c.task == task, g.c.combined_footprint_hash == footprint_hash, g.c.group_key == group_key
     )
+
+
+def number_of_groups(task: str, footprint_hash: str) -> Select[Any]:
+    """How many groups a joint task has had."""
+    g = s.group_results
+    return select(func.count()).where(g.c.task == task, g.c.combined_footprint_hash == footprint_hash)
+
+
+def recipes_in_use() -> Select[Any]:
+    """Recipe and settings of every task as the last run left them, in the order of the night."""
+    return select(s.task_recipes).order_by(s.task_recipes.c.position)
 
 
 def seconds_per_item(task: str) -> Select[Any]:

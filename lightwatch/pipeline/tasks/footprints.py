@@ -69,17 +69,7 @@ def save(connection: Connection, context: TaskContext, item: Row, output: int) -
 def finish(context: TaskContext, renew: bool) -> None:
     """Common and total footprint of all usable frames, under the hash of what defines region and stars."""
     workspace = context.workspace
-    frames = queries.rows(
-        workspace.reader,
-        select(
-            schema.footprints.c.polygon,
-            schema.frames.c.naxis1,
-            schema.frames.c.naxis2,
-            schema.frames.c.pixel_scale,
-        )
-        .join(schema.frames, schema.frames.c.id == schema.footprints.c.frame_id)
-        .where(queries.usable_frames_with_roi()),
-    )
+    frames = queries.rows(workspace.reader, queries.outlines_of_frames_with_roi())
     if not frames:
         return
     outlines = [footprint.outline_from_json(row["polygon"]) for row in frames]

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
-
 from lightwatch.pipeline.task import TaskContext
-from lightwatch.structure import queries, schema
+from lightwatch.structure import queries
 from lightwatch.structure.files import path_text
 from lightwatch.structure.frames_discovery import FoundFile, find_files, is_settled
 from lightwatch.structure.workspace import Workspace
@@ -73,7 +71,7 @@ def _own_directories(workspace: Workspace) -> set[Path]:
 
 def known_files(workspace: Workspace) -> dict[str, queries.Row]:
     """Rows of the table files by path."""
-    return {row["path"]: row for row in queries.rows(workspace.reader, select(schema.files))}
+    return {row["path"]: row for row in queries.rows(workspace.reader, queries.all_files())}
 
 
 def owners_of_content(

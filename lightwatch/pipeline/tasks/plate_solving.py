@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from astropy.wcs import WCS
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, update
 
 from lightwatch.errors import AstrometryError, CatalogError
 from lightwatch.flags import Flag
@@ -294,8 +294,7 @@ def load_again(context: TaskContext, items: Sequence[Row]) -> list[SolveJob]:
 
 
 def _solved_siblings(workspace: Workspace) -> list[Row]:
-    f = schema.frames
-    return queries.rows(workspace.reader, select(f).where(queries.usable_frames(), f.c.plate_solved == 1))
+    return queries.rows(workspace.reader, queries.plate_solved_frames())
 
 
 def save(connection: Connection, context: TaskContext, item: Row, output: Solved) -> None:

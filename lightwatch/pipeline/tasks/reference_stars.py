@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, update
 
 from lightwatch.errors import CatalogError, NoUsableData
 from lightwatch.flags import Flag
@@ -78,10 +78,7 @@ def prepare(context: TaskContext) -> None:
 
 
 def _has_stars(context: TaskContext) -> bool:
-    count = select(func.count()).where(
-        schema.stars.c.combined_footprint_hash == context.footprint_hash,
-        schema.stars.c.recipe == context.recipe,
-    )
+    count = queries.number_of_stars(context.footprint_hash, context.recipe)
     return bool(queries.scalar(context.workspace.reader, count))
 
 
@@ -124,8 +121,7 @@ def _roi_positions(workspace: Workspace) -> tuple[NDArray[np.float64], NDArray[n
 
 def _from_frames(workspace: Workspace) -> ReferenceCatalog:
     """Catalogue made of the detections of the best frames, of the filter that shows most stars."""
-    f = schema.frames
-    rows = queries.rows(workspace.reader, select(f).where(queries.usable_frames_with_roi()))
+    rows = queries.rows(workspace.reader, queries.frames_with_roi())
     by_filter: dict[str, list[Row]] = {}
     for row in rows:
         by_filter.setdefault(row["filter"] or "", []).append(row)
