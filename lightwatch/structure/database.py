@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
@@ -20,6 +21,7 @@ from lightwatch.structure.schema import VIEWS
 #: lock errors are worth waiting for; everything else is not
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _BUSY_SECONDS = 30.0
+_SQLITE = "sqlite:///"
 #: file systems where a write-ahead log cannot be shared between machines
 _NETWORK_FILE_SYSTEMS = {
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "fuse.ceph", "lustre", "gpfs", "beegfs", "fuse.sshfs", "afs",
@@ -27,8 +29,12 @@ _NETWORK_FILE_SYSTEMS = {
 
 
 def open_engine(url: str) -> Engine:
-    """Engine that writes. SQLite: WAL on local disks, full sync, foreign keys, immediate transactions."""
-    engine = create_engine(url)
+    """Engine that writes. SQLite: WAL on local disks, full sync, foreign keys, immediate transactions.
+
+    All that follows ``sqlite:///`` is the path, whatever characters are in it.
+    """
+    is_path = url.startswith(_SQLITE)
+    engine = create_engine(URL.create("sqlite", database=url.removeprefix(_SQLITE)) if is_path else url)
     if engine.dialect.name == "sqlite":
         journal = "DELETE" if network_file_system(Path(engine.url.database or ".").parent) else "WAL"
         _configure_sqlite(engine, begin="BEGIN IMMEDIATE", journal=journal)
@@ -37,10 +43,10 @@ def open_engine(url: str) -> Engine:
 
 def open_reader(url: str) -> Engine:
     """Engine that only reads and never stands in the way of the writer."""
-    if not url.startswith("sqlite:///"):
+    if not url.startswith(_SQLITE):
         return create_engine(url, execution_options={"postgresql_readonly": True})
-    path = url.removeprefix("sqlite:///")
-    engine = create_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
+    path = quote(url.removeprefix(_SQLITE))
+    engine = create_engine(URL.create("sqlite", database=f"file:{path}", query={"mode": "ro", "uri": "true"}))
     _configure_sqlite(engine, begin="BEGIN", journal=None)
     return engine
 
@@ -176,7 +182,7 @@ def backup_sqlite(source: Path, target: Path) -> None:
     """Copy of a live database by SQLite's backup interface; appears whole or not at all."""
     temporary = target.with_suffix(".tmp")
     with (
-        sqlite3.connect(f"file:{source}?mode=ro", uri=True) as reader,
+        sqlite3.connect(f"file:{quote(str(source))}?mode=ro", uri=True) as reader,
         sqlite3.connect(temporary) as writer,
     ):
         reader.backup(writer)

@@ -52,6 +52,21 @@ def test_pragmas_of_writer_and_reader(engine, url):
     reader.dispose()
 
 
+@pytest.mark.parametrize("name", ["per%41cent", "ha#sh", "que?st", "a b"])
+def test_any_directory_name_will_do(tmp_path, name):
+    path = tmp_path / name / "database.sqlite3"
+    path.parent.mkdir()
+    writer, reader = open_engine(f"sqlite:///{path}"), open_reader(f"sqlite:///{path}")
+    upgrade.upgrade(writer)
+    assert _all(reader, schema.files) == []
+    copy = upgrade.backup(writer, "test")
+    assert path.is_file()
+    assert copy.parent.parent == path.parent
+    assert [child.name for child in tmp_path.iterdir()] == [name]
+    writer.dispose()
+    reader.dispose()
+
+
 def test_a_failed_transaction_leaves_nothing(engine):
     with pytest.raises(ZeroDivisionError):  # noqa: PT012, SIM117 - raised within
         with transaction(engine) as connection:
