@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, and_, column, func, select, table
+from sqlalchemy import ScalarSelect, Select, and_, column, func, select, table
 
 from lightwatch.structure import schema as s
 
@@ -84,6 +84,11 @@ def light_curves_with_covariates() -> Select[Any]:
     )
 
 
+def _in_use(task: str) -> ScalarSelect[str]:
+    """Recipe of a task: rows that carry another one tell of settings that were given up."""
+    return select(s.task_recipes.c.recipe).where(s.task_recipes.c.task == task).scalar_subquery()
+
+
 def quality_of_frames(footprint_hash: str, band: str) -> Select[Any]:
     """Every frame, in order of time, with its PSF's quality, coefficient and zero point where it has them."""
     f, p, k, z = s.frames, s.PSFs, s.normalization_coefficients, s.absolute_zeropoints
@@ -104,11 +109,30 @@ def quality_of_frames(footprint_hash: str, band: str) -> Select[Any]:
             z.c.source_catalog,
             z.c.band,
         )
-        .outerjoin(p, and_(p.c.frame_id == f.c.id, p.c.combined_footprint_hash == footprint_hash))
-        .outerjoin(k, and_(k.c.frame_id == f.c.id, k.c.combined_footprint_hash == footprint_hash))
+        .outerjoin(
+            p,
+            and_(
+                p.c.frame_id == f.c.id,
+                p.c.combined_footprint_hash == footprint_hash,
+                p.c.recipe == _in_use("psf_modeling"),
+            ),
+        )
+        .outerjoin(
+            k,
+            and_(
+                k.c.frame_id == f.c.id,
+                k.c.combined_footprint_hash == footprint_hash,
+                k.c.recipe == _in_use("calculate_normalization_coefficient"),
+            ),
+        )
         .outerjoin(
             z,
-            and_(z.c.frame_id == f.c.id, z.c.combined_footprint_hash == footprint_hash, z.c.band == band),
+            and_(
+                z.c.frame_id == f.c.id,
+                z.c.combined_footprint_hash == footprint_hash,
+                z.c.band == band,
+                z.c.recipe == _in_use("calculate_absolute_zeropoints"),
+            ),
         )
         .order_by(f.c.mjd_mid, f.c.id)
     )

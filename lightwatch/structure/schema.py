@@ -339,6 +339,9 @@ normalization_coefficients = _table(
     _number("coefficient_uncertainty", "1 sigma"),
     _number("reduced_chi2", "of the stars of the frame"),
     Column("n_stars", Integer, nullable=False),
+    Column(
+        "flux_kind", Text, nullable=False, server_default="psf", comment="flux it rests on: psf or aperture"
+    ),
     _recipe(),
     _flags(),
     CheckConstraint("coefficient > 0", name="positive_coefficient"),
@@ -550,7 +553,8 @@ VIEWS: dict[str, str] = {
         JOIN task_recipes r ON r.task = 'star_photometry' AND r.recipe = s.recipe
         JOIN combined_footprint c ON c.hash = s.combined_footprint_hash AND c.is_current = 1
         LEFT JOIN normalization_coefficients k
-          ON k.combined_footprint_hash = s.combined_footprint_hash AND k.frame_id = s.frame_id""",
+          ON k.combined_footprint_hash = s.combined_footprint_hash AND k.frame_id = s.frame_id
+          AND k.recipe = (SELECT recipe FROM task_recipes WHERE task = 'calculate_normalization_coefficient')""",
     "frame_quality": """
         SELECT f.id AS frame_id, f.image_relpath, f.filter, f.mjd_mid, f.bjd_tdb, f.exptime, f.airmass,
                f.seeing_arcseconds, f.ellipticity, f.sky_level_electron_per_second,
@@ -562,8 +566,11 @@ VIEWS: dict[str, str] = {
         FROM frames f
         LEFT JOIN combined_footprint c ON c.is_current = 1
         LEFT JOIN "PSFs" p ON p.frame_id = f.id AND p.combined_footprint_hash = c.hash
+          AND p.recipe = (SELECT recipe FROM task_recipes WHERE task = 'psf_modeling')
         LEFT JOIN normalization_coefficients k ON k.frame_id = f.id AND k.combined_footprint_hash = c.hash
-        LEFT JOIN absolute_zeropoints z ON z.frame_id = f.id AND z.combined_footprint_hash = c.hash""",
+          AND k.recipe = (SELECT recipe FROM task_recipes WHERE task = 'calculate_normalization_coefficient')
+        LEFT JOIN absolute_zeropoints z ON z.frame_id = f.id AND z.combined_footprint_hash = c.hash
+          AND z.recipe = (SELECT recipe FROM task_recipes WHERE task = 'calculate_absolute_zeropoints')""",
     "light_curves": """
         SELECT x.roi, x.point_source, x.filter, x.frame_id, f.mjd_mid AS mjd, f.bjd_tdb,
                x.flux, x.flux_uncertainty,
