@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from lightwatch.pipeline.task import TaskContext
 from lightwatch.pipeline.tasks.stamps_of_frame import StampJob, Stamps, extract_stamps
 from lightwatch.processes.astrometry_sky import apply_proper_motion, parse_wcs, sky_to_pixel
 from lightwatch.processes.psf_fit import cutout_size_px
+from lightwatch.processes.star_selection import distance_to_roi_arcsec
 from lightwatch.structure import queries, schema, store
 from lightwatch.structure.catalogs import ReferenceCatalog, read_catalog
 from lightwatch.structure.queries import Row, replace_rows
@@ -65,7 +65,10 @@ def _job(context: TaskContext, item: Row, stars: Sequence[Row], catalog: Referen
         catalog_mag=mag,
         star_size_px=settings.star_size_px or cutout_size_px(fwhm),
         rois={
-            name: (*roi.coordinates, settings.roi_size_px or _roi_size(workspace, name, fwhm, item["pixel_scale"]))
+            name: (
+                *roi.coordinates,
+                settings.roi_size_px or _roi_size(workspace, name, fwhm, item["pixel_scale"]),
+            )
             for name, roi in workspace.config.rois.items()
         },
         settings=settings,
@@ -88,14 +91,8 @@ def _catalog_on_frame(catalog: ReferenceCatalog, item: Row) -> tuple[Any, Any, A
 def _roi_size(workspace: Workspace, name: str, fwhm_px: float, pixel_scale_arcsec: float) -> int:
     """Side of an ROI's cutout: its point sources, and the seeing around them."""
     roi = workspace.config.rois[name]
-    ra, dec = roi.coordinates
-    spread = max(
-        (
-            math.hypot((source[0] - ra) * math.cos(math.radians(dec)), source[1] - dec) * 3600 / pixel_scale_arcsec
-            for source in (roi.point_sources or {}).values()
-        ),
-        default=0.0,
-    )
+    sources = np.array([roi.coordinates, *(roi.point_sources or {}).values()], dtype=float)
+    spread = float(distance_to_roi_arcsec(*sources.T, *sources[:1].T).max()) / pixel_scale_arcsec
     # a single source wants its wings; a blend wants to be cheap, its joint model grows with the sixth power
     wanted = 2 * spread + _ROI_SEEINGS * fwhm_px if spread else cutout_size_px(fwhm_px)
     return next((size for size in _ROI_SIZES_PX if size >= wanted), _ROI_SIZES_PX[-1])
@@ -120,12 +117,7 @@ def save(connection: Connection, context: TaskContext, item: Row, output: Stamps
 
 def finish(context: TaskContext, _renew: bool) -> None:
     """regions.h5: one file through which every cutout is seen."""
-    r, f = schema.regions, schema.frames
-    rows = queries.rows(
-        context.workspace.reader,
-        select(f.c.image_relpath, r.c.relpath)
-        .join(f, f.c.id == r.c.frame_id)
-        .where(r.c.combined_footprint_hash == context.footprint_hash, r.c.recipe == context.recipe),
-    )
+    query = queries.region_links(context.footprint_hash, context.recipe)
+    rows = queries.rows(context.workspace.reader, query)
     links = {row["image_relpath"]: row["relpath"] for row in rows}
     store.write_index(context.workspace.workdir / "regions.h5", links)
