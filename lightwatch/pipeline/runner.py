@@ -20,6 +20,7 @@ from lightwatch.pipeline.reporting import LOG, Reporter, TaskSummary
 from lightwatch.pipeline.task import Group, Outcome, Task, TaskContext
 from lightwatch.structure import queries, schema
 from lightwatch.structure.database import transaction
+from lightwatch.structure.files import path_text
 from lightwatch.structure.queries import Row, replace_rows
 from lightwatch.structure.workspace import Workspace
 
@@ -111,7 +112,7 @@ class TaskRunner:
         for index, outcome in self.pool.outcomes(module.compute, found.jobs):
             with transaction(self.workspace.engine) as connection:
                 module.save(connection, context, found.jobs[index], outcome, self.run_id)
-                self._log_failure(connection, task, str(found.jobs[index].path), None, outcome)
+                self._log_failure(connection, task, path_text(found.jobs[index].path), None, outcome)
             tally.count(outcome)
             self.reporter.advance(task.name)
         counts = tally.as_dict()

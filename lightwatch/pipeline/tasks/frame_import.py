@@ -187,7 +187,7 @@ def save(connection: Connection, context: TaskContext, job: ImportJob, outcome: 
 
 def _has_attempts_left(connection: Connection, context: TaskContext, job: ImportJob) -> bool:
     e = schema.task_errors
-    before = select(func.count()).where(e.c.item == str(job.path), e.c.recipe == context.recipe)
+    before = select(func.count()).where(e.c.item == path_text(job.path), e.c.recipe == context.recipe)
     return (connection.execute(before).scalar() or 0) + 1 < queries.MAX_ATTEMPTS
 
 
