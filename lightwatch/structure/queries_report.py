@@ -109,6 +109,7 @@ def quality_of_frames(footprint_hash: str, band: str) -> Select[Any]:
             z.c.source_catalog,
             z.c.band,
         )
+        .select_from(f)
         .outerjoin(
             p,
             and_(
