@@ -31,12 +31,14 @@ _LEAST_PART_OF_STAR = 0.004
 class Neighbours:
     """Neighbours of K stars, padded: ``x, y`` (K, N) px in the frame, ``present`` (K, N).
 
-    ``contamination`` (K,): their light over the star's within about a FWHM of it.
+    ``catalogued`` (K, N): those that the catalogue lists; the others were detected on this frame and may be
+    missing on the next. ``contamination`` (K,): their light over the star's within about a FWHM of it.
     """
 
     x: Floats
     y: Floats
     present: NDArray[np.bool_]
+    catalogued: NDArray[np.bool_]
     contamination: Floats
 
 
@@ -65,18 +67,26 @@ def find_neighbours(
     )
     n = len(star_x)
     if not len(x) or not n:
-        return Neighbours(np.zeros((n, 1)), np.zeros((n, 1)), np.zeros((n, 1), bool), np.zeros(n))
+        return _no_neighbours(n, 1)
     tree = cKDTree(np.column_stack([x, y]))
     found = [
         _ranked(i, star_x[i], star_y[i], x, y, mag, tree, fwhm_px, reach_px, max_neighbours) for i in range(n)
     ]
     width = max(1, max(len(indices) for indices, _ in found))
-    out = Neighbours(np.zeros((n, width)), np.zeros((n, width)), np.zeros((n, width), bool), np.zeros(n))
+    out = _no_neighbours(n, width)
     for i, (indices, share) in enumerate(found):
         k = len(indices)
         out.x[i, :k], out.y[i, :k], out.present[i, :k] = x[indices], y[indices], True
+        out.catalogued[i, :k] = indices < len(catalog_x)  # catalogue stars come first in the joint list
         out.contamination[i] = share
     return out
+
+
+def _no_neighbours(n: int, width: int) -> Neighbours:
+    shape = (n, width)
+    return Neighbours(
+        np.zeros(shape), np.zeros(shape), np.zeros(shape, bool), np.zeros(shape, bool), np.zeros(n)
+    )
 
 
 @dataclass(frozen=True)
@@ -103,7 +113,8 @@ def peaks_in_cutouts(
     """Peaks besides the star in each of K cutouts (K, n, n) electron/s whose first pixel is ``corner`` (K, 2).
 
     The cutouts are sharpened by the difference of two Gaussians (Marr & Hildreth 1980, Proc. R. Soc. B
-    207, 187), which takes the wings of the star away. One source may appear in several cutouts: twice.
+    207, 187), which takes the wings of the star away, and pushes peaks on its flank outwards by a part of the
+    FWHM. One source may appear in several cutouts: twice.
     """
     sigma = float(np.hypot(fwhm_px, 1.0)) / _FWHM_PER_SIGMA
     height, snr = _sharpened(data, background_rms, good, exptime, sigma)
@@ -153,22 +164,22 @@ def _parabola(before: Floats, here: Floats, after: Floats) -> Floats:
     return np.clip((after - before) / (2 * curvature), -0.5, 0.5)
 
 
-def joined(peaks: Peaks, x: Floats, y: Floats, flux: Floats, snr: Floats, *, fwhm_px: float) -> Peaks:
+def joined(peaks: Peaks, detections: Peaks, *, fwhm_px: float) -> Peaks:
     """Detections, and the peaks at which there is none, each once."""
-    xs, ys, fluxes, snrs = (list(a) for a in (x, y, flux, snr))
     apart = max(1.5, 0.8 * fwhm_px)
-    if len(x):
-        there, _ = cKDTree(np.column_stack([x, y])).query(np.column_stack([peaks.x, peaks.y]))
-    else:
-        there = np.full(len(peaks.x), np.inf)
-    new_x, new_y = np.empty(0), np.empty(0)
-    for i in np.argsort(-peaks.snr, kind="stable"):
-        if there[i] < apart or (np.hypot(new_x - peaks.x[i], new_y - peaks.y[i]) < apart).any():
-            continue
-        new_x, new_y = np.append(new_x, peaks.x[i]), np.append(new_y, peaks.y[i])
-        fluxes.append(peaks.flux[i])
-        snrs.append(peaks.snr[i])
-    return Peaks(np.append(xs, new_x), np.append(ys, new_y), np.array(fluxes), np.array(snrs))
+    place = np.column_stack([peaks.x, peaks.y])
+    known = cKDTree(np.column_stack([detections.x, detections.y]))
+    new = np.asarray(known.query(place)[0]) > apart  # infinite where there is none
+    chosen: list[int] = []
+    for i in np.flatnonzero(new)[np.argsort(-peaks.snr[new], kind="stable")]:
+        if not (np.hypot(*(place[chosen] - place[i]).T) < apart).any():
+            chosen.append(int(i))
+    return Peaks(
+        *(
+            np.concatenate([getattr(detections, name), getattr(peaks, name)[chosen]])
+            for name in ("x", "y", "flux", "snr")
+        )
+    )
 
 
 def _all_sources(

@@ -57,9 +57,10 @@ def struck_pixels(
 ) -> BoolArray:
     """Pixels that neither noise nor an imperfect PSF explains: cosmic rays missed by the masks.
 
-    All arrays (..., n, n), ``fwhm_px`` and ``model_error`` broadcasting to (...). A pixel is struck when its residual
-    exceeds ``outlier_sigma`` times the noise of the model plus ``model_error`` of the model there and next to it, and is
-    sharper than the PSF allows: a blended star is not a cosmic ray and must stay visible in chi2.
+    All arrays (..., n, n), ``fwhm_px`` and ``model_error`` broadcasting to (...). A pixel is struck when its
+    residual exceeds ``outlier_sigma`` times the noise of the model plus ``model_error`` of the model there and
+    next to it, and is sharper than the PSF allows: a blended star is not a cosmic ray and must stay visible
+    in chi2.
     """
     error = np.asarray(model_error, dtype=np.float64)[..., None, None]
     # the next pixel counts too: where the light falls steeply, an error of the place is one of the value

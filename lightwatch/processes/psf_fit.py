@@ -46,7 +46,7 @@ LARGEST_SIGMA = 0.3
 # Where noise does not explain the residuals, pixels that see the PSF only at their own phases make
 # structure out of the rest, worse the less the PSF is sampled: (FWHM in px, largest sigma).
 UNDERSAMPLED = ((2.5, 0.03), (3.5, LARGEST_SIGMA))
-SAME_DATA_SIGMA = 0.2
+SAME_DATA_SIGMA = 0.3
 WEAKER_STRUCTURE = (
     0.1,
     0.03,
@@ -202,8 +202,8 @@ def _solve(cutouts: StarCutouts, works: list[_Work], batch_size: int) -> list[_W
     """Fit constant PSFs, then varying ones where the stars ask for it; keep what the evidence prefers."""
     fitted = _solve_all(cutouts, [replace(work, gradient=np.zeros((2, 4))) for work in works], batch_size)
     best = {work.index: work for work in fitted}
-    well_sampled = [work for work in fitted if work.largest_sigma == LARGEST_SIGMA]
-    asking = [work for work in well_sampled if _gradient_step(work)[1] > _price_of_gradient(work)]
+    trusted = [work for work in fitted if not (_undersampled(cutouts, work) and _model_error(work) > 0)]
+    asking = [work for work in trusted if _gradient_step(work)[1] > _price_of_gradient(work)]
     for _ in range(GRADIENT_STEPS):
         stepped = [replace(work, gradient=work.gradient + _gradient_step(work)[0]) for work in asking]
         asking = _solve_all(cutouts, stepped, batch_size)
@@ -359,6 +359,10 @@ def _granting(cutouts: StarCutouts, work: _Work, model_error: float) -> _Work:
     return replace(work, model_error=model_error, largest_sigma=limit if model_error > 0 else LARGEST_SIGMA)
 
 
+def _undersampled(cutouts: StarCutouts, work: _Work) -> bool:
+    return bool(cutouts.fwhm_px[work.index] < UNDERSAMPLED[0][0])
+
+
 def _model_error(work: _Work) -> float:
     """Fraction of the model that the residuals in the cores of the stars ask for on top of the noise.
 
@@ -451,7 +455,7 @@ def _selected(cutouts: StarCutouts, index: NDArray[np.intp]) -> StarCutouts:
 def _differs(new: _Work, old: _Work) -> bool:
     """Whether a frame must be fitted again."""
     same = np.array_equal(new.weight, old.weight) and new.model_error == old.model_error
-    changed = new.weight * np.abs(new.data - old.data) > SAME_DATA_SIGMA * np.sqrt(new.variance)
+    changed = new.weight * np.abs(new.data - old.data) > SAME_DATA_SIGMA * np.sqrt(old.granted_variance)
     return not (same and not changed.any()) and bool(new.used.any())
 
 

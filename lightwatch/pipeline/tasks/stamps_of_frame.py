@@ -77,6 +77,7 @@ def extract_stamps(job: StampJob) -> Outcome:
         "stars/image_pixel_coordinates": np.column_stack([job.star_x, job.star_y]),
         "stars/neighbours": np.stack([blended.x, blended.y], axis=-1),
         "stars/neighbour_present": blended.present,
+        "stars/neighbour_catalogued": blended.catalogued,
         "stars/contamination": blended.contamination,
     }
     wcs = parse_wcs(job.wcs)
@@ -95,7 +96,12 @@ def extract_stamps(job: StampJob) -> Outcome:
             f"{group}/pixel_scale_arcsec": scale,
             f"{group}/wcs": cutouts.cutout_header(job.wcs, int(corner[0]), int(corner[1])),
         }
-    attributes = {"recipe": job.recipe, "image_relpath": job.image_relpath, "unit": "electron/s", "wcs": job.wcs}
+    attributes = {
+        "recipe": job.recipe,
+        "image_relpath": job.image_relpath,
+        "unit": "electron/s",
+        "wcs": job.wcs,
+    }
     product = store.write_product(job.workdir, job.relpath, arrays, attributes)
     return Outcome(
         output=Stamps(product, len(job.star_ids), job.star_size_px, float(struck.mean())), flags=int(Flag(0))
@@ -157,7 +163,9 @@ def _cut(
 def _neighbours(job: StampJob, stars: Mapping[str, Any]) -> neighbours.Neighbours:
     """Catalogue stars, and detections and peaks that the catalogue lacks, in the cutout of each star."""
     columns = frame_store.read_sources(job.workdir, job.sources_relpath)
-    detected = tuple(np.asarray(columns[name], dtype=float) for name in ("x", "y", "flux", "snr"))
+    detected = neighbours.Peaks(
+        *(np.asarray(columns[name], dtype=float) for name in ("x", "y", "flux", "snr"))
+    )
     data, mask = stars["stars/data"], stars["stars/mask"]
     sources = neighbours.joined(
         neighbours.peaks_in_cutouts(
@@ -170,7 +178,7 @@ def _neighbours(job: StampJob, stars: Mapping[str, Any]) -> neighbours.Neighbour
             exptime=job.exptime,
             fwhm_px=job.fwhm_px,
         ),
-        *detected,
+        detected,
         fwhm_px=job.fwhm_px,
     )
     return neighbours.find_neighbours(
