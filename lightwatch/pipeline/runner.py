@@ -109,9 +109,12 @@ class TaskRunner:
         self.before_writing()
         self.reporter.begin(task.name, len(found.jobs))
         tally = _Tally()
+        begun = time.perf_counter()
         for index, outcome in self.pool.outcomes(module.compute, found.jobs):
+            now = time.perf_counter()
+            seconds, begun = now - begun, now
             with transaction(self.workspace.engine) as connection:
-                module.save(connection, context, found.jobs[index], outcome, self.run_id)
+                module.save(connection, context, found.jobs[index], outcome, self.run_id, seconds)
                 self._log_failure(connection, task, path_text(found.jobs[index].path), None, outcome)
             tally.count(outcome)
             self.reporter.advance(task.name)

@@ -18,6 +18,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    union_all,
 )
 
 from lightwatch.errors import ConfigError
@@ -350,13 +351,13 @@ def recipes_in_use() -> Select[Any]:
 
 def seconds_per_item(task: str) -> Select[Any]:
     """Mean wall time of an item of a task, from the latest thousand."""
-    latest = (
-        select(s.task_results.c.seconds)
-        .where(s.task_results.c.task == task, s.task_results.c.seconds.is_not(None))
-        .order_by(s.task_results.c.run_id.desc())
-        .limit(1000)
-        .subquery()
-    )
+    measured = union_all(
+        *(
+            select(t.c.seconds, t.c.run_id).where(t.c.task == task, t.c.seconds.is_not(None))
+            for t in (s.task_results, s.group_results)
+        )
+    ).subquery()
+    latest = select(measured.c.seconds).order_by(measured.c.run_id.desc()).limit(1000).subquery()
     return select(func.avg(latest.c.seconds))
 
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from lightwatch.errors import ConfigError
-from lightwatch.structure import queries, schema, upgrade
+from lightwatch.structure import queries, queries_report, schema, upgrade
 from lightwatch.structure.database import open_engine, transaction
 
 FRAME = {
@@ -165,5 +165,46 @@ def test_every_named_question_runs(night):
     assert {key: len(queries.rows(reader, query)) for key, (query, _n) in numbers.items()} == {
         k: n for k, (_q, n) in numbers.items()
     }
-    assert queries.scalar(reader, queries.seconds_per_item("psf_modeling")) > 0
+    for task in (
+        "read_convert_skysub_character_catalog",
+        "psf_modeling",
+        "calculate_normalization_coefficient",
+    ):
+        assert queries.scalar(reader, queries.seconds_per_item(task)) > 0
     workspace.close()
+
+
+def test_what_was_measured_under_settings_given_up_is_not_shown(engine):
+    """A frame that fails under new settings keeps its old rows in the tables, not in views and report."""
+    with transaction(engine) as connection:
+        connection.execute(
+            insert(schema.combined_footprint).values(hash="h", strategy="s", definition="{}", is_current=1)
+        )
+        for table, task, more in (
+            (schema.PSFs, "psf_modeling", {"psf_ref": "p", "chi2": 9.0, "n_stars": 3, "n_reserved": 0,
+                                           "stars_used": "[]", "subsampling_factor": 2, "relpath": "p.h5",
+                                           "sha256": "", "size": 1}),
+            (schema.normalization_coefficients, "calculate_normalization_coefficient",
+             {"filter": "", "coefficient": 1.5, "n_stars": 3}),
+            (schema.absolute_zeropoints, "calculate_absolute_zeropoints",
+             {"band": "G", "source_catalog": "gaia", "system": "Vega", "zeropoint": 25.0, "n_stars": 3}),
+        ):  # fmt: skip
+            row = {"combined_footprint_hash": "h", "frame_id": 1, "recipe": "old", **more}
+            connection.execute(insert(table).values(row))
+            recipe = {"task": task, "position": 1, "recipe": "old", "settings": "{}"}
+            connection.execute(insert(schema.task_recipes).values(recipe))
+    assert _shown(engine) == [(9.0, 1.5, 25.0)] * 2
+    with transaction(engine) as connection:
+        connection.execute(update(schema.task_recipes).values(recipe="new"))
+    assert _shown(engine) == [(None, None, None)] * 2
+
+
+def _shown(engine):
+    """PSF's chi2, coefficient and zero point of frame 1, by the view and by the report's query."""
+    names = ("psf_chi2", "coefficient", "zeropoint")
+    with engine.connect() as connection:
+        view = connection.exec_driver_sql(
+            "SELECT psf_chi2, coefficient, zeropoint FROM frame_quality WHERE frame_id = 1"
+        ).all()
+    rows = queries.rows(engine, queries_report.quality_of_frames("h", "G"))
+    return [tuple(view[0]), *(tuple(row[name] for name in names) for row in rows if row["id"] == 1)]

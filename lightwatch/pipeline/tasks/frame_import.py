@@ -159,7 +159,14 @@ def compute(job: ImportJob) -> Outcome:
     return outcome
 
 
-def save(connection: Connection, context: TaskContext, job: ImportJob, outcome: Outcome, run_id: int) -> None:
+def save(
+    connection: Connection,
+    context: TaskContext,
+    job: ImportJob,
+    outcome: Outcome,
+    run_id: int,
+    seconds: float,
+) -> None:
     """Rows of one file: its frame, or the reason why it is none."""
     imported: ImportedFrame | None = outcome.output
     state = {"done": "imported", "rejected": "quarantined", "error": "quarantined"}[outcome.state]
@@ -169,7 +176,7 @@ def save(connection: Connection, context: TaskContext, job: ImportJob, outcome: 
         state = "calibration"
     frame_id = None
     if imported is not None and imported.row is not None:
-        frame_id = _save_frame(connection, context, job, imported.row, run_id)
+        frame_id = _save_frame(connection, context, job, imported.row, run_id, seconds)
     _supersede(connection, path_text(job.path), frame_id)
     reason = imported.calibration if imported is not None and imported.calibration else outcome.reason
     # a failure is tried again, at the next runs
@@ -192,7 +199,12 @@ def _has_attempts_left(connection: Connection, context: TaskContext, job: Import
 
 
 def _save_frame(
-    connection: Connection, context: TaskContext, job: ImportJob, row: dict[str, Any], run_id: int
+    connection: Connection,
+    context: TaskContext,
+    job: ImportJob,
+    row: dict[str, Any],
+    run_id: int,
+    seconds: float,
 ) -> int:
     frames = schema.frames
     known = connection.execute(
@@ -220,6 +232,7 @@ def _save_frame(
         "frame_id": frame_id,
         "state": "done",
         "flags": row["flags"],
+        "seconds": seconds,
         "run_id": run_id,
         "recipe": context.recipe,
     }
