@@ -9,7 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
 
 Degrees = Annotated[float, Field(ge=-360.0, le=360.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -31,10 +39,23 @@ def _sky_position(position: tuple[float, float]) -> tuple[float, float]:
     return position
 
 
+def _as_text(star: Any) -> Any:
+    """An id may be written without quotes."""
+    return str(star) if isinstance(star, int) and not isinstance(star, bool) else star
+
+
+def _star_id(star: str) -> str:
+    if not star.removeprefix("-").isdecimal():
+        raise ValueError("expected the id of a star in the catalogue, a whole number")
+    return star
+
+
 OrderedInterval = Annotated[Interval, AfterValidator(_ordered)]
 SkyPosition = Annotated[tuple[float, float], AfterValidator(_sky_position)]
 Band = Literal["G", "BP", "RP", "g_sdss", "r_sdss", "i_sdss", "z_sdss", "B", "V", "R", "Ic", "B_T", "V_T"]
-StarNames = list[str] | None
+StarName = Annotated[str, BeforeValidator(_as_text)]
+StarId = Annotated[str, BeforeValidator(_as_text), AfterValidator(_star_id)]
+StarNames = list[StarName] | None
 
 
 class Section(BaseModel):
@@ -164,7 +185,7 @@ class ReferenceStars(Section):
     min_phot_g_mean_flux_over_error: NonNegative | None = Field(
         100.0, description="Smaller for its magnitude: likely a variable star; null: no cut."
     )
-    exclude: list[str] = Field(default_factory=list, description="Ids of stars never to be used.")
+    exclude: list[StarId] = Field(default_factory=list, description="Ids of stars never to be used.")
     roi_exclusion_arcsec: NonNegative = Field(
         3.5, description="No reference star closer to an ROI's point source."
     )
@@ -200,7 +221,7 @@ class Psf(Section):
     """PSF of each frame."""
 
     stars_to_use: StarNames = Field(None, description="Letters or ids; null: chosen per frame.")
-    stars_to_exclude: list[str] = Field(default_factory=list, description="Letters or ids.")
+    stars_to_exclude: list[StarName] = Field(default_factory=list, description="Letters or ids.")
     min_stars: Count = Field(3, description="A frame with fewer usable stars gets no PSF.")
     max_stars: Count = Field(16, description="At most so many stars make the PSF.")
     min_snr: Positive = Field(40.0, description="Fainter stars do not make the PSF.")
@@ -224,7 +245,7 @@ class Normalization(Section):
     """Relative transparency of the frames."""
 
     stars_to_use: StarNames = Field(None, description="Letters or ids; null: all that serve.")
-    stars_to_exclude: list[str] = Field(default_factory=list, description="Letters or ids.")
+    stars_to_exclude: list[StarName] = Field(default_factory=list, description="Letters or ids.")
     min_snr: Positive = Field(20.0, description="Fainter measurements are left out.")
     min_stars: Count = Field(2, description="A frame with fewer gets no coefficient.")
     max_psf_chi2: Positive = Field(3.0, description="Frames with a worse PSF are left out.")

@@ -55,6 +55,20 @@ def test_labels_that_look_like_numbers_stay_labels():
     assert set(loaded(text).rois["2024"].point_sources) == {"1", "on"}
 
 
+def test_stars_are_named_with_and_without_quotes():
+    config = loaded(MINIMAL + "psf: {stars_to_use: [a, 12]}\n")
+    assert config.psf.stars_to_use == ["a", "12"]
+    assert Config.model_validate(
+        {**config.model_dump(), "reference_stars": {"catalog": "gaia", "exclude": [4295806720, "-7"]}}
+    ).reference_stars.exclude == ["4295806720", "-7"]
+
+
+def test_a_letter_cannot_exclude_a_catalogue_star():
+    """Letters are given after the selection; ignored silently, the star would stay."""
+    with pytest.raises(ValueError, match="id of a star"):
+        Config.model_validate({**loaded(MINIMAL).model_dump(), "reference_stars": {"exclude": ["a"]}})
+
+
 def test_paths_start_at_the_config_file(tmp_path):
     (tmp_path / "config.yaml").write_text(MINIMAL.replace("[raw]", "[raw, /far/away]"))
     config = resolve_paths(load_config(tmp_path / "config.yaml"), tmp_path / "config.yaml")

@@ -188,7 +188,7 @@ def _select(workspace: Workspace, row: Row, catalog: ReferenceCatalog) -> star_s
         radius_arcsec=definition.get("roi_disk_radius_arcsec") or np.inf,
         in_frames=inside[None, :],
     )
-    excluded = {"excluded": [int(name) for name in settings.exclude if name.lstrip("-").isdecimal()]}
+    excluded = {"excluded": [int(name) for name in settings.exclude]}
     return star_selection.select_stars(
         _candidates(catalog),
         in_region=in_region,
