@@ -83,14 +83,24 @@ def export(
         Path | None, typer.Option(metavar="DIR", help="Default: light_curves/ of the workdir.")
     ] = None,
     roi: Annotated[str | None, typer.Option(help="This ROI alone.")] = None,
+    nightly: Annotated[bool, typer.Option("--nightly", help="Nightly means too.")] = False,
+    observer: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Your AAVSO observer code, for aavso.")
+    ] = None,
 ) -> None:
     """Light curves as files for other programs."""
     from lightwatch.report.exports import export_light_curves
 
     workspace = session_of(ctx).open_existing(config)
-    for path in export_light_curves(
-        workspace, out or workspace.workdir / "light_curves", formats or ["ecsv"], roi=roi
-    ):
+    written = export_light_curves(
+        workspace,
+        out or workspace.workdir / "light_curves",
+        formats or ["ecsv"],
+        roi=roi,
+        nightly=nightly,
+        observer_code=observer,
+    )
+    for path in written:
         say(str(path))
 
 

@@ -37,7 +37,7 @@ metadata = MetaData(
 Number: TypeEngine[float] = Double().with_variant(REAL(), "sqlite")
 Big: TypeEngine[int] = BigInteger().with_variant(Integer(), "sqlite")
 
-#: states of an item: done; rejected for a reason that only new settings can change; error: tried again
+#: states of an item: done; rejected for a reason that is known; error: tried again
 ITEM_STATES = ("done", "rejected", "error")
 FILE_STATES = ("imported", "calibration", "duplicate", "quarantined", "deferred", "superseded", "missing")
 
