@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 from lightwatch.errors import TooFewStars
 from lightwatch.flags import UNUSABLE_PIXEL, Flag
 from lightwatch.pipeline.task import Group, Outcome, TaskContext
-from lightwatch.pipeline.tasks.star_photometry import load_psfs
+from lightwatch.pipeline.tasks.star_photometry import aperture_radius_px, load_psfs
 from lightwatch.processes import astrometry_sky, star_selection
 from lightwatch.processes.psf_model import PSFModel, local_psf, rendered_grid, stack_psfs
 from lightwatch.structure import queries, schema, store
@@ -38,6 +38,7 @@ class Epoch:
     psf: PSFModel
     coefficient: float
     coefficient_uncertainty: float
+    flux_kind: str
     zeropoint: Row | None
 
 
@@ -50,6 +51,7 @@ class RoiInputs:
     epochs: list[Epoch]
     others_arcsec: Floats  # (n, 2) catalogue stars around the ROI, east and north of its centre
     subsampling_factor: int
+    aperture_radius_fwhm: float
 
 
 def load(context: TaskContext, group: Group) -> RoiInputs:
@@ -109,6 +111,7 @@ def load(context: TaskContext, group: Group) -> RoiInputs:
                     psf=psfs[frame["id"]],
                     coefficient=row["coefficient"],
                     coefficient_uncertainty=_or_nan(row["coefficient_uncertainty"]),
+                    flux_kind=row["flux_kind"],
                     zeropoint=zeropoints.get(frame["id"]),
                 )
             )
@@ -123,6 +126,7 @@ def load(context: TaskContext, group: Group) -> RoiInputs:
         epochs=epochs,
         others_arcsec=_other_stars(context, group.roi, epochs),
         subsampling_factor=workspace.config.psf.subsampling_factor,
+        aperture_radius_fwhm=workspace.config.star_photometry.aperture_radius_fwhm,
     )
 
 
@@ -191,6 +195,10 @@ def compute(inputs: RoiInputs) -> Outcome:
         "model/jacobian_px_per_arcsec": np.stack([e.arrays["jacobian_px_per_arcsec"] for e in inputs.epochs]),
         "model/origin": np.stack([item["origin"] for item in cut]),
         "model/others_arcsec": inputs.others_arcsec,
+        "model/flux_kind": inputs.epochs[0].flux_kind,
+        "model/aperture_radius_px": np.array(
+            [aperture_radius_px(inputs.aperture_radius_fwhm, epoch.psf.fwhm_px) for epoch in inputs.epochs]
+        ),
         "model/psf_model_error": np.array([epoch.psf.model_error for epoch in inputs.epochs]),
         "model/quadrature": max(epoch.psf.quadrature for epoch in inputs.epochs),
     }

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
+from lightwatch.errors import TooFewStars
 from lightwatch.flags import Flag
 from lightwatch.pipeline.task import Group, Outcome, TaskContext
 from lightwatch.processes.normalization import Normalization as Solution
@@ -26,9 +27,10 @@ _OUTLIER_SIGMA = 6.0
 _MAX_ITERATIONS = 40
 #: the scale is pinned to the catalogue, to the nearest half magnitude, so that new frames do not move it
 _GAUGE_STEP_MAG = 0.5
-_UNUSABLE = (
-    Flag.SATURATED | Flag.LOW_COVERAGE | Flag.NOT_CONVERGED | Flag.LARGE_SHIFT | Flag.POOR_FIT | Flag.EXTENDED
-)
+_CLEARLY_STEADIER = 0.95
+_FRAMES_TO_JUDGE = 10
+#: a blend or a shifted star repeats itself, and what does not repeat shows as its scatter
+_UNUSABLE = Flag.SATURATED | Flag.LOW_COVERAGE | Flag.EXTENDED
 
 Floats = NDArray[np.float64]
 
@@ -41,9 +43,12 @@ class FluxTable:
     star_ids: NDArray[np.int64]
     flux: Floats
     flux_uncertainty: Floats
+    aperture_flux: Floats
+    aperture_flux_uncertainty: Floats
     good: NDArray[np.bool_]
     gmag: Floats
     settings: Settings
+    only_single_sources: bool  # every ROI is one point source: its flux may be an aperture's
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Normalized:
 
     table: FluxTable
     solution: Solution
+    flux_kind: str
 
 
 def load(context: TaskContext, group: Group) -> FluxTable:
@@ -65,6 +71,7 @@ def load(context: TaskContext, group: Group) -> FluxTable:
     row = {int(frame): i for i, frame in enumerate(frame_ids)}
     shape = (len(frame_ids), len(star_ids))
     flux, error, good = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, bool)
+    aperture, aperture_error = np.full(shape, np.nan), np.full(shape, np.nan)
     allowed = [_is_allowed(settings, star) for star in stars]
     query = queries.star_fluxes(context.footprint_hash, context.recipes["star_photometry"], group.filter)
     for item in queries.rows(workspace.reader, query):
@@ -72,10 +79,14 @@ def load(context: TaskContext, group: Group) -> FluxTable:
         if item["flux"] is None or item["flux_uncertainty"] is None:
             continue
         flux[i, j], error[i, j] = item["flux"], item["flux_uncertainty"]
+        aperture[i, j] = _or_nan(item["aperture_flux"])
+        aperture_error[i, j] = _or_nan(item["aperture_flux_uncertainty"])
         psf_is_good = item["psf_chi2"] is None or item["psf_chi2"] <= settings.max_psf_chi2
         good[i, j] = allowed[j] and psf_is_good and not item["flags"] & int(_UNUSABLE)
     gmag = np.array([np.nan if star["gmag"] is None else star["gmag"] for star in stars], dtype=float)
-    return FluxTable(frame_ids, star_ids, flux, error, good, gmag, settings)
+    rois = workspace.config.rois.values()
+    single = all(len(roi.point_sources or {}) <= 1 for roi in rois)
+    return FluxTable(frame_ids, star_ids, flux, error, aperture, aperture_error, good, gmag, settings, single)
 
 
 def _is_allowed(settings: Settings, star: Mapping[str, Any]) -> bool:
@@ -85,11 +96,32 @@ def _is_allowed(settings: Settings, star: Mapping[str, Any]) -> bool:
 
 
 def compute(table: FluxTable) -> Outcome:
-    """Solve all frames of the filter."""
-    solution = normalize(
-        table.flux,
-        table.flux_uncertainty,
-        table.good,
+    """Solve all frames of the filter, with the kind of flux in which the stars are steadier.
+
+    PSF fluxes are better wherever the PSF can be known. Where stars are smaller than pixels it cannot, and
+    apertures repeat better; they serve when no ROI is a blend.
+    """
+    by_psf = _solve(table, table.flux, table.flux_uncertainty, table.good)
+    if not table.only_single_sources:
+        return Outcome(output=Normalized(table, by_psf, "psf"))
+    sound = table.good & np.isfinite(table.aperture_flux) & (table.aperture_flux_uncertainty > 0)
+    try:
+        by_aperture = _solve(table, table.aperture_flux, table.aperture_flux_uncertainty, sound)
+    except TooFewStars:
+        return Outcome(output=Normalized(table, by_psf, "psf"))
+    steadier = _unsteadiness(table.aperture_flux, sound, by_aperture) < _CLEARLY_STEADIER * _unsteadiness(
+        table.flux, table.good, by_psf
+    )
+    if steadier:
+        return Outcome(output=Normalized(table, by_aperture, "aperture"))
+    return Outcome(output=Normalized(table, by_psf, "psf"))
+
+
+def _solve(table: FluxTable, flux: Floats, error: Floats, good: NDArray[np.bool_]) -> Solution:
+    return normalize(
+        flux,
+        error,
+        good,
         gauge_flux=_gauge(table),
         min_stars=table.settings.min_stars,
         min_snr=table.settings.min_snr,
@@ -100,7 +132,18 @@ def compute(table: FluxTable) -> Outcome:
         outlier_sigma=_OUTLIER_SIGMA,
         max_iterations=_MAX_ITERATIONS,
     )
-    return Outcome(output=Normalized(table, solution))
+
+
+def _unsteadiness(flux: Floats, good: NDArray[np.bool_], solution: Solution) -> float:
+    """Median over the stars of their robust relative scatter once normalised."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        relative = flux / solution.coefficient[:, None] / solution.star_flux[None, :] - 1
+    scatter = []
+    for j in range(flux.shape[1]):
+        values = relative[good[:, j] & np.isfinite(relative[:, j]), j]
+        if len(values) >= _FRAMES_TO_JUDGE:
+            scatter.append(float(np.median(np.abs(values - np.median(values)))))
+    return float(np.median(scatter)) if scatter else np.nan
 
 
 def _gauge(table: FluxTable) -> Floats | None:
@@ -126,6 +169,7 @@ def save(connection: Connection, context: TaskContext, group: Group, output: Nor
             "coefficient_uncertainty": _known(solution.coefficient_uncertainty[i]),
             "reduced_chi2": _known(solution.frame_chi2[i]),
             "n_stars": int(solution.frame_n_stars[i]),
+            "flux_kind": output.flux_kind,
             "recipe": context.recipe,
             "flags": int(solution.frame_flags[i]),
         }
@@ -152,3 +196,7 @@ def save(connection: Connection, context: TaskContext, group: Group, output: Nor
 
 def _known(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else float(value)

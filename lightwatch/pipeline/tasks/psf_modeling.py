@@ -105,13 +105,18 @@ def _roi_position(item: Row, roi: tuple[float, float]) -> tuple[float, float]:
 def compute(jobs: list[PsfJob]) -> list[Outcome]:
     """Fit all frames of a batch."""
     choices = [_choose(job) for job in jobs]
-    outcomes: list[Outcome | None] = [_too_few(job, choice) for job, choice in zip(jobs, choices, strict=True)]
+    outcomes: list[Outcome | None] = [
+        _too_few(job, choice) for job, choice in zip(jobs, choices, strict=True)
+    ]
     todo = [i for i, outcome in enumerate(outcomes) if outcome is None]
     for shape in sorted({tuple(jobs[i].stars.arrays["frame_shape"]) for i in todo}):
         alike = [i for i in todo if tuple(jobs[i].stars.arrays["frame_shape"]) == shape]
         cutouts = stack([jobs[i].stars for i in alike], [choices[i].used for i in alike])
         fits = fit_psfs(
-            cutouts, outlier_sigma=_OUTLIER_SIGMA, min_stars=jobs[alike[0]].settings.min_stars, batch_size=_BATCH_SIZE
+            cutouts,
+            outlier_sigma=_OUTLIER_SIGMA,
+            min_stars=jobs[alike[0]].settings.min_stars,
+            batch_size=_BATCH_SIZE,
         )
         for i, fit in zip(alike, fits, strict=True):
             outcomes[i] = _outcome(jobs[i], choices[i], fit)
@@ -120,7 +125,9 @@ def compute(jobs: list[PsfJob]) -> list[Outcome]:
 
 def _choose(job: PsfJob) -> PsfStars:
     stars, settings = job.stars, job.settings
-    flags = np.array([_listed(settings, int(i), job.named.get(int(i), "")) for i in stars.ids], dtype=np.int64)
+    flags = np.array(
+        [_listed(settings, int(i), job.named.get(int(i), "")) for i in stars.ids], dtype=np.int64
+    )
     return choose_psf_stars(
         source_id=stars.ids,
         x=stars.position[:, 0],

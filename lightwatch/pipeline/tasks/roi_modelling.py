@@ -15,6 +15,7 @@ from lightwatch.errors import StorageError
 from lightwatch.flags import Flag
 from lightwatch.pipeline.task import Group, Outcome, TaskContext
 from lightwatch.processes import astrometry_sky, lightcurve, roi_model
+from lightwatch.processes.aperture import aperture_light
 from lightwatch.processes.psf_model import LocalPSF
 from lightwatch.structure import light_curve_files, queries, schema, store
 from lightwatch.structure.config import LightCurves, RoiModel
@@ -82,6 +83,8 @@ def compute(inputs: ModelInputs) -> Outcome:
     )
     sources = roi_model.PointSources(position_px=positions @ reference.T, sigma_px=sigmas)
     solution = _solve(inputs, _epochs(a, jacobian), sources, n)
+    if str(a["model/flux_kind"]) == "aperture" and len(positions) == 1:
+        solution = _in_apertures(_epochs(a, jacobian), solution, a["model/aperture_radius_px"])
     flags = 0 if solution.converged else int(Flag.NOT_CONVERGED)
     return Outcome(output=Modelled(inputs, solution, reference, n), flags=flags)
 
@@ -91,15 +94,16 @@ def _solve(
 ) -> roi_model.ROISolution:
     """The joint model; where PSFs miss the data beyond the noise, a second time with that error granted.
 
-    The PSF's error decides about weights and about which pixels are struck. It is common to the target and
-    the reference stars and so no part of the light curve's uncertainty: that stays the noise's.
+    The PSF's error decides about weights. It is common to the target and the reference stars and so no part of
+    the light curve's uncertainty: that stays the noise's. Pixels are not judged by such a PSF: the cores of
+    stars smaller than pixels would look struck, and cosmic rays were masked before.
     """
     model_error = inputs.arrays["model/psf_model_error"]
     if not (model_error > 0).any():
         return _fit(inputs, epochs, sources, n_sources, _REJECTION_SIGMA)
     first = _fit(inputs, epochs, sources, n_sources, _NEVER_REJECT)
     granted = _granting_model_error(epochs, first, model_error)
-    solution = _fit(inputs, granted, sources, n_sources, _REJECTION_SIGMA)
+    solution = _fit(inputs, granted, sources, n_sources, _NEVER_REJECT)
     local = solution.local_uncertainty * _share_of_noise(epochs, granted, solution)[:, None]
     total = np.sqrt(local**2 + solution.background_uncertainty**2 + solution.normalization_uncertainty**2)
     return replace(solution, local_uncertainty=local, flux_uncertainty=total)
@@ -137,6 +141,34 @@ def _fit(
         rejection_sigma=rejection_sigma,
         max_passes=_MAX_PASSES,
         start=None,
+    )
+
+
+def _in_apertures(
+    epochs: roi_model.ROIEpochs, solution: roi_model.ROISolution, radius_px: Floats
+) -> roi_model.ROISolution:
+    """The flux of a single point source measured as the reference stars' were, where apertures are steadier:
+    on the frame's own sky, for a local one follows the unlisted neighbours of a crowded field.
+    """
+    place = (
+        epochs.origin + solution.shift_px + np.einsum("tij,j->ti", epochs.jacobian, solution.position_px[0])
+    )
+    flux, sigma = aperture_light(
+        epochs.data,
+        solution.point_source_model,
+        epochs.background_variance,
+        epochs.good & ~solution.rejected,
+        exposure=epochs.exposure,
+        x=place[:, 0],
+        y=place[:, 1],
+        model_flux=solution.flux[:, 0] * epochs.coefficient,
+        radius_px=radius_px,
+    )
+    flux, local = (values[:, None] / epochs.coefficient[:, None] for values in (flux, sigma))
+    share = np.abs(flux) * (epochs.coefficient_uncertainty / epochs.coefficient)[:, None]
+    total = np.sqrt(local**2 + solution.background_uncertainty**2 + share**2)
+    return replace(
+        solution, flux=flux, local_uncertainty=local, normalization_uncertainty=share, flux_uncertainty=total
     )
 
 

@@ -91,8 +91,14 @@ def load_stars(context: TaskContext, items: Sequence[Row]) -> list[FrameStars]:
     return out
 
 
-def stack(frames: Sequence[FrameStars], chosen: Sequence[NDArray[np.bool_]]) -> StarCutouts:
-    """Chosen stars of frames as one padded batch; frames must share cutout size and frame shape."""
+def stack(
+    frames: Sequence[FrameStars], chosen: Sequence[NDArray[np.bool_]], *, only_catalogued: bool = False
+) -> StarCutouts:
+    """Chosen stars of frames as one padded batch; frames must share cutout size and frame shape.
+
+    ``only_catalogued``: leave out neighbours that were seen on the frame itself, for they come and go from
+    frame to frame and take light of the star with them.
+    """
     counts = [int(use.sum()) for use in chosen]
     k, n = max(1, *counts), frames[0].arrays["data"].shape[-1]
     width = max(frame.arrays["neighbour_present"].shape[1] for frame in frames)
@@ -113,6 +119,8 @@ def stack(frames: Sequence[FrameStars], chosen: Sequence[NDArray[np.bool_]]) -> 
         corner = a["corner"][use][:, None, :] + (n - 1) / 2
         neighbour[i, :m, :w] = a["neighbours"][use] - corner
         has_neighbour[i, :m, :w] = a["neighbour_present"][use]
+        if only_catalogued:
+            has_neighbour[i, :m, :w] &= a["neighbour_catalogued"][use]
     shape = frames[0].arrays["frame_shape"]
     return StarCutouts(
         data=data,

@@ -28,7 +28,7 @@ from lightwatch.structure.queries import Row, replace_rows
 _OUTLIER_SIGMA = 6.0
 _MODEL_ERROR = 0.02
 _MAX_REDUCED_CHI2 = 3.0
-_LEAST_APERTURE_PX = 3.0  # below, the pixels decide on the flux
+_LEAST_APERTURE_PX = 4.0  # below, the pixels decide on the flux
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,11 @@ def load_psfs(context: TaskContext, frame_ids: Sequence[int]) -> dict[int, PSFMo
     }
 
 
+def aperture_radius_px(radius_fwhm: float, fwhm_px: float) -> float:
+    """Radius of the aperture in a frame: of stars, and of an ROI that is measured like them."""
+    return max(radius_fwhm * fwhm_px, _LEAST_APERTURE_PX)
+
+
 def compute(jobs: list[PhotometryJob]) -> list[Outcome]:
     """Measure all stars of a batch of frames."""
     outcomes: dict[int, Outcome] = {}
@@ -76,7 +81,8 @@ def compute(jobs: list[PhotometryJob]) -> list[Outcome]:
 
 def _measure(jobs: list[PhotometryJob]) -> list[Outcome]:
     settings = jobs[0].settings
-    cutouts = stack([job.stars for job in jobs], [np.ones(len(job.stars.ids), bool) for job in jobs])
+    everyone = [np.ones(len(job.stars.ids), bool) for job in jobs]
+    cutouts = stack([job.stars for job in jobs], everyone, only_catalogued=True)
     psfs: list[PSFModel | None] = [job.psf for job in jobs]
     fluxes = measure_stars(
         psfs,
@@ -87,7 +93,7 @@ def _measure(jobs: list[PhotometryJob]) -> list[Outcome]:
         model_error=_MODEL_ERROR,
         max_reduced_chi2=_MAX_REDUCED_CHI2,
     )
-    radius = np.array([max(settings.aperture_radius_fwhm * job.psf.fwhm_px, _LEAST_APERTURE_PX) for job in jobs])
+    radius = np.array([aperture_radius_px(settings.aperture_radius_fwhm, job.psf.fwhm_px) for job in jobs])
     aperture, aperture_error = aperture_fluxes(cutouts, fluxes, radius_px=radius)
     return [
         Outcome(output=_rows(job, fluxes, aperture[i], aperture_error[i], i)) for i, job in enumerate(jobs)

@@ -78,13 +78,12 @@ def load(context: TaskContext, group: Group) -> ZeropointInputs:
     for item in queries.rows(
         reader, queries.star_fluxes(name, context.recipes["star_photometry"], group.filter)
     ):
-        if (
-            item["frame_id"] in row_of
-            and item["flux"] is not None
-            and not item["flags"] & int(Flag.SATURATED)
-        ):
-            place = row_of[item["frame_id"]], column_of[item["star_gaia_id"]]
-            flux[place], error[place] = item["flux"], item["flux_uncertainty"]
+        if item["frame_id"] not in row_of or item["flags"] & int(Flag.SATURATED):
+            continue
+        place = row_of[item["frame_id"]], column_of[item["star_gaia_id"]]
+        kind = "aperture_flux" if coefficients[place[0]]["flux_kind"] == "aperture" else "flux"
+        if item[kind] is not None and item[f"{kind}_uncertainty"] is not None:
+            flux[place], error[place] = item[kind], item[f"{kind}_uncertainty"]
     fit = [means.get(star["gaia_id"]) for star in stars]
     usable = [
         row is not None and row["mean_flux"] is not None and not row["flags"] & int(_UNFIT) for row in fit

@@ -514,6 +514,7 @@ def _normalization_coefficients() -> None:
         sa.Column("coefficient_uncertainty", NUMBER, nullable=True),
         sa.Column("reduced_chi2", NUMBER, nullable=True),
         sa.Column("n_stars", sa.Integer(), nullable=False),
+        sa.Column("flux_kind", sa.Text(), server_default="psf", nullable=False),
         sa.Column("recipe", sa.Text(), nullable=False),
         sa.Column("flags", sa.Integer(), server_default="0", nullable=False),
         sa.CheckConstraint(
