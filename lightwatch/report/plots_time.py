@@ -154,7 +154,7 @@ def _curve(axes: Axes, rows: Sequence[Row], quantity: str, colour: str, marker: 
             row for row in rows if bool(row["flags"] & DOUBTFUL) == doubtful and row[quantity] is not None
         ]
         if chosen:
-            spread = np.array([[row[name] or 0.0 for row in chosen] for name in errors])
+            spread = np.array([[row[name] for row in chosen] for name in errors], dtype=float)  # None: NaN
             look: dict[str, Any] = {"mfc": "none", "alpha": 0.6} if doubtful else {"label": label}
             when = dates([row["mjd"] for row in chosen])
             axes.errorbar(when, [row[quantity] for row in chosen], spread, **style, **look)
@@ -168,7 +168,7 @@ def _by_filter(axes: Axes, rows: Sequence[Row], name: str, error: str | None) ->
     filters = sorted({row["filter"] or "" for row in rows})
     for k, filter_name in enumerate(filters):
         own = [row for row in rows if (row["filter"] or "") == filter_name]
-        spread = [row[error] or 0.0 for row in own] if error else None
+        spread = np.array([row[error] for row in own], dtype=float) if error else None
         axes.errorbar(
             dates([row["mjd_mid"] for row in own]),
             [row[name] for row in own],
