@@ -16,12 +16,23 @@ from numpy.typing import NDArray
 from lightwatch.flags import Flag
 from lightwatch.processes.photometry import light_of_neighbours
 from lightwatch.processes.psf_batch import bucket, solve_in_batches
-from lightwatch.processes.psf_cutouts import BoolArray, StarCutouts, struck_pixels, usable_pixels
+from lightwatch.processes.psf_cutouts import BoolArray, StarCutouts, usable_pixels
 from lightwatch.processes.psf_jax import jax
 from lightwatch.processes.psf_model import FloatArray, PSFModel, local_psf, position_terms, render
-from lightwatch.processes.psf_moffat_stage import SUSPECT_RESIDUAL
 from lightwatch.processes.psf_solver import Solution, solve_blocks
 from lightwatch.processes.psf_stars import FrameStars
+from lightwatch.processes.psf_work import (
+    FIRST_MODEL_ERROR,
+    LARGEST_SIGMA,
+    Work,
+    chi2_of_stars,
+    count,
+    error_of_model,
+    light_squared,
+    put_aside,
+    reduced_chi2,
+    solution_of,
+)
 
 __all__ = ["PSFFit", "StarCutouts", "cutout_size_px", "fit_psfs"]
 
@@ -35,29 +46,15 @@ CUTOUT_PER_FWHM = 6.5
 NEIGHBOUR_MASK_FWHM = 1.2
 NEIGHBOUR_MASK_PX = 2.5  # at least, before the flux of a neighbour is known
 MIN_GOOD_FRACTION = 0.25
-PSF_MODEL_ERROR = 0.03  # of the first fits, when pixels are judged
-FIRST_MODEL_ERROR = 0.05  # where noise does not explain the first residuals
-MAX_MODEL_ERROR = 0.15
-SETTLED_MODEL_ERROR = 0.15  # relative change
-CORE_PART = 0.03  # of the brightest pixel: where the model's error is looked for
-NOISE_EXPLAINS_CHI2 = 1.5
 NEIGHBOUR_ERROR = 0.05  # of subtracted light: positions of neighbours are not refined
-LARGEST_SIGMA = 0.3
 # Where noise does not explain the residuals, pixels that see the PSF only at their own phases make
 # structure out of the rest, worse the less the PSF is sampled: (FWHM in px, largest sigma).
 UNDERSAMPLED = ((2.5, 0.03), (3.5, LARGEST_SIGMA))
 SAME_DATA_SIGMA = 0.3
-WEAKER_STRUCTURE = (
-    0.1,
-    0.03,
-    1e-4,
-)  # where the structure is not that of a PSF: a smoother one, then a Moffat
+# Where the structure is not that of a PSF: a smoother one, and at last a Moffat.
+WEAKER_STRUCTURE = (0.1, 0.03, 1e-4)
 NORM_RANGE = (0.7, 1.01)
 DEEPEST_HOLE = 0.01  # negative light, of the peak
-NOT_SINGLE_CHI2 = 1.5
-NOT_SINGLE_RATIO = 3.0
-FAILED_CHI2 = 3.0
-NOT_SINGLE_RESIDUAL = 0.02
 MIN_STARS_TO_VARY = 6
 GRADIENT_STEPS = 2
 GRADIENT_SIGMA = (0.15, 0.1, 0.1, 0.2)  # prior of theta's slopes, per half field
@@ -80,50 +77,6 @@ class PSFFit:
     reduced_chi2: float  # of the pixels of the used stars
     converged: bool
     flags: Flag  # NOT_CONVERGED, POOR_FIT, TOO_FEW_STARS
-
-
-@dataclass(frozen=True)
-class _Work:
-    """One frame between the rounds: what may still be used, and what the last fit said."""
-
-    index: int
-    data: FloatArray  # (K, n, n) without neighbours
-    variance: FloatArray  # (K, n, n) of background and neighbours
-    good: BoolArray  # (K, n, n)
-    struck: BoolArray  # (K, n, n)
-    star_flags: NDArray[np.int64]  # (K,)
-    terms: FloatArray  # (K, 3)
-    gradient: FloatArray  # (2, 4) change of theta with X and with Y
-    model_error: float = 0.0  # fraction of the model by which even a good PSF misses the data
-    largest_sigma: float = LARGEST_SIGMA  # of the structure
-    solution: Solution | None = None
-
-    @property
-    def varies(self) -> bool:
-        """Whether theta changes across the frame."""
-        return bool(self.gradient.any())
-
-    @property
-    def used(self) -> BoolArray:
-        """(K,) stars that take part."""
-        return self.good.any((1, 2)) & (self.star_flags == 0)
-
-    @property
-    def weight(self) -> BoolArray:
-        """(K, n, n) pixels that take part."""
-        return self.good & ~self.struck & self.used[:, None, None]
-
-    @property
-    def granted_variance(self) -> FloatArray:
-        """(K, n, n) of noise and of the model's own error."""
-        s = _solution(self)
-        return np.asarray(s.model_variance) + self.model_error**2 * _light_squared(s.model)
-
-
-def _light_squared(model: FloatArray) -> FloatArray:
-    """Variance of the model (K, n, n) for a model error of one, see psf_stars.pixel_weights."""
-    light = np.maximum(model, 0)
-    return np.asarray(light * light.max((-2, -1), keepdims=True))
 
 
 def fit_psfs(cutouts: StarCutouts, *, outlier_sigma: float, min_stars: int, batch_size: int) -> list[PSFFit]:
@@ -161,14 +114,14 @@ def cutout_size_px(fwhm_px: float) -> int:
     return bucket(int(np.ceil(CUTOUT_PER_FWHM * fwhm_px)), CUTOUT_SIZES) if fwhm_px <= 8 else CUTOUT_SIZES[-1]
 
 
-def _begin(cutouts: StarCutouts, index: int) -> _Work:
+def _begin(cutouts: StarCutouts, index: int) -> Work:
     """Usable pixels of one frame; those close to a neighbour wait until its flux is known."""
     good = usable_pixels(cutouts)[index]
     variance = np.where(good, cutouts.background_variance[index], 1.0).astype(np.float64)
     enough = good.mean((1, 2)) >= MIN_GOOD_FRACTION
     flags = np.where(cutouts.present[index] & ~enough, Flag.LOW_COVERAGE.value, 0).astype(np.int64)
     x, y = cutouts.position[index].T
-    return _Work(
+    return Work(
         index=index,
         data=np.where(good, cutouts.data[index], 0.0).astype(np.float64),
         variance=variance,
@@ -198,11 +151,11 @@ def _near_neighbours(cutouts: StarCutouts, index: int) -> BoolArray:
     return (near & cutouts.neighbour_present[index][..., None, None]).any(1)
 
 
-def _solve(cutouts: StarCutouts, works: list[_Work], batch_size: int) -> list[_Work]:
+def _solve(cutouts: StarCutouts, works: list[Work], batch_size: int) -> list[Work]:
     """Fit constant PSFs, then varying ones where the stars ask for it; keep what the evidence prefers."""
     fitted = _solve_all(cutouts, [replace(work, gradient=np.zeros((2, 4))) for work in works], batch_size)
     best = {work.index: work for work in fitted}
-    trusted = [work for work in fitted if not (_undersampled(cutouts, work) and _model_error(work) > 0)]
+    trusted = [work for work in fitted if not (_undersampled(cutouts, work) and error_of_model(work) > 0)]
     asking = [work for work in trusted if _gradient_step(work)[1] > _price_of_gradient(work)]
     for _ in range(GRADIENT_STEPS):
         stepped = [replace(work, gradient=work.gradient + _gradient_step(work)[0]) for work in asking]
@@ -212,7 +165,7 @@ def _solve(cutouts: StarCutouts, works: list[_Work], batch_size: int) -> list[_W
     return [best[work.index] for work in works]
 
 
-def _solve_all(cutouts: StarCutouts, works: list[_Work], batch_size: int) -> list[_Work]:
+def _solve_all(cutouts: StarCutouts, works: list[Work], batch_size: int) -> list[Work]:
     """Solve frames, all in one compiled shape."""
     if not works:
         return []
@@ -226,7 +179,7 @@ def _solve_all(cutouts: StarCutouts, works: list[_Work], batch_size: int) -> lis
     ]
 
 
-def _frame_stars(cutouts: StarCutouts, work: _Work) -> FrameStars:
+def _frame_stars(cutouts: StarCutouts, work: Work) -> FrameStars:
     """One frame as the solver takes it, stars padded to a bucket."""
     k = len(work.data)
     more = bucket(k, STAR_BUCKETS) - k
@@ -257,34 +210,11 @@ def _cropped(solution: Solution, k: int) -> Solution:
     return solution._replace(stars=stars, **{name: getattr(solution, name)[:k] for name in per_star})
 
 
-def _chi2(work: _Work) -> FloatArray:
-    """(K,) chi2 of the pixels of each star that took part."""
-    s = _solution(work)
-    return (work.weight * (work.data - s.model) ** 2 / work.granted_variance).sum((1, 2)) * s.present
-
-
-def _solution(work: _Work) -> Solution:
-    if work.solution is None:
-        raise ValueError("the frame has not been fitted")
-    return work.solution
-
-
-def _reduced_chi2(work: _Work) -> float:
-    """Of all pixels; where an error is granted to the model, the median over the stars, as for that error."""
-    s = _solution(work)
-    pixels = work.weight.sum((1, 2)) * s.present
-    free = max(float(pixels.sum() - 3 * s.present.sum() - s.effective_modes), 1.0)
-    if work.model_error > 0 and s.present.any():
-        there = s.present > 0
-        return float(np.median((_chi2(work) / np.maximum(pixels, 1))[there]) * pixels.sum() / free)
-    return float(_chi2(work).sum() / free)
-
-
-def _gradient_step(work: _Work) -> tuple[FloatArray, float]:
+def _gradient_step(work: Work) -> tuple[FloatArray, float]:
     """Step (2, 4) of theta's slopes along X and Y that the stars' own opinions about theta ask for, and
     the drop of chi2 it promises (a score test).
     """
-    s = _solution(work)
+    s = solution_of(work)
     if s.present.sum() < MIN_STARS_TO_VARY:
         return np.zeros((2, 4)), 0.0
     h = np.einsum("kp,kq,kab,k->paqb", work.terms, work.terms, s.theta_information, s.present).reshape(12, 12)
@@ -296,105 +226,59 @@ def _gradient_step(work: _Work) -> tuple[FloatArray, float]:
     return step[4:].reshape(2, 4), float(g @ step - g[:4] @ np.linalg.solve(h[:4, :4], g[:4]))
 
 
-def _price_of_gradient(work: _Work) -> float:
+def _price_of_gradient(work: Work) -> float:
     """Drop of chi2 that the 8 gradient terms must bring, in units of the fit's own reduced chi2.
 
     The BIC with the number of stars, not of pixels: the stars sample the field.
     """
-    stars = float(_solution(work).present.sum())
-    return 8 * (1 + float(np.log(max(stars, 1.0)))) * max(_reduced_chi2(work), 1.0)
+    stars = float(solution_of(work).present.sum())
+    return 8 * (1 + float(np.log(max(stars, 1.0)))) * max(reduced_chi2(work), 1.0)
 
 
-def _better(old: _Work, varying: _Work) -> _Work:
+def _better(old: Work, varying: Work) -> Work:
     """The varying PSF where the stars common to both fits pay its price, or improve on one that varies."""
-    common = (_solution(old).present > 0) & (_solution(varying).present > 0)
-    gain = (_chi2(old) - _chi2(varying))[common].sum()
+    common = (solution_of(old).present > 0) & (solution_of(varying).present > 0)
+    gain = (chi2_of_stars(old) - chi2_of_stars(varying))[common].sum()
     return varying if gain > (0.0 if old.varies else _price_of_gradient(varying)) else old
 
 
 def _judge(
-    cutouts: StarCutouts, works: list[_Work], outlier_sigma: float, min_stars: int, *, first: bool
-) -> list[_Work]:
+    cutouts: StarCutouts, works: list[Work], outlier_sigma: float, min_stars: int, *, first: bool
+) -> list[Work]:
     """Put aside struck pixels and stars that are not single; subtract neighbours.
 
     The first times, neighbours were not yet well subtracted, which must not be held against their stars.
     """
     cleaned = _without_neighbours(cutouts, works)
     spared = np.logical_and(cutouts.neighbour_present.any(2), first)
-    judged = [_put_aside(work, spared[work.index], outlier_sigma, min_stars) for work in cleaned]
-    return [_granting(cutouts, work, _model_error(work)) for work in judged]
+    judged = [put_aside(work, spared[work.index], outlier_sigma, min_stars) for work in cleaned]
+    return [_granting(cutouts, work, error_of_model(work)) for work in judged]
 
 
-def _put_aside(work: _Work, spared: BoolArray, outlier_sigma: float, min_stars: int) -> _Work:
-    s = _solution(work)
-    struck = struck_pixels(
-        work.data - s.model,
-        s.model_variance,
-        s.model,
-        work.good & work.used[:, None, None],
-        fwhm_px=float(s.fwhm),
-        outlier_sigma=outlier_sigma,
-        model_error=max(PSF_MODEL_ERROR, work.model_error),
-    )
-    work = replace(work, struck=struck)
-    faint = work.used & (s.present == 0) & ~s.suspect
-    flags = work.star_flags | np.where(faint, Flag.LOW_SNR.value, 0)
-    multiple = _not_single(work) & ~spared
-    if (work.used & (flags == 0) & ~multiple).sum() >= min_stars:
-        flags = flags | np.where(multiple, Flag.OUTLIER.value, 0)
-    return replace(work, star_flags=flags)
-
-
-def _unexplained(cutouts: StarCutouts, works: list[_Work]) -> list[_Work]:
+def _unexplained(cutouts: StarCutouts, works: list[Work]) -> list[Work]:
     """Frames whose residuals noise does not explain (flat field, tracking, pixels that are not square), to
     be fitted again with an error granted to the model: else the brightest star alone draws the PSF.
     """
-    return [_granting(cutouts, work, FIRST_MODEL_ERROR) for work in works if _model_error(work) > 0]
+    return [_granting(cutouts, work, FIRST_MODEL_ERROR) for work in works if error_of_model(work) > 0]
 
 
-def _granting(cutouts: StarCutouts, work: _Work, model_error: float) -> _Work:
+def _granting(cutouts: StarCutouts, work: Work, model_error: float) -> Work:
     """The frame with an error granted to its model, and as much structure as can be told from it."""
     fwhm, sigma = np.transpose(UNDERSAMPLED)
     limit = float(np.exp(np.interp(cutouts.fwhm_px[work.index], fwhm, np.log(sigma))))
     return replace(work, model_error=model_error, largest_sigma=limit if model_error > 0 else LARGEST_SIGMA)
 
 
-def _undersampled(cutouts: StarCutouts, work: _Work) -> bool:
+def _undersampled(cutouts: StarCutouts, work: Work) -> bool:
     return bool(cutouts.fwhm_px[work.index] < UNDERSAMPLED[0][0])
 
 
-def _model_error(work: _Work) -> float:
-    """Fraction of the model that the residuals in the cores of the stars ask for on top of the noise.
-
-    One step towards the value at which the squared residuals, weighted by how much the model's error
-    matters in each pixel, are what is granted; the median over stars, so that a blend has no say.
-    """
-    s = _solution(work)
-    there = work.used & (s.present > 0)
-    if not there.any():
-        return work.model_error
-    brightest = (work.weight * s.model).max((1, 2), keepdims=True)
-    core = (work.weight & (s.model > CORE_PART * brightest))[there]
-    squared, variance = ((work.data - s.model) ** 2)[there], np.asarray(s.model_variance)[there]
-    if np.median((core * squared / variance).sum((1, 2)) / _count(core)) < NOISE_EXPLAINS_CHI2:
-        return 0.0
-    old = work.model_error or FIRST_MODEL_ERROR
-    error = old**2 * _light_squared(s.model)[there]
-    share = core * error / (variance + error)
-    pixels = share.sum((1, 2))
-    surprise = (share * squared / (variance + error)).sum((1, 2)) / np.maximum(pixels, 1e-300)
-    free = max(1 - (3 * there.sum() + float(s.effective_modes)) / pixels.sum(), 0.25)
-    new = float(np.clip(old * np.sqrt(np.median(surprise) / free), 0, MAX_MODEL_ERROR))
-    settled = work.model_error > 0 and abs(new / old - 1) < SETTLED_MODEL_ERROR
-    return old if settled else new
-
-
-def _weaker_structure(cutouts: StarCutouts, works: list[_Work], largest_sigma: float) -> list[_Work]:
+def _weaker_structure(cutouts: StarCutouts, works: list[Work], largest_sigma: float) -> list[Work]:
     """Frames whose PSF is no distribution of light, to be fitted again with less structure."""
     return [replace(work, largest_sigma=largest_sigma) for work in works if not _is_light(cutouts, work)]
 
 
-def _is_light(cutouts: StarCutouts, work: _Work) -> bool:
+def _is_light(cutouts: StarCutouts, work: Work) -> bool:
     """Whether the PSF has (almost) no negative light and leaves little outside of the cutout."""
     model = _model(cutouts, work)
     n = model.size
@@ -404,29 +288,7 @@ def _is_light(cutouts: StarCutouts, work: _Work) -> bool:
     return bool(NORM_RANGE[0] <= model.norm <= NORM_RANGE[1] and p.min() > -DEEPEST_HOLE * p.max())
 
 
-def _not_single(work: _Work) -> BoolArray:
-    """Stars that the PSF of the others does not fit, by chi2 and by the size of the residual (K,)."""
-    s = _solution(work)
-    weight = work.weight
-    variance = work.granted_variance
-    reduced = (weight * (work.data - s.model) ** 2 / variance).sum((1, 2)) / _count(weight)
-    excess = (weight * ((work.data - s.model) ** 2 - variance)).sum((1, 2))
-    residual = np.sqrt(np.maximum(excess, 0) / np.maximum((weight * s.model**2).sum((1, 2)), 1e-300))
-    there = work.used & (s.present > 0)
-    typical, usual = np.median(reduced[there]), np.median(residual[there])
-    poor = reduced > NOT_SINGLE_CHI2 * max(float(typical), 1.0)
-    unlike = residual > max(NOT_SINGLE_RATIO * float(usual), NOT_SINGLE_RESIDUAL)
-    if typical > FAILED_CHI2:  # one bad star has bent the PSF for all: name the worst only
-        unlike = residual == residual[there].max()
-    still_suspect = s.suspect & (residual > SUSPECT_RESIDUAL)
-    return (there & (poor | (typical > FAILED_CHI2)) & unlike) | (work.used & still_suspect)
-
-
-def _count(weight: BoolArray) -> NDArray[np.int64]:
-    return np.maximum(weight.sum((1, 2)), 1)
-
-
-def _without_neighbours(cutouts: StarCutouts, works: list[_Work]) -> list[_Work]:
+def _without_neighbours(cutouts: StarCutouts, works: list[Work]) -> list[Work]:
     """Measure known neighbours with the PSFs at hand and subtract them, photon noise accounted for."""
     crowded = [work for work in works if cutouts.neighbour_present[work.index].any()]
     if not crowded:
@@ -440,7 +302,7 @@ def _without_neighbours(cutouts: StarCutouts, works: list[_Work]) -> list[_Work]
         data = np.where(good, cutouts.data[work.index], 0.0) - neighbours
         variance = np.where(good, cutouts.background_variance[work.index], 1.0)
         variance = (
-            variance + np.maximum(neighbours, 0) / exposure + NEIGHBOUR_ERROR**2 * _light_squared(neighbours)
+            variance + np.maximum(neighbours, 0) / exposure + NEIGHBOUR_ERROR**2 * light_squared(neighbours)
         )
         cleaned[work.index] = replace(work, data=data, variance=variance)
     return [cleaned.get(work.index, work) for work in works]
@@ -452,15 +314,15 @@ def _selected(cutouts: StarCutouts, index: NDArray[np.intp]) -> StarCutouts:
     return replace(cutouts, **{name: array[index] for name, array in arrays.items()})
 
 
-def _differs(new: _Work, old: _Work) -> bool:
+def _differs(new: Work, old: Work) -> bool:
     """Whether a frame must be fitted again."""
     same = np.array_equal(new.weight, old.weight) and new.model_error == old.model_error
     changed = new.weight * np.abs(new.data - old.data) > SAME_DATA_SIGMA * np.sqrt(old.granted_variance)
     return not (same and not changed.any()) and bool(new.used.any())
 
 
-def _model(cutouts: StarCutouts, work: _Work) -> PSFModel:
-    s = _solution(work)
+def _model(cutouts: StarCutouts, work: Work) -> PSFModel:
+    s = solution_of(work)
     terms = 3 if work.varies else 1
     e = float(np.hypot(s.theta[0, 1], s.theta[0, 2]))
     return PSFModel(
@@ -481,7 +343,7 @@ def _model(cutouts: StarCutouts, work: _Work) -> PSFModel:
     )
 
 
-def _result(cutouts: StarCutouts, work: _Work) -> PSFFit:
+def _result(cutouts: StarCutouts, work: Work) -> PSFFit:
     """The fit of one frame in the end; NaN and TOO_FEW_STARS where there was none."""
     k = len(work.data)
     nan = np.full(k, np.nan)
@@ -493,17 +355,18 @@ def _result(cutouts: StarCutouts, work: _Work) -> PSFFit:
             None, nan, nan, nan, nan, nothing, work.star_flags, work.struck, float("nan"), False, flag
         )  # fmt: skip
     used = work.used & (s.present > 0)
-    reduced = _reduced_chi2(work)
+    reduced = reduced_chi2(work)
     converged = bool(s.last_step < CONVERGED_STEP)
     flags = Flag(0) if converged else Flag.NOT_CONVERGED
-    if not REDUCED_CHI2_RANGE[0] <= reduced <= REDUCED_CHI2_RANGE[1]:
+    least = 0.0 if work.model_error > 0 else REDUCED_CHI2_RANGE[0]  # one error for all stars is a rough one
+    if not least <= reduced <= REDUCED_CHI2_RANGE[1]:
         flags |= Flag.POOR_FIT
     return PSFFit(
         model=_model(cutouts, work),
         flux=np.where(used, s.stars.flux, np.nan),
         x=np.where(used, s.stars.x, np.nan),
         y=np.where(used, s.stars.y, np.nan),
-        star_reduced_chi2=np.where(used, _chi2(work) / _count(work.weight), np.nan),
+        star_reduced_chi2=np.where(used, chi2_of_stars(work) / count(work.weight), np.nan),
         used=used,
         star_flags=work.star_flags,
         rejected_pixels=work.struck,

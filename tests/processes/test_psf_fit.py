@@ -161,3 +161,21 @@ def test_too_few_stars_is_said_and_nothing_is_invented(night) -> None:
 def test_cutouts_grow_with_the_seeing() -> None:
     sizes = [cutout_size_px(fwhm) for fwhm in (1.9, 2.8, 3.9, 5.5, 7.5, 12.0)]
     assert sizes == [24, 24, 32, 48, 64, 64]
+
+
+def test_what_noise_does_not_explain_is_granted_to_an_undersampled_psf(night) -> None:
+    """Pixels of uneven response: the PSF stays light, and its error is the one that was put in."""
+    _, _, _, fits = night
+    assert all(fit.model.model_error == 0 for fit in fits)
+    rng = np.random.default_rng(7)
+    psfs = [truth.TruthPSF(fwhm, lobe=0.0, coma=0.0) for fwhm in (1.3, 1.6, 2.0)]
+    sharp, flux = truth.make_cutouts(rng, psfs, np.geomspace(300, 1500, 10), N)
+    uneven = sharp.data * rng.normal(1, 0.06, sharp.data.shape)
+    for i, fit in enumerate(fit_psfs(replace(sharp, data=uneven), **SETTINGS)):
+        assert 0.01 < fit.model.model_error < 0.1
+        assert not fit.flags & Flag.POOR_FIT
+        assert 0.9 < fit.model.norm <= 1.01
+        assert fit.model.fwhm_px == pytest.approx(np.hypot(psfs[i].fwhm, 0.9), rel=0.15)
+        assert fit.rejected_pixels.any((1, 2)).sum() <= 2
+        ratio = fit.flux / flux[i]
+        assert np.nanstd(ratio / np.nanmedian(ratio)) < 0.05
