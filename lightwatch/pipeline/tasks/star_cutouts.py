@@ -15,7 +15,7 @@ from lightwatch.processes.psf_cutouts import StarCutouts
 from lightwatch.structure import queries, store
 from lightwatch.structure.queries import Row
 
-_MOST_FRAMES = 64
+_MOST_FRAMES = 16
 #: working copies of the cutouts that a fit keeps, with 8 bytes per pixel
 _COPIES = 24
 
