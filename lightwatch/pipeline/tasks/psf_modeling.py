@@ -169,7 +169,8 @@ def _too_few(job: PsfJob, choice: PsfStars) -> Outcome | None:
         "rejected",
         flags=int(Flag.TOO_FEW_STARS),
         reason_code="too_few_psf_stars",
-        reason=f"{job.image_relpath}: {n} of {len(choice.used)} stars can make the PSF, {needed} are needed ({why})",
+        reason=f"{job.image_relpath}: {n} of {len(choice.used)} stars can make the PSF, {needed} are needed ({why}); "
+        "lower psf.min_snr or psf.min_stars, or take reference stars from the frames (reference_stars.catalog: frames)",
     )
 
 

@@ -1,0 +1,65 @@
+"""Whole nights of real frames, from raw files to light curves, as their example configurations say."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from sqlalchemy import text
+
+from lightwatch import WorkflowManager, Workspace
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+pytestmark = [pytest.mark.real_data, pytest.mark.slow]
+
+
+def finished(example: str, data: Path, workdir: Path) -> Workspace:
+    """The workspace of a set of real frames after a complete run."""
+    config = yaml.safe_load((REPOSITORY / "example_config" / example).read_text())
+    config["raw_dirs"] = [str(data / "raw")]
+    for section in ("reference_stars", "plate_solving"):
+        catalog = config.get(section, {}).get("catalog")
+        if catalog not in (None, "frames"):
+            config[section]["catalog"] = str(data / "stars.ecsv")
+    workdir.mkdir()
+    (workdir / "config.yaml").write_text(yaml.safe_dump(config))
+    WorkflowManager(Workspace.open(workdir)).run()
+    return Workspace.open(workdir)
+
+
+def columns(workspace: Workspace, query: str) -> np.ndarray:
+    with workspace.reader.connect() as connection:
+        return np.array(connection.execute(text(query)).fetchall(), dtype=float).T
+
+
+def transit_fit():
+    spec = importlib.util.spec_from_file_location("transit", REPOSITORY / "benchmarks" / "transit.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.fit
+
+
+def test_transit_of_hat_p_32(shared_data, tmp_path):
+    """Undersampled frames without WCS, gain or calibration: depth and time of the published transit."""
+    workspace = finished("hatp32_microobservatory.yaml", shared_data / "hatp32", tmp_path / "hatp32")
+    assert columns(workspace, "SELECT sum(plate_solved) FROM frames")[0, 0] >= 138
+    t, flux, sigma = columns(
+        workspace, "SELECT bjd_tdb, flux, flux_uncertainty FROM light_curves ORDER BY bjd_tdb"
+    )
+    found = transit_fit()(t, flux, sigma)
+    assert 0.021 <= found["depth"] <= 0.026
+    assert abs(found["mid"] - 2458107.7107) * 1440 < 4
+    assert found["scatter"] <= 0.0055
+
+
+def test_constant_star_pds_110(shared_data, tmp_path):
+    """Three cameras at two sites, two filters, a wrong nominal WCS in one of them."""
+    workspace = finished("pds110_lco.yaml", shared_data / "pds110", tmp_path / "pds110")
+    solved = columns(workspace, "SELECT sum(plate_solved) FROM frames WHERE filter = 'rp'")
+    assert solved[0, 0] == 15
+    (flux,) = columns(workspace, "SELECT flux FROM light_curves WHERE filter = 'rp'")
+    assert len(flux) == 15
+    assert np.std(flux) / np.median(flux) <= 0.015
