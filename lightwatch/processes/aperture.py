@@ -29,7 +29,8 @@ def aperture_light(
     there is no model.
     """
     filled = np.where(good, light, source_model)
-    usual = np.nanmedian(np.where(good, background_variance, np.nan), axis=(1, 2))[:, None, None]
+    known_sky = np.where(good, background_variance, 0.0).sum(axis=(1, 2), keepdims=True)
+    usual = known_sky / np.maximum(good.sum(axis=(1, 2), keepdims=True), 1)
     photons = np.maximum(source_model, 0) / exposure[:, None, None]
     variance = np.where(good, background_variance, usual) + photons
     flux, sigma = np.full((2, len(light)), np.nan)

@@ -91,14 +91,23 @@ def _medians(
         centres[row] = np.median([vectors[number][i] for number, i in group], axis=0)
         for number, i in group:
             brightness[row, number] = -2.5 * np.log10(max(frames[number].flux[i], 1e-30))
-    # sequential offsets: the running mean of the frames before is the reference of the next
+    # each frame is put on the scale of the frames before it by the stars they share
     scale = brightness[:, :1].copy()
     for number in range(1, len(frames)):
-        offset = np.nanmedian(brightness[:, number] - np.nanmedian(scale, axis=1)) if len(groups) else 0.0
-        shifted = brightness[:, number] - (offset if np.isfinite(offset) else 0.0)
-        scale = np.column_stack([scale, shifted])
-    mag = np.nanmedian(scale, axis=1)
+        difference = brightness[:, number] - _row_medians(scale)
+        shared = difference[np.isfinite(difference)]
+        offset = float(np.median(shared)) if len(shared) else 0.0
+        scale = np.column_stack([scale, brightness[:, number] - offset])
+    mag = _row_medians(scale)
     ra, dec = sky_angles(centres / np.linalg.norm(centres, axis=1, keepdims=True))
     order = np.argsort(mag, kind="stable")
     counts = np.array([len(group) for group in groups])
     return FramesCatalog(ra[order], dec[order], mag[order], counts[order])
+
+
+def _row_medians(values: Floats) -> Floats:
+    """Median of the known values of each row (n,); NaN where none is known."""
+    out = np.full(len(values), np.nan)
+    known = np.isfinite(values).any(axis=1)
+    out[known] = np.nanmedian(values[known], axis=1)
+    return out
