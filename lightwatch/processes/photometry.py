@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from functools import partial
+from dataclasses import dataclass, replace
 
 import numpy as np
-import sep
 from numpy.typing import NDArray
 
 from lightwatch.flags import Flag
-from lightwatch.processes.photometry_solver import BLOCK, Pair, PairSolution, solve_pairs
-from lightwatch.processes.psf_batch import bucket, solve_in_batches
+from lightwatch.processes.aperture import aperture_light
+from lightwatch.processes.photometry_solver import (
+    FrameStars,
+    IntArray,
+    Rules,
+    Solution,
+    matched_flux,
+    rendered,
+    solve,
+)
 from lightwatch.processes.psf_cutouts import BoolArray, StarCutouts, struck_pixels, usable_pixels
-from lightwatch.processes.psf_jax import jax
-from lightwatch.processes.psf_model import FloatArray, LocalPSF, PSFModel, concatenate_psfs, local_psf
+from lightwatch.processes.psf_model import FloatArray, PSFModel, local_psf
 
-NEIGHBOUR_BUCKETS = (0, 2, 4, 8)
-BLOCKS = 32  # of pairs in one call
 FIRST_POSITION_SIGMA_PX = 1.0  # before the frame's common shift is known
-SHIFT_STAR_SNR = 50.0
 FIRST_ROBUST_SIGMA = 5.0
-LEAST_SQUARES = 1e30  # sigma beyond which residuals would lose weight
-NO_BACKGROUND = 1e30  # precision that keeps the background at zero
+FIRST_TURNS = 2
+SHIFT_STAR_SNR = 50.0
 MIN_COVERAGE = 0.5
 MIN_SNR = 3.0
 MAX_CONTAMINATION = 0.05
@@ -54,15 +56,11 @@ class StarFluxes:
 
 
 @dataclass(frozen=True)
-class _Pairs:
-    """The measurable (star, frame) pairs, flattened; N of them."""
+class PixelRules:
+    """When a pixel is struck: beyond ``outlier_sigma`` of noise and of ``model_error`` (fraction) of the PSF."""
 
-    frame: NDArray[np.intp]  # (N,)
-    star: NDArray[np.intp]
-    neighbour_order: NDArray[np.intp]  # (N, neighbours) present ones first
-    quadrature: NDArray[np.int64]  # (N,)
-    fwhm_px: FloatArray  # (N,)
-    pair: Pair  # fields (N, ...)
+    outlier_sigma: float
+    model_error: float
 
 
 def measure_stars(
@@ -86,272 +84,209 @@ def measure_stars(
     rest cancels in the calibration; so it is neither in the weights nor in the uncertainties.
     """
     good = usable_pixels(cutouts)
-    has_psf = np.array([psf is not None for psf in psfs], dtype=bool)
-    frame, star = np.nonzero(good.any((2, 3)) & has_psf[:, None])
-    if len(frame) == 0:
-        return _empty(cutouts)
-    pairs = _gather(psfs, cutouts, good, frame, star, fit_background)
-    first = _solve(pairs)
-    shift = _common_shift(pairs, first, len(psfs))
-    pairs = _refined(pairs, shift, position_sigma_px)
-    judge = partial(_struck, outlier_sigma=outlier_sigma, model_error=model_error)
-    struck = judge(pairs, first)
-    solution = _solve(_without(pairs, struck))
-    solution, struck = _settle(pairs, solution, struck, judge(pairs, solution))
-    pairs = _without(pairs, struck)
-    flags = _flags(pairs, solution, struck, position_sigma_px, max_reduced_chi2)
-    return _scatter(cutouts, pairs, solution, struck, shift, flags)
+    fluxes = _empty(cutouts)
+    pixels = PixelRules(outlier_sigma, model_error)
+    for frame, psf in enumerate(psfs):
+        chosen = np.flatnonzero(good[frame].any((1, 2)))
+        if psf is None or len(chosen) == 0:
+            continue
+        stars, slots = _stars_of(psf, cutouts, good, frame, chosen)
+        stars, solution, struck, shift = _measure(stars, position_sigma_px, fit_background, pixels)
+        flags = _flags(stars, solution, struck, shift, position_sigma_px, fit_background, max_reduced_chi2)
+        fluxes.frame_shift[frame] = shift
+        _write(fluxes, frame, chosen, slots, stars, solution, struck, flags, fit_background)
+    return fluxes
+
+
+def _measure(
+    stars: FrameStars, position_sigma_px: float, fit_background: bool, pixels: PixelRules
+) -> tuple[FrameStars, Solution, BoolArray, FloatArray]:
+    """(stars without their struck pixels, solution, struck pixels, common shift) of a frame.
+
+    A first, robust measurement with free positions tells the common shift; then positions are held by the
+    prediction, struck pixels left out, and the rest is plain least squares.
+    """
+    count = len(stars.data)
+    predicted = stars.offset[:count]
+    first_rules = Rules(predicted, FIRST_POSITION_SIGMA_PX, FIRST_ROBUST_SIGMA, fit_background)
+    rendering = rendered(stars, predicted)
+    flux = matched_flux(stars, rendering)
+    first, rendering = solve(stars, rendering, flux, first_rules, turns=FIRST_TURNS)
+    shift = _common_shift(first, predicted)
+    rules = Rules(predicted + shift, position_sigma_px, np.inf, fit_background)
+    struck = _struck(stars, first, pixels)
+    solution, rendering = solve(_without(stars, struck), rendering, first.flux, rules)
+    again = _struck(stars, solution, pixels)
+    if (again != struck).any():
+        struck = again
+        solution, _ = solve(_without(stars, struck), rendering, solution.flux, rules)
+    return _without(stars, struck), solution, struck, shift
 
 
 def light_of_neighbours(psfs: list[PSFModel | None], cutouts: StarCutouts) -> FloatArray:
     """Known neighbours alone (F, K, n, n), from one robust measurement of star and neighbours; else 0."""
     crowded = replace(cutouts, present=cutouts.present & cutouts.neighbour_present.any(2))
     good = usable_pixels(crowded)
-    frame, star = np.nonzero(good.any((2, 3)) & np.array([psf is not None for psf in psfs])[:, None])
     light = np.zeros(cutouts.data.shape)
-    if len(frame):
-        solution = _solve(_gather(psfs, crowded, good, frame, star, False))
-        light[frame, star] = np.nan_to_num(solution.neighbour_model)
+    for frame, psf in enumerate(psfs):
+        chosen = np.flatnonzero(good[frame].any((1, 2)))
+        if psf is None or len(chosen) == 0:
+            continue
+        stars, _ = _stars_of(psf, crowded, good, frame, chosen)
+        predicted = stars.offset[: len(chosen)]
+        rules = Rules(predicted, FIRST_POSITION_SIGMA_PX, FIRST_ROBUST_SIGMA, fit_background=False)
+        rendering = rendered(stars, predicted)
+        solution, _ = solve(stars, rendering, matched_flux(stars, rendering), rules)
+        light[frame, chosen] = np.nan_to_num(solution.neighbour_model)
     return light
 
 
-def _gather(
-    psfs: list[PSFModel | None],
-    cutouts: StarCutouts,
-    good: BoolArray,
-    frame: NDArray[np.intp],
-    star: NDArray[np.intp],
-    fit_background: bool,
-) -> _Pairs:
-    """Data of the pairs for a first, robust measurement in which positions are free."""
-    here = good[frame, star]
-    present = cutouts.neighbour_present[frame, star]
-    order = np.argsort(~present, axis=1, kind="stable")
-    present = np.take_along_axis(present, order, 1)
-    offset = np.take_along_axis(cutouts.neighbour_offset[frame, star], order[..., None], 1)
-    count = len(frame)
-    pair = Pair(
-        data=np.where(here, cutouts.data[frame, star], 0.0).astype(np.float64),
-        variance=np.where(here, cutouts.background_variance[frame, star], 1.0).astype(np.float64),
+def _stars_of(
+    psf: PSFModel, cutouts: StarCutouts, good: BoolArray, frame: int, chosen: IntArray
+) -> tuple[FrameStars, tuple[IntArray, IntArray]]:
+    """Chosen stars of a frame; also (row among the chosen, column) of each neighbour in the padded lists."""
+    here = good[frame, chosen]
+    row, column = np.nonzero(cutouts.neighbour_present[frame, chosen])
+    neighbour = cutouts.neighbour_offset[frame, chosen[row], column]
+    stars = FrameStars(
+        data=np.where(here, cutouts.data[frame, chosen], 0.0).astype(np.float64),
+        variance=np.where(here, cutouts.background_variance[frame, chosen], 1.0).astype(np.float64),
         weight=here.astype(np.float64),
-        exposure=cutouts.exposure[frame].astype(np.float64),
-        model_error=np.array([0.0 if psf is None else psf.model_error for psf in psfs])[frame],
-        offset=cutouts.offset[frame, star].astype(np.float64),
-        position_precision=np.full(count, FIRST_POSITION_SIGMA_PX**-2.0),
-        background_precision=np.full(count, 0.0 if fit_background else NO_BACKGROUND),
-        robust_sigma=np.full(count, FIRST_ROBUST_SIGMA),
-        neighbour_offset=np.where(present[..., None], offset, 0.0),
-        neighbour_present=present.astype(np.float64),
-        psf=_local_psfs(psfs, cutouts.position, frame, star),
+        exposure=float(cutouts.exposure[frame]),
+        model_error=psf.model_error,
+        fwhm_px=psf.fwhm_px,
+        quadrature=psf.quadrature,
+        psf=local_psf(psf, *cutouts.position[frame, chosen].T),
+        offset=np.concatenate([cutouts.offset[frame, chosen], neighbour]).astype(np.float64),
+        owner=np.concatenate([np.arange(len(chosen)), row]),
     )
-    fwhm = np.array([np.nan if psf is None else psf.fwhm_px for psf in psfs])
-    quadrature = np.array([0 if psf is None else psf.quadrature for psf in psfs], dtype=np.int64)
-    return _Pairs(frame, star, order, quadrature[frame], fwhm[frame], pair)
+    return stars, (row, column)
 
 
-def _local_psfs(
-    psfs: list[PSFModel | None], position: FloatArray, frame: NDArray[np.intp], star: NDArray[np.intp]
-) -> LocalPSF:
-    """PSF at the place of every pair; ``frame`` is sorted."""
-    batches = []
-    for index, model in enumerate(psfs):
-        places = position[index, star[frame == index]]
-        if model is not None and len(places):
-            batches.append(local_psf(model, places[:, 0], places[:, 1]))
-    return concatenate_psfs(batches)
-
-
-def _solve(pairs: _Pairs) -> PairSolution:
-    """Solve all pairs, those alike in quadrature and in having neighbours together."""
-    crowded = pairs.pair.neighbour_present.any(1)
-    groups = [
-        np.flatnonzero((pairs.quadrature == quadrature) & (crowded == with_neighbours))
-        for quadrature in np.unique(pairs.quadrature)
-        for with_neighbours in (False, True)
-    ]
-    groups = [group for group in groups if len(group)]
-    parts = [_solve_alike(_take(pairs, group)) for group in groups]
-    whole = jax.tree.map(lambda *columns: np.concatenate(columns), *parts)
-    back = np.argsort(np.concatenate(groups))
-    return jax.tree.map(lambda a: a[back], whole)
-
-
-def _solve_alike(pairs: _Pairs) -> PairSolution:
-    """Solve pairs of one compiled shape; the neighbour axis comes back at its full length."""
-    total = pairs.pair.neighbour_present.shape[1]
-    used = int(pairs.pair.neighbour_present.sum(1).max(initial=0))
-    columns = bucket(used, NEIGHBOUR_BUCKETS)
-    widen = max(columns - total, 0)
-    pair = pairs.pair._replace(
-        neighbour_offset=np.pad(pairs.pair.neighbour_offset, ((0, 0), (0, widen), (0, 0)))[:, :columns],
-        neighbour_present=np.pad(pairs.pair.neighbour_present, ((0, 0), (0, widen)))[:, :columns],
-    )
-    solver = partial(solve_pairs, quadrature=int(pairs.quadrature[0]))
-    solution = solve_in_batches(solver, pair, block=BLOCK, blocks=BLOCKS)
-    fluxes = np.zeros((len(pairs.frame), total))
-    fluxes[:, : min(columns, total)] = solution.neighbour_flux[:, :total]
-    return solution._replace(neighbour_flux=fluxes)
-
-
-def _take(pairs: _Pairs, index: NDArray[np.intp]) -> _Pairs:
-    return _Pairs(*(jax.tree.map(lambda a: a[index], getattr(pairs, f.name)) for f in fields(pairs)))
-
-
-def _common_shift(pairs: _Pairs, first: PairSolution, frames: int) -> FloatArray:
-    """Median displacement of the bright stars of each frame: (F, 2); of the brightest ones if none is
-    above the limit, weighted by S/N^2 with the prediction itself as prior.
+def _common_shift(first: Solution, predicted: FloatArray) -> FloatArray:
+    """Median displacement (2,) of the bright stars of a frame; if none is above the limit, of all,
+    weighted by S/N^2 with the prediction itself as prior.
     """
-    moved = first.position - pairs.pair.offset
-    snr = first.flux / np.sqrt(first.flux_variance)
-    shift = np.zeros((frames, 2))
-    for frame in np.unique(pairs.frame):
-        here = (pairs.frame == frame) & (first.flux_step < CONVERGED_STEP_SIGMA)
-        bright = here & (snr > SHIFT_STAR_SNR)
-        if bright.any():
-            shift[frame] = np.median(moved[bright], axis=0)
-        else:
-            weight = np.where(here, np.clip(snr, 0, None) ** 2, 0.0)
-            shift[frame] = weight @ moved / (weight.sum() + SHIFT_STAR_SNR)
-    return shift
+    moved = first.position - predicted
+    snr = first.flux[: len(predicted)] / np.sqrt(first.flux_variance)
+    here = first.flux_step < CONVERGED_STEP_SIGMA
+    bright = here & (snr > SHIFT_STAR_SNR)
+    if bright.any():
+        return np.asarray(np.median(moved[bright], axis=0))
+    weight = np.where(here, np.clip(snr, 0, None) ** 2, 0.0)
+    return np.asarray(weight @ moved / (weight.sum() + SHIFT_STAR_SNR))
 
 
-def _struck(pairs: _Pairs, solution: PairSolution, outlier_sigma: float, model_error: float) -> BoolArray:
-    """Struck pixels (N, n, n); none where they would hold too much of what is known of the flux."""
-    pair = pairs.pair
-    struck = struck_pixels(
-        pair.data - solution.model,
-        solution.variance,
-        solution.model,
-        pair.weight > 0,
-        fwhm_px=pairs.fwhm_px,
-        outlier_sigma=outlier_sigma,
-        model_error=np.maximum(model_error, pair.model_error),
+def _struck(stars: FrameStars, solution: Solution, pixels: PixelRules) -> BoolArray:
+    """Struck pixels (K, n, n); none where they would hold too much of what is known of the flux."""
+    residual = stars.data - solution.model
+    # most stars have no pixel that even noise alone leaves unexplained
+    far = (stars.weight * residual**2 > pixels.outlier_sigma**2 * solution.variance).any((1, 2))
+    struck = np.zeros(stars.data.shape, dtype=bool)
+    struck[far] = struck_pixels(
+        residual[far],
+        solution.variance[far],
+        solution.model[far],
+        stars.weight[far] > 0,
+        fwhm_px=stars.fwhm_px,
+        outlier_sigma=pixels.outlier_sigma,
+        model_error=max(pixels.model_error, stars.model_error),
     )
-    lost = _lost_information(pair.weight, solution, struck)
-    return struck & (lost < MAX_STRUCK_INFORMATION)[:, None, None]
-
-
-def _lost_information(weight: FloatArray, solution: PairSolution, struck: BoolArray) -> FloatArray:
-    """Fraction (N,) of what the pixels tell of the flux that is in the struck ones."""
-    information = weight * (solution.model - solution.neighbour_model) ** 2 / solution.variance
-    return np.asarray((struck * information).sum((1, 2)) / np.maximum(information.sum((1, 2)), 1e-300))
-
-
-def _refined(pairs: _Pairs, shift: FloatArray, position_sigma_px: float) -> _Pairs:
-    """For the final measurement: the frame's shift taken out, positions held, plain least squares."""
-    count = len(pairs.frame)
-    moved = shift[pairs.frame]
-    pair = pairs.pair._replace(
-        offset=pairs.pair.offset + moved,
-        neighbour_offset=pairs.pair.neighbour_offset + moved[:, None],
-        position_precision=np.full(count, position_sigma_px**-2.0),
-        robust_sigma=np.full(count, LEAST_SQUARES),
+    return (
+        struck & (_lost_information(stars.weight, solution, struck) < MAX_STRUCK_INFORMATION)[:, None, None]
     )
-    return replace(pairs, pair=pair)
 
 
-def _without(pairs: _Pairs, struck: BoolArray) -> _Pairs:
-    return replace(pairs, pair=pairs.pair._replace(weight=pairs.pair.weight * ~struck))
+def _lost_information(weight: FloatArray, solution: Solution, struck: BoolArray) -> FloatArray:
+    """Fraction (K,) of what the pixels tell of the flux that is in the struck ones."""
+    lost = np.zeros(len(weight))
+    hit = struck.any((1, 2))
+    own = solution.model[hit] - solution.neighbour_model[hit]
+    information = weight[hit] * own**2 / solution.variance[hit]
+    lost[hit] = (struck[hit] * information).sum((1, 2)) / np.maximum(information.sum((1, 2)), 1e-300)
+    return lost
 
 
-def _settle(
-    pairs: _Pairs, solution: PairSolution, before: BoolArray, after: BoolArray
-) -> tuple[PairSolution, BoolArray]:
-    """Solve again the pairs whose struck pixels look different after the measurement."""
-    index = np.flatnonzero((before != after).any((1, 2)))
-    if len(index) == 0:
-        return solution, after
-    again = _solve(_take(_without(pairs, after), index))
-
-    def put(old: np.ndarray, new: np.ndarray) -> np.ndarray:
-        merged = old.copy()
-        merged[index] = new
-        return merged
-
-    return jax.tree.map(put, solution, again), after
+def _without(stars: FrameStars, struck: BoolArray) -> FrameStars:
+    return replace(stars, weight=stars.weight * ~struck) if struck.any() else stars
 
 
-def _reduced_chi2(pairs: _Pairs, solution: PairSolution) -> FloatArray:
-    fitted = 3 + pairs.pair.neighbour_present.sum(1) + (pairs.pair.background_precision < NO_BACKGROUND)
-    return solution.chi2 / np.maximum(pairs.pair.weight.sum((1, 2)) - fitted, 1)
+def _reduced_chi2(stars: FrameStars, solution: Solution, fit_background: bool) -> FloatArray:
+    fitted = 2 + np.bincount(stars.owner, minlength=len(stars.data)) + fit_background
+    return solution.chi2 / np.maximum(stars.weight.sum((1, 2)) - fitted, 1)
 
 
 def _flags(
-    pairs: _Pairs,
-    solution: PairSolution,
+    stars: FrameStars,
+    solution: Solution,
     struck: BoolArray,
+    shift: FloatArray,
     position_sigma_px: float,
+    fit_background: bool,
     max_reduced_chi2: float,
 ) -> NDArray[np.int64]:
-    snr = solution.flux / np.sqrt(solution.flux_variance)
-    distance = np.hypot(*(solution.position - pairs.pair.offset).T)
+    count = len(stars.data)
+    snr = solution.flux[:count] / np.sqrt(solution.flux_variance)
+    distance = np.hypot(*(solution.position - stars.offset[:count] - shift).T)
     reasons = {
-        Flag.COSMIC_RAY: _lost_information(pairs.pair.weight + struck, solution, struck)
-        > SOME_STRUCK_INFORMATION,
+        Flag.COSMIC_RAY: _lost_information(stars.weight + struck, solution, struck) > SOME_STRUCK_INFORMATION,
         Flag.LOW_COVERAGE: ~(solution.coverage >= MIN_COVERAGE),
         Flag.NOT_CONVERGED: ~(solution.flux_step < CONVERGED_STEP_SIGMA),
         Flag.LARGE_SHIFT: distance > LARGE_SHIFT_SIGMA * position_sigma_px,
         Flag.CONTAMINATED: np.abs(solution.contamination) > MAX_CONTAMINATION,
-        Flag.POOR_FIT: ~(_reduced_chi2(pairs, solution) <= max_reduced_chi2),
+        Flag.POOR_FIT: ~(_reduced_chi2(stars, solution, fit_background) <= max_reduced_chi2),
         Flag.LOW_SNR: ~(snr >= MIN_SNR),
     }
     return np.sum([flag.value * hit for flag, hit in reasons.items()], axis=0, dtype=np.int64)
 
 
-def _scatter(
-    cutouts: StarCutouts,
-    pairs: _Pairs,
-    solution: PairSolution,
+def _write(
+    fluxes: StarFluxes,
+    frame: int,
+    chosen: IntArray,
+    slots: tuple[IntArray, IntArray],
+    stars: FrameStars,
+    solution: Solution,
     struck: BoolArray,
-    shift: FloatArray,
     flags: NDArray[np.int64],
-) -> StarFluxes:
-    """Back from pairs to (F, K) arrays, NaN where nothing was measured."""
-    shape = cutouts.present.shape
-
-    def spread(values: np.ndarray, empty: float | bool | int = np.nan) -> np.ndarray:
-        out = np.full(shape + values.shape[1:], empty)
-        out[pairs.frame, pairs.star] = values
-        return out
-
-    neighbours = np.zeros_like(solution.neighbour_flux)
-    np.put_along_axis(neighbours, pairs.neighbour_order, solution.neighbour_flux, 1)
-    return StarFluxes(
-        flux=spread(solution.flux),
-        flux_uncertainty=spread(np.sqrt(solution.flux_variance)),
-        x=spread(solution.position[:, 0]),
-        y=spread(solution.position[:, 1]),
-        background=spread(solution.background),
-        reduced_chi2=spread(_reduced_chi2(pairs, solution)),
-        n_pixels=spread(pairs.pair.weight.sum((1, 2)).astype(np.int64), 0),
-        flags=spread(flags, 0),
-        neighbour_flux=spread(
-            np.where(cutouts.neighbour_present[pairs.frame, pairs.star], neighbours, np.nan)
-        ),
-        rejected_pixels=spread(struck, False),
-        model=spread(solution.model),
-        neighbour_model=spread(solution.neighbour_model),
-        frame_shift=shift,
-    )
+    fit_background: bool,
+) -> None:
+    """Put one frame's measurements into its row of the (F, K) arrays."""
+    count = len(chosen)
+    values = {
+        "flux": solution.flux[:count],
+        "flux_uncertainty": np.sqrt(solution.flux_variance),
+        "x": solution.position[:, 0],
+        "y": solution.position[:, 1],
+        "background": solution.background,
+        "reduced_chi2": _reduced_chi2(stars, solution, fit_background),
+        "n_pixels": stars.weight.sum((1, 2)),
+        "flags": flags,
+        "rejected_pixels": struck,
+        "model": solution.model,
+        "neighbour_model": solution.neighbour_model,
+    }
+    for name, value in values.items():
+        getattr(fluxes, name)[frame, chosen] = value
+    row, column = slots
+    fluxes.neighbour_flux[frame, chosen[row], column] = solution.flux[count:]
 
 
 def _empty(cutouts: StarCutouts) -> StarFluxes:
-    """No pair can be measured: NaN everywhere."""
-    shape, nothing = cutouts.present.shape, np.full(cutouts.data.shape, np.nan)
-    nan = np.full(shape, np.nan)
+    """Nothing measured yet: NaN everywhere."""
+    shape, pixels = cutouts.present.shape, cutouts.data.shape
+    unknown = {
+        name: np.full(shape, np.nan)
+        for name in ("flux", "flux_uncertainty", "x", "y", "background", "reduced_chi2")
+    }
     return StarFluxes(
-        flux=nan,
-        flux_uncertainty=nan,
-        x=nan,
-        y=nan,
-        background=nan,
-        reduced_chi2=nan,
+        **unknown,
         n_pixels=np.zeros(shape, dtype=np.int64),
         flags=np.zeros(shape, dtype=np.int64),
         neighbour_flux=np.full(cutouts.neighbour_present.shape, np.nan),
-        rejected_pixels=np.zeros(cutouts.data.shape, dtype=bool),
-        model=nothing,
-        neighbour_model=nothing,
+        rejected_pixels=np.zeros(pixels, dtype=bool),
+        model=np.full(pixels, np.nan),
+        neighbour_model=np.full(pixels, np.nan),
         frame_shift=np.zeros((shape[0], 2)),
     )
 
@@ -360,32 +295,31 @@ def aperture_fluxes(
     cutouts: StarCutouts, fluxes: StarFluxes, *, radius_px: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """(flux, uncertainty), each (F, K), in circular apertures of ``radius_px`` (F,) around the fitted
-    positions, exact in pixel overlap (sep), corrected to the whole plane with the fitted PSF.
+    positions, exact in pixel overlap, corrected to the whole plane with the fitted PSF.
 
     Neighbours and background are subtracted, unusable pixels take the value of the model. NaN where
     the PSF photometry has no flux.
     """
-    good = usable_pixels(cutouts) & ~fluxes.rejected_pixels
-    star = fluxes.model - fluxes.neighbour_model
-    light = np.where(good, cutouts.data - fluxes.neighbour_model, star)
-    photons = np.maximum(fluxes.model - np.nan_to_num(fluxes.background)[..., None, None], 0)
-    background = np.where(good, cutouts.background_variance, _typical(cutouts.background_variance, good))
-    variance = background + photons / cutouts.exposure[:, None, None, None]
     flux, uncertainty = np.full((2, *fluxes.flux.shape), np.nan)
     centre = (cutouts.data.shape[-1] - 1) / 2
-    for f, k in np.argwhere(np.isfinite(fluxes.flux)):
-        # arrays of one: sep takes the length of what it is given
-        place = ([fluxes.x[f, k] + centre], [fluxes.y[f, k] + centre], float(radius_px[f]))
-        inside, _, _ = sep.sum_circle(star[f, k] / fluxes.flux[f, k], *place, subpix=0)
-        total, error, _ = sep.sum_circle(light[f, k], *place, var=variance[f, k], subpix=0)
-        flux[f, k], uncertainty[f, k] = total[0] / inside[0], error[0] / inside[0]
+    frame, star = np.nonzero(np.isfinite(fluxes.flux))
+    others = fluxes.neighbour_model[frame, star]
+    exposure = cutouts.exposure[frame]
+    their_photons = (
+        np.maximum(others - fluxes.background[frame, star, None, None], 0) / exposure[:, None, None]
+    )
+    flux[frame, star], uncertainty[frame, star] = aperture_light(
+        cutouts.data[frame, star] - others,
+        fluxes.model[frame, star] - others,
+        cutouts.background_variance[frame, star] + their_photons,
+        usable_pixels(cutouts)[frame, star] & ~fluxes.rejected_pixels[frame, star],
+        exposure=exposure,
+        x=fluxes.x[frame, star] + centre,
+        y=fluxes.y[frame, star] + centre,
+        model_flux=fluxes.flux[frame, star],
+        radius_px=radius_px[frame],
+    )
     return flux, uncertainty
-
-
-def _typical(variance: FloatArray, good: BoolArray) -> FloatArray:
-    """Mean variance of the good pixels of each cutout, (F, K, 1, 1), for those that are not."""
-    total = np.where(good, variance, 0.0).sum((2, 3), keepdims=True)
-    return total / np.maximum(good.sum((2, 3), keepdims=True), 1)
 
 
 def reserved_star_chi2(
