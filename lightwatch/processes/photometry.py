@@ -25,6 +25,7 @@ FIRST_POSITION_SIGMA_PX = 1.0  # before the frame's common shift is known
 FIRST_ROBUST_SIGMA = 5.0
 FIRST_TURNS = 2
 SHIFT_STAR_SNR = 50.0
+FEW_NODES_FWHM_PX = 3.0  # above, fluxes with 2 x 2 nodes per pixel are those with 3 x 3 to 3e-5
 MIN_COVERAGE = 0.5
 MIN_SNR = 3.0
 MAX_CONTAMINATION = 0.05
@@ -155,7 +156,7 @@ def _stars_of(
         exposure=float(cutouts.exposure[frame]),
         model_error=psf.model_error,
         fwhm_px=psf.fwhm_px,
-        quadrature=psf.quadrature,
+        quadrature=min(psf.quadrature, 2) if psf.fwhm_px > FEW_NODES_FWHM_PX else psf.quadrature,
         psf=local_psf(psf, *cutouts.position[frame, chosen].T),
         offset=np.concatenate([cutouts.offset[frame, chosen], neighbour]).astype(np.float64),
         owner=np.concatenate([np.arange(len(chosen)), row]),
@@ -300,25 +301,24 @@ def aperture_fluxes(
     Neighbours and background are subtracted, unusable pixels take the value of the model. NaN where
     the PSF photometry has no flux.
     """
+    good = usable_pixels(cutouts) & ~fluxes.rejected_pixels
     flux, uncertainty = np.full((2, *fluxes.flux.shape), np.nan)
     centre = (cutouts.data.shape[-1] - 1) / 2
-    frame, star = np.nonzero(np.isfinite(fluxes.flux))
-    others = fluxes.neighbour_model[frame, star]
-    exposure = cutouts.exposure[frame]
-    their_photons = (
-        np.maximum(others - fluxes.background[frame, star, None, None], 0) / exposure[:, None, None]
-    )
-    flux[frame, star], uncertainty[frame, star] = aperture_light(
-        cutouts.data[frame, star] - others,
-        fluxes.model[frame, star] - others,
-        cutouts.background_variance[frame, star] + their_photons,
-        usable_pixels(cutouts)[frame, star] & ~fluxes.rejected_pixels[frame, star],
-        exposure=exposure,
-        x=fluxes.x[frame, star] + centre,
-        y=fluxes.y[frame, star] + centre,
-        model_flux=fluxes.flux[frame, star],
-        radius_px=radius_px[frame],
-    )
+    for frame, exposure in enumerate(cutouts.exposure):
+        here = frame, np.flatnonzero(np.isfinite(fluxes.flux[frame]))
+        others, count = fluxes.neighbour_model[here], len(here[1])
+        their_photons = np.maximum(others - fluxes.background[here][:, None, None], 0) / exposure
+        flux[here], uncertainty[here] = aperture_light(
+            cutouts.data[here] - others,
+            fluxes.model[here] - others,
+            cutouts.background_variance[here] + their_photons,
+            good[here],
+            exposure=np.full(count, exposure),
+            x=fluxes.x[here] + centre,
+            y=fluxes.y[here] + centre,
+            model_flux=fluxes.flux[here],
+            radius_px=np.full(count, radius_px[frame]),
+        )
     return flux, uncertainty
 
 
