@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import cKDTree
-from scipy.stats import binom
+from scipy.special import betainc
 
 from lightwatch.processes.astrometry_types import Detections, FloatArray, IntArray
 
@@ -72,7 +72,7 @@ def chance_of_matches(
 ) -> float:
     """Probability that chance gives as many matches of ``n_stars`` stars within ``radius_px``.
 
-    Binomial tail, each star having the fraction of the frame's area near detections as its chance.
+    Binomial tail (an incomplete beta function), each star having the fraction of the frame's area near detections as its chance.
     ``matched``: indices into the field. ``free_stars`` were spent in fitting and prove nothing;
     ``trials`` is the number of transformations that were tried. Real stars are among the bright
     detections, so cuts at all, half, a quarter... of the detections are tried and the best counts.
@@ -83,7 +83,7 @@ def chance_of_matches(
         matches = int(np.count_nonzero(matched < count))
         chance = 1.0 - np.exp(-count * np.pi * radius_px**2 / (field.nx * field.ny))
         if matches > free_stars:
-            tail = binom.sf(matches - free_stars - 1, max(n_stars - free_stars, 0), chance)
-            best = min(best, float(tail))
+            proofs = matches - free_stars
+            best = min(best, float(betainc(proofs, n_stars - free_stars - proofs + 1, chance)))
         count = count // 2 if count > max(10, n_stars // 2) else 0
     return float(min(1.0, best * max(n_cuts, 1) * max(trials, 1.0))) if n_detections else 1.0

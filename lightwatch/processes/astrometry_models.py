@@ -17,6 +17,9 @@ PARAMETERS = {"shift": 2, "similarity": 4, "affine": 6, "sip2": 12, "sip3": 20}
 FEWEST_STARS = {"shift": 1, "similarity": 3, "affine": 6, "sip2": 24, "sip3": 50}
 
 
+_STEPS = 3  # moving the tangent point is not quite linear
+
+
 def is_distorted(wcs: WCS) -> bool:
     """Whether the WCS has SIP or PV terms, which are kept."""
     return wcs.sip is not None or len(wcs.wcs.get_pv()) > 0
@@ -35,13 +38,11 @@ def tan_wcs(crpix: FloatArray, crval: tuple[float, float], cd: FloatArray) -> WC
 
 def fit_model(model: str, wcs: WCS, xy: FloatArray, sky: FloatArray, weights: FloatArray) -> WCS:
     """WCS fitted to pixels (n, 2) and ra, dec (n, 2) with weights (n,); ``wcs`` is not altered."""
-    fitted = wcs
-    for _ in range(3):  # moving the tangent point is not quite linear
-        fitted = (
-            _sip_step(model, fitted, xy, sky, weights)
-            if model.startswith("sip")
-            else _linear_step(model, fitted, xy, sky, weights)
-        )
+    if model.startswith("sip"):
+        return _fitted_sip(int(model[3:]), wcs, xy, sky, weights)
+    fitted = wcs.deepcopy()
+    for _ in range(_STEPS):
+        _linear_step(model, fitted, xy, sky, weights)
     return fitted
 
 
@@ -53,8 +54,8 @@ def residuals_arcsec(wcs: WCS, xy: FloatArray, sky: FloatArray) -> FloatArray:
     return np.column_stack([star[0] - found[0], star[1] - found[1]])
 
 
-def _linear_step(model: str, wcs: WCS, xy: FloatArray, sky: FloatArray, weights: FloatArray) -> WCS:
-    """One Gauss-Newton step in the tangent plane: star = shift + matrix @ detection."""
+def _linear_step(model: str, wcs: WCS, xy: FloatArray, sky: FloatArray, weights: FloatArray) -> None:
+    """One Gauss-Newton step of ``wcs`` in the tangent plane: star = shift + matrix @ detection."""
     crval = tuple(float(c) for c in wcs.wcs.crval)
     e, n = sky_to_plane(*pixel_to_sky(wcs, xy[:, 0], xy[:, 1]), *crval)
     target = np.column_stack(sky_to_plane(sky[:, 0], sky[:, 1], *crval))
@@ -73,20 +74,19 @@ def _linear_step(model: str, wcs: WCS, xy: FloatArray, sky: FloatArray, weights:
         matrix = matrix + np.array([[p[2], -p[3]], [p[3], p[2]]])
     elif model == "affine":
         matrix = matrix + p[2:].reshape(2, 2)
-    return _moved(wcs, matrix @ wcs.pixel_scale_matrix, p[:2], crval)
+    cd = matrix @ wcs.pixel_scale_matrix
+    if wcs.wcs.has_pc():  # CDELT times PC: replaced by one matrix
+        wcs.wcs.cdelt = [1.0, 1.0]
+        del wcs.wcs.pc
+    wcs.wcs.cd = cd
+    wcs.wcs.crval = _moved(crval, p[:2])
+    wcs.wcs.set()
 
 
-def _moved(wcs: WCS, cd: FloatArray, shift_arcsec: FloatArray, crval: tuple[float, ...]) -> WCS:
-    """Copy of the WCS with another CD matrix and tangent point."""
+def _moved(crval: tuple[float, ...], shift_arcsec: FloatArray) -> tuple[float, float]:
+    """The tangent point moved east and north."""
     ra, dec = plane_to_sky(shift_arcsec[0], shift_arcsec[1], *crval)
-    moved = wcs.deepcopy()
-    if moved.wcs.has_pc():  # CDELT times PC: replaced by one matrix
-        moved.wcs.cdelt = [1.0, 1.0]
-        del moved.wcs.pc
-    moved.wcs.cd = cd
-    moved.wcs.crval = [float(ra), float(dec)]
-    moved.wcs.set()
-    return moved
+    return float(ra), float(dec)
 
 
 def _powers(order: int) -> list[tuple[int, int]]:
@@ -97,17 +97,20 @@ def _terms(u: FloatArray, v: FloatArray, powers: list[tuple[int, int]]) -> Float
     return np.column_stack([u**p * v**q for p, q in powers])
 
 
-def _sip_step(model: str, wcs: WCS, xy: FloatArray, sky: FloatArray, weights: FloatArray) -> WCS:
+def _fitted_sip(order: int, wcs: WCS, xy: FloatArray, sky: FloatArray, weights: FloatArray) -> WCS:
     """TAN-SIP fitted from the pixels; the reference pixel and tangent point of ``wcs`` are the start."""
-    order, crpix = int(model[3:]), np.array(wcs.wcs.crpix, float)
+    crpix = np.array(wcs.wcs.crpix, float)
     crval = float(wcs.wcs.crval[0]), float(wcs.wcs.crval[1])
     powers = _powers(order)
     u, v = (xy - (crpix - 1.0)).T
     size = max(float(np.abs([u, v]).max()), 1.0)
-    target = np.column_stack(sky_to_plane(sky[:, 0], sky[:, 1], *crval)) / 3600.0
     root = np.sqrt(weights)[:, None]
-    p = np.linalg.lstsq(_terms(u / size, v / size, powers) * root, target * root, rcond=None)[0]
-    p = p / np.array([size ** (i + j) for i, j in powers])[:, None]
+    design = _terms(u / size, v / size, powers) * root
+    scale = np.array([size ** (i + j) for i, j in powers])[:, None]
+    for _ in range(_STEPS):
+        target = np.column_stack(sky_to_plane(sky[:, 0], sky[:, 1], *crval)) / 3600.0
+        p = np.linalg.lstsq(design, target * root, rcond=None)[0] / scale
+        crval = _moved(crval, p[0] * 3600.0)
     cd = p[1:3].T
     f = np.linalg.solve(cd, p[3:].T)  # (2, terms): SIP polynomials in pixels
     a, b = np.zeros((2, order + 1, order + 1))
@@ -116,8 +119,8 @@ def _sip_step(model: str, wcs: WCS, xy: FloatArray, sky: FloatArray, weights: Fl
     fitted = tan_wcs(crpix, crval, cd)
     fitted.wcs.ctype = ["RA---TAN-SIP", "DEC--TAN-SIP"]
     fitted.sip = Sip(a, b, *_inverse_sip(a, b, size), crpix)
-    shift = p[0] * 3600.0
-    return _moved(fitted, cd, shift, crval)
+    fitted.wcs.set()
+    return fitted
 
 
 def _inverse_sip(a: FloatArray, b: FloatArray, size: float) -> tuple[FloatArray, FloatArray]:

@@ -175,10 +175,12 @@ def _fit(
         raise AstrometryError("no_match", f"{len(matched.stars)} matched stars are too few to fit a WCS")
     xy, sky = field.xy[matched.detections], np.column_stack([stars.ra, stars.dec])[matched.stars]
     sigma = _sigma_arcsec(wcs, field, stars, matched)
-    keep = _clipped(models[-1], wcs, xy, sky, sigma)[1]
-    fits = {m: fit_model(m, wcs, xy[keep], sky[keep], sigma[keep] ** -2) for m in models}
+    *simpler, richest = models
+    fitted, keep = _clipped(richest, wcs, xy, sky, sigma)
+    fits = {m: fit_model(m, wcs, xy[keep], sky[keep], sigma[keep] ** -2) for m in simpler} | {richest: fitted}
     best = _best_model(fits, xy[keep], sky[keep], sigma[keep])
-    fitted, keep = _clipped(best, wcs, xy, sky, sigma)
+    if best != richest:
+        fitted, keep = _clipped(best, wcs, xy, sky, sigma)
     return Fit(
         wcs=fitted,
         model=best,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import sep
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 from scipy.ndimage import distance_transform_edt, maximum_filter, median_filter, uniform_filter
 
 from lightwatch.errors import ProcessError
@@ -135,11 +134,28 @@ def _spline_matrix(pixels: NDArray[np.integer], n_pixels: int, n_nodes: int) -> 
     """(pixels, nodes): values of the natural cubic splines that are 1 at one node and 0 at the others."""
     if n_nodes == 1:
         return np.ones((len(pixels), 1), np.float32)
-    nodes = _node_positions(n_pixels, n_nodes)
-    splines = CubicSpline(nodes, np.eye(n_nodes), bc_type="natural")
-    within = np.clip(pixels, nodes[0], nodes[-1])
-    beyond = (pixels - within)[:, None]
-    return (splines(within) + beyond * splines(within, 1)).astype(np.float32)
+    node = (pixels - _node_positions(n_pixels, n_nodes)[0]) * n_nodes / n_pixels  # in units of the spacing
+    within = np.clip(node, 0, n_nodes - 1)
+    left = np.minimum(within.astype(int), n_nodes - 2)
+    b = (within - left)[:, None]
+    a = 1 - b
+    values, bends = np.eye(n_nodes), _natural_bends(n_nodes)
+    inside = a * values[left] + b * values[left + 1]
+    inside += ((a**3 - a) * bends[left] + (b**3 - b) * bends[left + 1]) / 6
+    slope = values[left + 1] - values[left]
+    slope += ((1 - 3 * a**2) * bends[left] + (3 * b**2 - 1) * bends[left + 1]) / 6
+    return np.asarray(inside + (node - within)[:, None] * slope, np.float32)
+
+
+def _natural_bends(n_nodes: int) -> NDArray[np.float64]:
+    """(nodes, nodes): second derivatives at the nodes of the splines of ``_spline_matrix``, spacing 1.
+
+    They solve m[i-1] + 4 m[i] + m[i+1] = 6 (f[i-1] - 2 f[i] + f[i+1]), and are 0 at both ends.
+    """
+    second = np.eye(n_nodes, k=-1) - 2 * np.eye(n_nodes) + np.eye(n_nodes, k=1)
+    bends = np.zeros((n_nodes, n_nodes))
+    bends[1:-1] = np.linalg.solve((second + 6 * np.eye(n_nodes))[1:-1, 1:-1], 6 * second[1:-1])
+    return bends
 
 
 def _whole(mesh: Mesh) -> NDArray[np.float32]:

@@ -167,12 +167,20 @@ def _line_is_bad(significance: NDArray[np.float32], n_sigma: float) -> NDArray[n
     """Of the rows of ``significance`` (NaN: not good)."""
     missing = np.isnan(significance).mean(axis=1) > 0.5
     middle = np.zeros(len(significance))
-    middle[~missing] = np.nanmedian(significance[~missing], axis=1)
+    middle[~missing] = _row_medians(significance[~missing])
     around = median_filter(middle, min(_LINE_NEIGHBOURHOOD, len(middle)), mode="reflect")
     off = middle - around
     scatter = 1.4826 * np.median(np.abs(off[~missing])) if not missing.all() else 0.0
     own_error = 1.2533 / np.sqrt(significance.shape[1])
     return missing | (np.abs(off) > np.maximum(n_sigma * max(scatter, own_error), _LEAST_OFFSET))
+
+
+def _row_medians(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Median of each row without its NaN, which sorting puts last; every row has a number."""
+    ordered = np.sort(values, axis=1)
+    count = np.count_nonzero(~np.isnan(values), axis=1)
+    rows = np.arange(len(values))
+    return (ordered[rows, (count - 1) // 2] + ordered[rows, count // 2]) / np.float32(2)
 
 
 def _tiles_around(sharp: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
