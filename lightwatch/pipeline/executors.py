@@ -39,13 +39,18 @@ class SerialExecutor(Executor):
         return future
 
 
-def worker_count(settings: ExecutorSettings) -> int:
-    """Number of worker processes."""
-    return settings.jobs or min(os.cpu_count() or 1, 8)
+#: a worker's start, with the libraries that it imports, costs as much as about so many frames
+_JOBS_PER_WORKER = 16
 
 
-def make_executor(settings: ExecutorSettings) -> Executor:
-    """The executor that the configuration names.
+def worker_count(settings: ExecutorSettings, n_jobs: int) -> int:
+    """Number of worker processes that ``n_jobs`` are worth: one in any case, at most what is configured."""
+    most = settings.jobs or min(os.cpu_count() or 1, 8)
+    return max(1, min(most, n_jobs // _JOBS_PER_WORKER))
+
+
+def make_executor(settings: ExecutorSettings, n_workers: int) -> Executor:
+    """The executor that the configuration names, with ``n_workers`` where they are processes of its own.
 
     Raises
     ------
@@ -56,7 +61,7 @@ def make_executor(settings: ExecutorSettings) -> Executor:
         return SerialExecutor()
     if settings.kind == "dask":
         return _dask_executor(settings)
-    return ProcessPoolExecutor(worker_count(settings), mp_context=multiprocessing.get_context("spawn"))
+    return ProcessPoolExecutor(n_workers, mp_context=multiprocessing.get_context("spawn"))
 
 
 def _dask_executor(settings: ExecutorSettings) -> Executor:
@@ -88,12 +93,13 @@ def _no_main_module() -> Iterator[None]:
 
 
 class WorkerPool:
-    """An executor made when first needed, and made anew when one of its workers dies."""
+    """An executor made when first needed, and made anew when one of its workers dies or more are worth it."""
 
     def __init__(self, settings: ExecutorSettings, executor: Executor | None = None) -> None:
         self._settings = settings
         self._given = executor
         self._executor: Executor | None = None
+        self._n_workers = 0
 
     def __enter__(self) -> WorkerPool:
         return self
@@ -126,7 +132,7 @@ class WorkerPool:
     def _round(
         self, compute: Callable[[Any], Outcome], jobs: Sequence[Any], indices: Sequence[int]
     ) -> Iterator[tuple[int, Outcome | None]]:
-        executor = self._get()
+        executor = self._get(len(indices))
         try:
             with _no_main_module():
                 waiting = {executor.submit(guarded, compute, jobs[i]): i for i in indices}
@@ -154,11 +160,14 @@ class WorkerPool:
         self._drop(wait=False)
         return None
 
-    def _get(self) -> Executor:
+    def _get(self, n_jobs: int) -> Executor:
         if self._given is not None:
             return self._given
+        n_workers = worker_count(self._settings, n_jobs)
+        if self._settings.kind == "processes" and n_workers > self._n_workers:
+            self._drop(wait=True)
         if self._executor is None:
-            self._executor = make_executor(self._settings)
+            self._executor, self._n_workers = make_executor(self._settings, n_workers), n_workers
         return self._executor
 
     def _drop(self, *, wait: bool) -> None:
@@ -168,4 +177,4 @@ class WorkerPool:
             for process in list((getattr(self._executor, "_processes", None) or {}).values()):
                 process.kill()
         self._executor.shutdown(wait=wait, cancel_futures=True)
-        self._executor = None
+        self._executor, self._n_workers = None, 0

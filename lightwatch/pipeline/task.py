@@ -6,9 +6,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from lightwatch.structure.workspace import Workspace
+if TYPE_CHECKING:  # workers import this module and need no database
+    from lightwatch.structure.workspace import Workspace
 
 Scope = Literal["once", "files", "frames", "groups"]
 State = Literal["done", "rejected", "error"]

@@ -72,7 +72,8 @@ def chance_of_matches(
 ) -> float:
     """Probability that chance gives as many matches of ``n_stars`` stars within ``radius_px``.
 
-    Binomial tail (an incomplete beta function), each star having the fraction of the frame's area near detections as its chance.
+    Binomial tail (an incomplete beta function), each star having the fraction of the frame's area near
+    detections as its chance.
     ``matched``: indices into the field. ``free_stars`` were spent in fitting and prove nothing;
     ``trials`` is the number of transformations that were tried. Real stars are among the bright
     detections, so cuts at all, half, a quarter... of the detections are tried and the best counts.

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import astropy.units as u
 import numpy as np
@@ -98,10 +99,33 @@ def bjd_tdb(mjd_mid_utc: ArrayLike, ra_deg: float, dec_deg: float, site: Site | 
         return np.asarray((times.tdb + travel).jd, np.float64)
 
 
+@cache
+def _earth_orientation() -> iers.IERS:
+    """Bundled table of the IERS since 1973 (finals2000A): UT1-UTC and polar motion.
+
+    astropy reads all columns of this text, and of a second table, in a second or two; these four take a
+    twentieth. The final values of Bulletin B stand where they exist, the rapid ones of Bulletin A elsewhere.
+    """
+    columns = {
+        "MJD": (u.d, (slice(7, 15),)),
+        "UT1_UTC": (u.s, (slice(154, 165), slice(58, 68))),
+        "PM_x": (u.arcsec, (slice(134, 144), slice(18, 27))),
+        "PM_y": (u.arcsec, (slice(144, 154), slice(37, 46))),
+    }
+    with open(iers.IERS_A_FILE, encoding="ascii") as stream:
+        lines = [line for line in stream if line[58:68].strip()]  # the last ones are empty
+    values = {
+        name: np.array([next(filter(str.strip, (line[p] for p in parts))) for line in lines], float) * unit
+        for name, (unit, parts) in columns.items()
+    }
+    return iers.IERS(values)
+
+
 @contextmanager
 def _offline() -> Iterator[None]:
     """Neither downloads nor complaints about dates beyond the tables, within the block only."""
     with (
+        iers.earth_orientation_table.set(_earth_orientation()),
         iers.conf.set_temp("auto_download", False),
         iers.conf.set_temp("iers_degraded_accuracy", "ignore"),
         iers.conf.set_temp("auto_max_age", None),

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.table import Table
 from astropy.utils.exceptions import AstropyWarning
 from numpy.typing import NDArray
 
@@ -93,7 +92,12 @@ _WCS_PREFIXES = ("CD1_", "CD2_", "PC1_", "PC2_", "PV1_", "PV2_", "A_", "B_", "AP
 
 def write_sources(workdir: Path, relpath: str, columns: Mapping[str, Any]) -> ProductRef:
     """Write a table of detected sources."""
-    table = Table({name: np.asarray(values) for name, values in columns.items()})
+    arrays = {name: np.asarray(values) for name, values in columns.items()}
+    table = np.empty(
+        len(next(iter(arrays.values()))), [(name, array.dtype) for name, array in arrays.items()]
+    )
+    for name, array in arrays.items():
+        table[name] = array
     hdus = fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU(table, name="SOURCES")])
     digest, size = write_atomically(workdir / relpath, lambda path: _write(hdus, path))
     return ProductRef(relpath, digest, size)

@@ -21,7 +21,7 @@ from lightwatch.errors import AnotherRunActive, StorageError
 from lightwatch.pipeline.executors import SerialExecutor, WorkerPool
 from lightwatch.pipeline.night import NAMES
 from lightwatch.pipeline.task import Outcome
-from lightwatch.pipeline.tasks import frame_import, plate_solving, psf_modeling
+from lightwatch.pipeline.tasks import frame_character, frame_import, plate_solving, psf_modeling
 from lightwatch.structure import files as structure_files
 from lightwatch.structure.config import Executor as ExecutorSettings
 
@@ -346,7 +346,7 @@ def test_unexpected_error_of_one_frame(empty_workdir, monkeypatch):
 
 def test_unexpected_error_of_one_file(empty_workdir, monkeypatch):
     workdir = empty_workdir(frames=[0, 1])
-    _once_broken(monkeypatch, frame_import, "import_frame", lambda job: job.path.name == "sim_0000.fits")
+    _once_broken(monkeypatch, frame_character, "import_frame", lambda job: job.path.name == "sim_0000.fits")
     codes = [workdir.run(stop=IMPORT).exit_code for _ in range(5)]
     assert codes == [10, 10, 10, 0, 0]
     assert workdir.sql("SELECT count(*) FROM task_errors") == [(3,)]

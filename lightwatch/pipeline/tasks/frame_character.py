@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lightwatch.errors import FrameError
 from lightwatch.flags import Flag
+from lightwatch.pipeline.guard import guarded
 from lightwatch.pipeline.task import Outcome
 from lightwatch.processes import background, calibration, detection, ephemeris, masks
 from lightwatch.structure import frame_store, frames
@@ -33,6 +34,7 @@ _HOT_SIGMA = 6.0
 _MAX_SOURCES = 20_000
 _MIN_STAR_SNR = 20.0
 _MAX_SHAPE_STARS = 40
+_YOUNG_REASONS = ("truncated", "not_fits")
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,14 @@ class ImportedFrame:
 
     row: dict[str, Any] | None
     calibration: str | None = None
+
+
+def import_or_defer(job: ImportJob) -> Outcome:
+    """Import one frame. A young file that is incomplete waits instead of being refused."""
+    outcome = guarded(import_frame, job)
+    if job.young and outcome.state == "rejected" and outcome.reason_code in _YOUNG_REASONS:
+        return replace(outcome, state="done", output=None, reason_code="deferred")
+    return outcome
 
 
 def import_frame(job: ImportJob) -> Outcome:

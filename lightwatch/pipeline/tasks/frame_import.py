@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from lightwatch.errors import FrameError
-from lightwatch.pipeline.guard import guarded
 from lightwatch.pipeline.task import Outcome, TaskContext
-from lightwatch.pipeline.tasks.frame_character import ImportedFrame, ImportJob, import_frame
+from lightwatch.pipeline.tasks.frame_character import ImportedFrame, ImportJob, import_or_defer
 from lightwatch.pipeline.tasks.frame_import_files import (
     Copies,
     Owner,
@@ -27,8 +26,9 @@ from lightwatch.structure.database import transaction, upsert
 from lightwatch.structure.files import path_text
 from lightwatch.structure.frames_discovery import FoundFile, content_hash
 
+compute = import_or_defer
+
 _HASHING_THREADS = 2
-_YOUNG_REASONS = ("truncated", "not_fits")
 _SUPERSEDED = "superseded: the raw file changed"
 
 
@@ -149,14 +149,6 @@ def save_findings(context: TaskContext, work: Work) -> None:
             if row["state"] == "duplicate":
                 _supersede(connection, row["path"], None)
         upsert(connection, schema.files, work.rows)
-
-
-def compute(job: ImportJob) -> Outcome:
-    """Import one frame; runs in a worker. A young file that is incomplete waits instead of being refused."""
-    outcome = guarded(import_frame, job)
-    if job.young and outcome.state == "rejected" and outcome.reason_code in _YOUNG_REASONS:
-        return replace(outcome, state="done", output=None, reason_code="deferred")
-    return outcome
 
 
 def save(
