@@ -1,10 +1,14 @@
 # make demo                      install, simulate a monitored lens, light curve against truth
 # make demo FRAMES=dir           the same with frames of your own (RA=, DEC=, NAME=, BAND=, CATALOG=, INSTRUMENT=)
 # make test                      install the test extras, run all checks and tests
+# make bench                     accuracy against truth, other programs on the same cutouts, cost: docs/accuracy.md
+#                                (FULL=1: more sets for the other programs)
+# make bench-env                 install those other programs in an environment of their own
 # make lock                      renew the lock files
-# make clean                     remove the environment and the demo
+# make clean                     remove the environments and the demo
 
 VENV := .venv
+BENCH_VENV := .venv-bench
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 OLDEST := 3.11
@@ -17,7 +21,7 @@ export OMP_NUM_THREADS ?= 1
 # a run that set some frames aside (exit code 10) is a run
 RUN = $(BIN)/lightwatch run $(1) || { code=$$?; test $$code -eq 10 || exit $$code; }
 
-.PHONY: demo test lint lock clean install
+.PHONY: demo test lint bench bench-env lock clean install
 .DELETE_ON_ERROR:
 
 install: $(VENV)/.installed
@@ -50,6 +54,17 @@ lint: $(VENV)/.installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+bench: install
+	@$(BIN)/python benchmarks/bench.py $(if $(FULL),--full) --write docs/accuracy.md
+
+# STARRED is under the GPL: no code of lightwatch imports it, and it has an environment of its own
+bench-env: $(BENCH_VENV)/.installed
+
+$(BENCH_VENV)/.installed: benchmarks/requirements-bench.lock
+	@test -n "$(PYTHON)" && $(PYTHON) -m venv $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r $<
+	@touch $@
+
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "lightwatch needs Python >= $(OLDEST), and none was found. Install one, or say where\
 	 it is: make PYTHON=/path/to/python3" >&2; exit 1; }
@@ -69,7 +84,7 @@ $(VENV)/.installed-test: requirements-test.lock $(VENV)/.installed
 	@$(PIP) --require-hashes -r requirements-test.lock
 	@touch $@
 
-# Both files hold names, versions and hashes only. appnope is needed by the notebook kernel on macOS alone, which a
+# The files hold names, versions and hashes only. appnope is needed by the notebook kernel on macOS alone, which a
 # compilation elsewhere leaves out.
 COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
 	--no-annotate --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
@@ -78,8 +93,10 @@ lock: $(BIN)/python
 	printf 'hatchling\neditables\n' > $(VENV)/build.in
 	$(COMPILE) -o requirements.lock pyproject.toml $(VENV)/build.in
 	$(COMPILE) -o requirements-test.lock --extra test -c requirements.lock pyproject.toml $(VENV)/build.in
+	printf 'photutils\nstarred-astro\n' > $(VENV)/bench.in
+	$(COMPILE) -o benchmarks/requirements-bench.lock $(VENV)/bench.in
 	printf '%s\n' 'appnope==0.1.4 ; sys_platform == "darwin" \' \
 		'    --hash=sha256:502575ee11cd7a28c0205f379b525beefebab9d161b7c964670864014ed7213c' >> requirements-test.lock
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) $(BENCH_VENV) demo

@@ -214,7 +214,7 @@ def psfs(finished: Finished) -> None:
         f"varying in {np.sum(terms > 1)} of {len(rows)} frames"
     )
     chi2 = np.array([(r[2], np.nan if r[3] is None else r[3]) for r in rows], dtype=float)
-    used, reserved = np.nanmedian(chi2, axis=0)
+    used, reserved = (np.median(column[np.isfinite(column)]) for column in chi2.T)
     print(f"PSF reduced chi2, median frame: used stars {used:.3f}, reserved stars {reserved:.3f}")
 
 

@@ -44,7 +44,7 @@ class Truth:
     @cached_property
     def nearest_px(self) -> dict[tuple[int, int], float]:
         """Distance (px) of every star in every frame, by (frame, id), to the nearest other one."""
-        distance = {}
+        distance: dict[tuple[int, int], float] = {}
         for frame in self.frames:
             rows = self.stars[self.stars["frame"] == frame]
             place = np.column_stack([rows["x"], rows["y"]])
@@ -99,12 +99,16 @@ class Truth:
 def unit_stars(psf: SimulatedPsf, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Noise-free unit stars (P, n, n), and where they are in x and y (P,) px from the centre of the cutout."""
     x, y = phases()
-    half = size // 2
-    shift = 0.5 if size % 2 == 0 else 0.0  # the centre of an even cutout lies between pixels
+    return np.array([star_at(psf, a, b, size) for a, b in zip(x, y, strict=True)]), x, y
+
+
+def star_at(psf: SimulatedPsf, x: float, y: float, size: int) -> np.ndarray:
+    """Pixel-integrated unit star (n, n) at (x, y) px from the centre of the cutout."""
     nodes = 3 if psf.fwhm >= 4 else 5
-    images = [integrated(psf, a + shift, b + shift, half, nodes) for a, b in zip(x, y, strict=True)]
-    first = 1 if size % 2 == 0 else 0
-    return np.array(images)[:, first:, first:] if first else np.array(images), x, y
+    if size % 2:
+        return integrated(psf, x, y, size // 2, nodes)
+    # the centre of an even cutout lies between pixels
+    return integrated(psf, x + 0.5, y + 0.5, size // 2, nodes)[1:, 1:]
 
 
 def read_truth(folder: Path) -> Truth:

@@ -39,6 +39,7 @@ def fit(t: np.ndarray, flux: np.ndarray, sigma: np.ndarray) -> dict[str, float]:
         )
         if best is None or result.cost < best.cost:
             best = result
+    assert best is not None  # there is at least one start
     residual = flux / model(best.x) - 1
     covariance = np.linalg.pinv(best.jac.T @ best.jac)
     return {
