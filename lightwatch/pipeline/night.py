@@ -75,7 +75,7 @@ NIGHT: tuple[Task, ...] = (
     ),
     Task(
         name="star_photometry",
-        version=1,
+        version=2,
         after=("psf_modeling",),
         scope="frames",
         sections=("star_photometry",),
@@ -86,7 +86,7 @@ NIGHT: tuple[Task, ...] = (
     ),
     Task(
         name="calculate_normalization_coefficient",
-        version=1,
+        version=2,
         after=("star_photometry",),
         scope="groups",
         sections=("normalization",),
@@ -106,7 +106,7 @@ NIGHT: tuple[Task, ...] = (
     ),
     Task(
         name="prepare_calibrated_cutouts",
-        version=1,
+        version=2,
         after=("calculate_absolute_zeropoints",),
         scope="groups",
         sections=("calibrated_cutouts",),
@@ -117,7 +117,7 @@ NIGHT: tuple[Task, ...] = (
     ),
     Task(
         name="model_calibrated_cutouts",
-        version=1,
+        version=2,
         after=("prepare_calibrated_cutouts",),
         scope="groups",
         sections=("roi_model", "light_curves"),

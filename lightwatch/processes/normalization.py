@@ -28,7 +28,8 @@ class Normalization:
     """The solution for one filter; NaN where there is none, with the reason in the flags.
 
     Frames, shape (n_frames,):
-        ``coefficient`` and its 1 sigma ``coefficient_uncertainty`` (joint covariance, gauge included),
+        ``coefficient`` and its 1 sigma ``coefficient_uncertainty`` (joint covariance, gauge included, and
+        the error common to the fluxes of the frame), ``common_uncertainty`` the latter alone, NaN if unknown,
         ``frame_scatter`` relative scatter of the stars in this frame beyond all other noise,
         ``frame_chi2`` reduced chi2, ``frame_n_stars`` number of stars used, ``frame_flags``
         (``TOO_FEW_STARS``, ``OUTLIER``, ``UNLINKED``), ``frame_group`` connected group, -1 without data.
@@ -39,11 +40,13 @@ class Normalization:
         coefficients (over the star's frames) were this star left out.
     Pairs, shape (n_frames, n_stars):
         ``pair_share`` the star's share of the weight in the frame (rows sum to one),
-        ``pair_outlier`` True where the pair was disowned.
+        ``pair_outlier`` True where the pair was disowned, ``pair_residual`` fraction by which the flux is
+        off the model, and ``pair_weight`` fraction of its weight that was kept; NaN where there is no pair.
     """
 
     coefficient: Floats
     coefficient_uncertainty: Floats
+    common_uncertainty: Floats
     frame_scatter: Floats
     frame_chi2: Floats
     frame_n_stars: Ints
@@ -58,6 +61,8 @@ class Normalization:
     influence_max: Floats
     pair_share: Floats
     pair_outlier: Bools
+    pair_residual: Floats
+    pair_weight: Floats
     converged: bool
     n_iterations: int
 
@@ -67,6 +72,7 @@ def normalize(
     flux_uncertainty: Floats,
     good: Bools,
     *,
+    common_error: Floats | None,
     gauge_flux: Floats | None,
     min_stars: int,
     min_snr: float,
@@ -83,6 +89,10 @@ def normalize(
     ----------
     flux, flux_uncertainty : (n_frames, n_stars), electron/s, 1 sigma; may hold NaN where ``good`` is False.
     good : (n_frames, n_stars), True = use. An excluded star is a column of False.
+    common_error : (n_frames,) relative error that all fluxes of a frame share, None or NaN = unknown: that
+        of the total flux of its PSF. The stars cannot tell it from the transparency, so it changes no coefficient,
+        but a coefficient's error as a transparency. Fluxes measured with the same PSF share it: their
+        ratios to the coefficient are free of it.
     gauge_flux : (n_stars,) or None. The overall scale is a convention. None: the median coefficient of the
         frames is 1. An array of expected fluxes (NaN = unknown; e.g. ``10**(-0.4 * (mag - zeropoint))`` of
         the catalogue with a pinned zero point, or the star fluxes of an earlier solution): the median ratio
@@ -120,11 +130,15 @@ def normalize(
     lost = (frame_flags[frames] & Flag.TOO_FEW_STARS) > 0
     coefficient = np.where(lost, np.nan, solution.coefficient)
     rms, largest = leave_one_out(fit)
+    common = coefficient * (np.full(len(frames), np.nan) if common_error is None else common_error[frames])
+    uncertainty = np.hypot(coefficient * solution.coefficient_error, np.nan_to_num(common))
     share = fit.weight / np.maximum(fit.weight.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+    kept = np.divide(fit.weight, fit.clean_weight, out=np.full(share.shape, np.nan), where=pairs.good)
     n_frames, n_stars = flux.shape
     return Normalization(
         coefficient=_spread(coefficient, frames, n_frames),
-        coefficient_uncertainty=_spread(coefficient * solution.coefficient_error, frames, n_frames),
+        coefficient_uncertainty=_spread(uncertainty, frames, n_frames),
+        common_uncertainty=_spread(common, frames, n_frames),
         frame_scatter=_spread(fit.frame_scatter, frames, n_frames),
         frame_chi2=_spread(_frame_chi2(fit), frames, n_frames),
         frame_n_stars=_counts((fit.weight > 0).sum(axis=1), frames, n_frames),
@@ -137,8 +151,10 @@ def normalize(
         star_flags=star_flags,
         influence_rms=_spread(rms, stars, n_stars),
         influence_max=_spread(largest, stars, n_stars),
-        pair_share=_spread_block(share, block, flux.shape),
-        pair_outlier=_spread_block(fit.outlier, block, flux.shape).astype(bool),
+        pair_share=_spread_block(share, block, flux.shape, 0.0),
+        pair_outlier=_spread_block(fit.outlier, block, flux.shape, False).astype(bool),
+        pair_residual=_spread_block(np.where(pairs.good, fit.residual, np.nan), block, flux.shape, np.nan),
+        pair_weight=_spread_block(kept, block, flux.shape, np.nan),
         converged=fit.converged,
         n_iterations=fit.n_iterations,
     )
@@ -272,6 +288,31 @@ def leave_one_out(fit: Fit) -> tuple[Floats, Floats]:
     return np.sqrt(mean_square), np.where(count > 0, np.abs(change).max(axis=0), np.nan)
 
 
+def gauge_fluxes(flux: Floats, good: Bools, g_mag: Floats, *, step_mag: float) -> Floats | None:
+    """Expected fluxes (n_stars,) of stars of catalogue magnitude ``g_mag``, NaN where it is unknown.
+
+    The zero point behind them is the median of ``flux`` (n_frames, n_stars) in steps of ``step_mag``, so that
+    it stays when frames are added. None when no star has both a magnitude and a flux.
+    """
+    known = good & (flux > 0) & np.isfinite(g_mag)
+    if not known.any():
+        return None
+    each = (g_mag + 2.5 * np.log10(np.where(known, flux, 1.0)))[known]
+    zeropoint = step_mag * round(float(np.median(each)) / step_mag)
+    return np.asarray(10 ** (-0.4 * (g_mag - zeropoint)))
+
+
+def unsteadiness(flux: Floats, good: Bools, solution: Normalization, *, min_frames: int) -> float:
+    """Median over the stars with ``min_frames`` fluxes of their median absolute relative residual."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        relative = flux / solution.coefficient[:, None] / solution.star_flux - 1
+    usable = good & np.isfinite(relative)
+    middle = masked_median(relative, usable, 0)
+    deviation = masked_median(np.abs(np.where(usable, relative, 0.0) - middle), usable, 0)
+    judged = usable.sum(axis=0) >= min_frames
+    return float(np.median(deviation[judged])) if judged.any() else float("nan")
+
+
 def _bits(where: Bools, flag: Flag) -> Ints:
     return where.astype(np.int64) * int(flag)
 
@@ -288,7 +329,9 @@ def _counts(values: Ints, index: Ints, size: int) -> Ints:
     return full
 
 
-def _spread_block(values: Floats | Bools, block: tuple[Ints, ...], shape: tuple[int, ...]) -> Floats:
-    full = np.zeros(shape)
+def _spread_block(
+    values: Floats | Bools, block: tuple[Ints, ...], shape: tuple[int, ...], empty: float
+) -> Floats:
+    full = np.full(shape, empty, dtype=float)
     full[block] = values
     return full

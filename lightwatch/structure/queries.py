@@ -282,6 +282,7 @@ def star_fluxes(footprint_hash: str, recipe: str, filter_name: str) -> Select[An
             x.c.chi2,
             x.c.flags,
             p.c.chi2.label("psf_chi2"),
+            p.c.total_flux_error.label("psf_total_flux_error"),
             p.c.flags.label("psf_flags"),
         )
         .join(f, f.c.id == x.c.frame_id)
@@ -294,6 +295,19 @@ def star_fluxes(footprint_hash: str, recipe: str, filter_name: str) -> Select[An
             x.c.recipe == recipe,
             func.coalesce(f.c.filter, "") == filter_name,
         )
+    )
+
+
+def star_offsets(footprint_hash: str, frame_ids: Sequence[int]) -> Select[Any]:
+    """Measured positions less predicted ones of the stars of frames, with what weighs them."""
+    x = s.star_flux_in_frame
+    return select(x.c.frame_id, x.c.dx, x.c.dy, x.c.flux, x.c.flux_uncertainty).where(
+        x.c.combined_footprint_hash == footprint_hash,
+        x.c.frame_id.in_(frame_ids),
+        x.c.flux.is_not(None),
+        x.c.dx.is_not(None),
+        x.c.dy.is_not(None),
+        x.c.flags == 0,
     )
 
 

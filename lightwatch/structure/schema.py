@@ -298,6 +298,7 @@ PSFs = _table(
     _number("ellipticity", "of the analytic core"),
     _number("residual_strength", "sigma of the smooth residual found by evidence"),
     _number("model_error", "fraction of the PSF that the stars disagree on beyond their noise"),
+    _number("total_flux_error", "1 sigma of ln(flux) common to all fluxes measured with this PSF"),
     Column("spatial_terms", Integer, comment="1 constant, 3 linear in x and y"),
     Column("relpath", Text, nullable=False, comment="HDF5 file, relative to the workdir"),
     Column("sha256", Text, nullable=False),
@@ -336,7 +337,8 @@ normalization_coefficients = _table(
     _frame_key(),
     Column("filter", Text, nullable=False, comment="'' when unknown"),
     _number("coefficient", "a frame is divided by it", required=True),
-    _number("coefficient_uncertainty", "1 sigma"),
+    _number("coefficient_uncertainty", "1 sigma, all parts"),
+    _number("psf_uncertainty", "part: total flux of the frame's PSF, in which an ROI's fluxes share"),
     _number("reduced_chi2", "of the stars of the frame"),
     Column("n_stars", Integer, nullable=False),
     Column(
@@ -356,10 +358,31 @@ normalization_stars = _table(
     _number("mean_flux_uncertainty", "electron/s"),
     _number("excess_scatter", "fractional scatter beyond the noise"),
     _number("influence", "largest fractional change of a coefficient when the star is left out"),
+    _number("influence_rms", "rms fractional change of the coefficients when the star is left out"),
     Column("n_frames", Integer, nullable=False),
     _recipe(),
     _flags(),
     _star_reference(),
+)
+
+normalization_exclusions = _table(
+    "normalization_exclusions",
+    Column("id", Integer, primary_key=True),
+    Column(
+        "combined_footprint_hash",
+        ForeignKey("combined_footprint.hash", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    Column("filter", Text, nullable=False),
+    Column("frame_id", ForeignKey("frames.id", ondelete="CASCADE"), comment="NULL: the star, in all frames"),
+    Column("star_gaia_id", Big, comment="NULL: the frame, with all its stars"),
+    _number("residual", "fraction by which the flux is off its model"),
+    _number("weight", "fraction of its weight that was kept"),
+    Column("reason", Text, nullable=False, comment="one line for people"),
+    _recipe(),
+    _flags(),
+    CheckConstraint("frame_id IS NOT NULL OR star_gaia_id IS NOT NULL", name="frame_or_star"),
+    Index("ix_normalization_exclusions_group", "combined_footprint_hash", "filter"),
 )
 
 absolute_zeropoints = _table(

@@ -9,9 +9,10 @@ import pytest
 
 from lightwatch.errors import InputError, TooFewStars
 from lightwatch.flags import Flag
-from lightwatch.processes.normalization import normalize
+from lightwatch.processes.normalization import gauge_fluxes, normalize, unsteadiness
 
 SETTINGS = {
+    "common_error": None,
     "gauge_flux": None,
     "min_stars": 2,
     "min_snr": 5.0,
@@ -259,3 +260,59 @@ def test_ten_thousand_frames():
     assert result.converged
     pull = relative_error(result, sky.transparency) * result.coefficient / result.coefficient_uncertainty
     assert 0.9 < np.std(pull) < 1.2
+
+
+def test_what_a_frame_has_in_common_widens_its_error_and_nothing_else():
+    sky = make_sky(18)
+    without = run(sky)
+    common = np.full(30, 0.003)
+    common[4] = np.nan
+    result = run(sky, common_error=common)
+    np.testing.assert_array_equal(result.coefficient, without.coefficient)
+    np.testing.assert_array_equal(np.isnan(result.common_uncertainty), np.arange(30) == 4)
+    whole = np.hypot(without.coefficient_uncertainty, 0.003 * result.coefficient)
+    np.testing.assert_allclose(np.delete(result.coefficient_uncertainty, 4), np.delete(whole, 4))
+    assert result.coefficient_uncertainty[4] == without.coefficient_uncertainty[4]
+
+
+def test_pulls_with_an_error_common_to_the_frame():
+    """The PSF of each frame is wrong by a factor: the transparency is uncertain by it, and says so."""
+    pulls = []
+    for seed in range(20):
+        sky = make_sky(seed, n_frames=30, n_stars=30, log_flux=(3.0, 4.0))
+        factor = np.random.default_rng(seed + 100).normal(1, 0.002, (30, 1))
+        result = run(Sky(None, None, sky.flux * factor, sky.error, sky.good), common_error=np.full(30, 0.002))
+        relative = result.coefficient_uncertainty / result.coefficient
+        pulls.append(relative_error(result, sky.transparency) / relative)
+    assert 0.9 < np.std(pulls) < 1.2
+
+
+def test_single_fluxes_show_how_much_of_their_weight_they_kept():
+    sky = make_sky(4, log_flux=(3.0, 4.0))
+    sky.flux[11, 2] *= 1.6
+    sky.good[3, 5] = False
+    result = run(sky)
+    assert result.pair_weight[11, 2] == 0
+    assert result.pair_residual[11, 2] == pytest.approx(0.6, abs=0.05)
+    assert np.isnan(result.pair_weight[3, 5])
+    assert np.isnan(result.pair_residual[3, 5])
+    assert np.nanmedian(result.pair_weight) > 0.9
+
+
+def test_gauge_stays_when_frames_are_added_and_needs_magnitudes():
+    g_mag = np.array([15.0, 16.0, np.nan])
+    flux = 10 ** (-0.4 * (np.array([15.0, 16.0, 17.0]) - 24.9)) * np.array([[1.0], [0.8]])
+    good = np.ones((2, 3), bool)
+    first = gauge_fluxes(flux[:1], good[:1], g_mag, step_mag=0.5)
+    np.testing.assert_array_equal(first, gauge_fluxes(flux, good, g_mag, step_mag=0.5))
+    np.testing.assert_allclose(first[:2], 10 ** (-0.4 * (g_mag[:2] - 25.0)))
+    assert np.isnan(first[2])
+    assert gauge_fluxes(flux, good, np.full(3, np.nan), step_mag=0.5) is None
+
+
+def test_unsteadiness_is_the_scatter_of_a_typical_star():
+    sky = make_sky(19, n_frames=60, n_stars=20, scatter=0.01, log_flux=(4.0, 4.5))
+    result = run(sky)
+    found = unsteadiness(sky.flux, sky.good, result, min_frames=10)
+    assert found == pytest.approx(0.01 / 1.4826, rel=0.4)
+    assert np.isnan(unsteadiness(sky.flux, sky.good, result, min_frames=61))

@@ -14,10 +14,11 @@ from lightwatch.errors import TooFewStars
 from lightwatch.flags import Flag
 from lightwatch.pipeline.task import Group, Outcome, TaskContext
 from lightwatch.processes.normalization import Normalization as Solution
-from lightwatch.processes.normalization import normalize
+from lightwatch.processes.normalization import gauge_fluxes, normalize, unsteadiness
 from lightwatch.structure import queries, schema
 from lightwatch.structure.config import Normalization as Settings
 from lightwatch.structure.queries import replace_rows
+from lightwatch.structure.unknown import or_nan, or_null
 
 _SCATTER_FLOOR = 0.001
 _VARIABLE_SCATTER = 0.01
@@ -29,6 +30,8 @@ _MAX_ITERATIONS = 40
 _GAUGE_STEP_MAG = 0.5
 _CLEARLY_STEADIER = 0.95
 _FRAMES_TO_JUDGE = 10
+#: single fluxes that kept less than this part of their weight are listed
+_LISTED_WEIGHT = 0.5
 #: a blend or a shifted star repeats itself, and what does not repeat shows as its scatter
 _UNUSABLE = Flag.SATURATED | Flag.LOW_COVERAGE | Flag.EXTENDED
 
@@ -46,6 +49,7 @@ class FluxTable:
     aperture_flux: Floats
     aperture_flux_uncertainty: Floats
     good: NDArray[np.bool_]
+    psf_error: Floats  # (n_frames,) relative error of the PSF's total flux
     gmag: Floats
     settings: Settings
     only_single_sources: bool  # every ROI is one point source: its flux may be an aperture's
@@ -72,6 +76,7 @@ def load(context: TaskContext, group: Group) -> FluxTable:
     shape = (len(frame_ids), len(star_ids))
     flux, error, good = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, bool)
     aperture, aperture_error = np.full(shape, np.nan), np.full(shape, np.nan)
+    psf_error = np.full(len(frame_ids), np.nan)
     allowed = [_is_allowed(settings, star) for star in stars]
     query = queries.star_fluxes(context.footprint_hash, context.recipes["star_photometry"], group.filter)
     for item in queries.rows(workspace.reader, query):
@@ -79,14 +84,17 @@ def load(context: TaskContext, group: Group) -> FluxTable:
         if item["flux"] is None or item["flux_uncertainty"] is None:
             continue
         flux[i, j], error[i, j] = item["flux"], item["flux_uncertainty"]
-        aperture[i, j] = _or_nan(item["aperture_flux"])
-        aperture_error[i, j] = _or_nan(item["aperture_flux_uncertainty"])
+        aperture[i, j] = or_nan(item["aperture_flux"])
+        aperture_error[i, j] = or_nan(item["aperture_flux_uncertainty"])
+        psf_error[i] = or_nan(item["psf_total_flux_error"])
         psf_is_good = item["psf_chi2"] is None or item["psf_chi2"] <= settings.max_psf_chi2
         good[i, j] = allowed[j] and psf_is_good and not item["flags"] & int(_UNUSABLE)
-    gmag = np.array([np.nan if star["gmag"] is None else star["gmag"] for star in stars], dtype=float)
+    gmag = np.array([or_nan(star["gmag"]) for star in stars])
     rois = workspace.config.rois.values()
     single = all(len(roi.point_sources or {}) <= 1 for roi in rois)
-    return FluxTable(frame_ids, star_ids, flux, error, aperture, aperture_error, good, gmag, settings, single)
+    return FluxTable(
+        frame_ids, star_ids, flux, error, aperture, aperture_error, good, psf_error, gmag, settings, single
+    )
 
 
 def _is_allowed(settings: Settings, star: Mapping[str, Any]) -> bool:
@@ -109,10 +117,9 @@ def compute(table: FluxTable) -> Outcome:
         by_aperture = _solve(table, table.aperture_flux, table.aperture_flux_uncertainty, sound)
     except TooFewStars:
         return Outcome(output=Normalized(table, by_psf, "psf"))
-    steadier = _unsteadiness(table.aperture_flux, sound, by_aperture) < _CLEARLY_STEADIER * _unsteadiness(
-        table.flux, table.good, by_psf
-    )
-    if steadier:
+    of_aperture = unsteadiness(table.aperture_flux, sound, by_aperture, min_frames=_FRAMES_TO_JUDGE)
+    of_psf = unsteadiness(table.flux, table.good, by_psf, min_frames=_FRAMES_TO_JUDGE)
+    if of_aperture < _CLEARLY_STEADIER * of_psf:
         return Outcome(output=Normalized(table, by_aperture, "aperture"))
     return Outcome(output=Normalized(table, by_psf, "psf"))
 
@@ -122,7 +129,8 @@ def _solve(table: FluxTable, flux: Floats, error: Floats, good: NDArray[np.bool_
         flux,
         error,
         good,
-        gauge_flux=_gauge(table),
+        common_error=table.psf_error,
+        gauge_flux=gauge_fluxes(table.flux, table.good, table.gmag, step_mag=_GAUGE_STEP_MAG),
         min_stars=table.settings.min_stars,
         min_snr=table.settings.min_snr,
         scatter_floor=_SCATTER_FLOOR,
@@ -134,29 +142,6 @@ def _solve(table: FluxTable, flux: Floats, error: Floats, good: NDArray[np.bool_
     )
 
 
-def _unsteadiness(flux: Floats, good: NDArray[np.bool_], solution: Solution) -> float:
-    """Median over the stars of their robust relative scatter once normalised."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        relative = flux / solution.coefficient[:, None] / solution.star_flux[None, :] - 1
-    scatter = []
-    for j in range(flux.shape[1]):
-        values = relative[good[:, j] & np.isfinite(relative[:, j]), j]
-        if len(values) >= _FRAMES_TO_JUDGE:
-            scatter.append(float(np.median(np.abs(values - np.median(values)))))
-    return float(np.median(scatter)) if scatter else np.nan
-
-
-def _gauge(table: FluxTable) -> Floats | None:
-    """Expected fluxes of the stars, or None when the catalogue has no magnitudes for them."""
-    bright = table.good & (table.flux > 0) & np.isfinite(table.gmag)[None, :]
-    if not bright.any():
-        return None
-    with np.errstate(divide="ignore", invalid="ignore"):
-        each = table.gmag[None, :] + 2.5 * np.log10(table.flux)
-    zeropoint = _GAUGE_STEP_MAG * round(float(np.median(each[bright])) / _GAUGE_STEP_MAG)
-    return np.asarray(10 ** (-0.4 * (table.gmag - zeropoint)))
-
-
 def save(connection: Connection, context: TaskContext, group: Group, output: Normalized) -> None:
     """Coefficients of the frames, and what was learned of the stars."""
     solution, table = output.solution, output.table
@@ -166,8 +151,9 @@ def save(connection: Connection, context: TaskContext, group: Group, output: Nor
             **key,
             "frame_id": int(frame),
             "coefficient": float(solution.coefficient[i]),
-            "coefficient_uncertainty": _known(solution.coefficient_uncertainty[i]),
-            "reduced_chi2": _known(solution.frame_chi2[i]),
+            "coefficient_uncertainty": or_null(solution.coefficient_uncertainty[i]),
+            "psf_uncertainty": or_null(solution.common_uncertainty[i]),
+            "reduced_chi2": or_null(solution.frame_chi2[i]),
             "n_stars": int(solution.frame_n_stars[i]),
             "flux_kind": output.flux_kind,
             "recipe": context.recipe,
@@ -180,10 +166,11 @@ def save(connection: Connection, context: TaskContext, group: Group, output: Nor
         {
             **key,
             "star_gaia_id": int(star),
-            "mean_flux": _known(solution.star_flux[j]),
-            "mean_flux_uncertainty": _known(solution.star_flux_uncertainty[j]),
-            "excess_scatter": _known(solution.star_scatter[j]),
-            "influence": _known(solution.influence_max[j]),
+            "mean_flux": or_null(solution.star_flux[j]),
+            "mean_flux_uncertainty": or_null(solution.star_flux_uncertainty[j]),
+            "excess_scatter": or_null(solution.star_scatter[j]),
+            "influence": or_null(solution.influence_max[j]),
+            "influence_rms": or_null(solution.influence_rms[j]),
             "n_frames": int(solution.star_n_frames[j]),
             "recipe": context.recipe,
             "flags": int(solution.star_flags[j]),
@@ -191,12 +178,44 @@ def save(connection: Connection, context: TaskContext, group: Group, output: Nor
         for j, star in enumerate(table.star_ids)
     ]
     replace_rows(connection, schema.normalization_coefficients, key, frames)
+    exclusions = [{**key, **row, "recipe": context.recipe} for row in _exclusions(output)]
     replace_rows(connection, schema.normalization_stars, key, stars)
+    replace_rows(connection, schema.normalization_exclusions, key, exclusions)
 
 
-def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def _exclusions(output: Normalized) -> list[dict[str, Any]]:
+    """Stars, frames and single fluxes that the solution rests on less than on others, or not at all."""
+    solution, table = output.solution, output.table
+    empty: dict[str, Any] = {"frame_id": None, "star_gaia_id": None, "residual": None, "weight": None}
+    stars = [
+        {**empty, "star_gaia_id": int(table.star_ids[j]), "flags": flags, "reason": _reason(flags, scatter)}
+        for j, (flags, scatter) in enumerate(
+            zip(solution.star_flags.tolist(), solution.star_scatter, strict=True)
+        )
+        if flags
+    ]
+    frames = [
+        {**empty, "frame_id": int(table.frame_ids[i]), "flags": flags, "reason": _reason(flags, scatter)}
+        for i, (flags, scatter) in enumerate(
+            zip(solution.frame_flags.tolist(), solution.frame_scatter, strict=True)
+        )
+        if flags
+    ]
+    pairs = [
+        {
+            "frame_id": int(table.frame_ids[i]),
+            "star_gaia_id": int(table.star_ids[j]),
+            "residual": or_null(solution.pair_residual[i, j]),
+            "weight": or_null(solution.pair_weight[i, j]),
+            "flags": int(Flag.OUTLIER),
+            "reason": f"outlier: {100 * solution.pair_residual[i, j]:+.1f} % off its model",
+        }
+        for i, j in np.argwhere(solution.pair_weight < _LISTED_WEIGHT)
+    ]
+    return stars + frames + pairs
 
 
-def _or_nan(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
+def _reason(flags: int, scatter: float) -> str:
+    """The flags in words, with the scatter beyond the noise where it is known."""
+    names = ", ".join(Flag(flags).names)
+    return f"{names}: scatter {100 * scatter:.1f} % beyond the noise" if np.isfinite(scatter) else names
