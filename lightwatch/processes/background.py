@@ -196,7 +196,8 @@ def _refined_meshes(
     scale = _whole(rms)
     if not scale.min() > 0:
         raise ProcessError("no_good_pixels", "the sky has no noise: constant or empty image")
-    significance = (image - _whole(level)) / scale
+    first = _whole(level)
+    significance = (image - first) / scale
     sky = use & ~_source_pixels(np.where(use, significance, 0))
     sky &= np.abs(np.where(sky, significance, 0)) < _CLIP
     n, total, squares = (
@@ -206,9 +207,14 @@ def _refined_meshes(
     n[n < _MIN_GOOD_FRACTION * image.size / level.values.size] = np.nan  # too few to be trusted
     mean = total / n
     width = np.sqrt(np.maximum(squares / n - mean**2, 0)) / _CLIPPED_STD
-    mean, width = (_filled_median_filter(v, filter_boxes, empty) for v, empty in ((mean, 0.0), (width, 1.0)))
+    mean = _filled_median_filter(mean, 1, 0.0)
+    # the correction refers to the mean of the first map over a box, and what is filtered is the new level: else
+    # the noise of the first map would stay, which is a good part of an ADU where the sky has a noise of one
+    usual = _box_sums(first, level.values.shape) / _box_sums(np.ones_like(first), level.values.shape)
+    new_level = _filled_median_filter(usual + mean * rms.values, filter_boxes, 0.0)
+    width = _filled_median_filter(width, filter_boxes, 1.0)
     return (
-        Mesh((level.values + mean * rms.values).astype(np.float32), level.shape),
+        Mesh(new_level.astype(np.float32), level.shape),
         Mesh((rms.values * width).astype(np.float32), rms.shape),
     )
 

@@ -65,6 +65,18 @@ def test_integer_counts_with_little_noise_are_measured():
     assert background.global_level == pytest.approx(350, abs=0.05)
 
 
+def test_level_of_integer_counts_is_smooth_from_box_to_box(make_field):
+    """The first map jumps by tenths of an ADU from box to box; none of it may stay."""
+    field = make_field(6, size=512, n_stars=150, fwhm=2.0, flux=(30.0, 3e4))
+    sky = 350 + 1.5 * np.linspace(-1, 1, 512)[None, :] * np.ones((512, 1))
+    rng = np.random.default_rng(6)
+    stars = field.image - field.sky
+    stars = np.where(stars > 4 * field.rms, stars, 0)
+    image = np.rint(rng.normal(sky + stars, 1.2)).astype(np.float32)
+    background = estimate_background(image, everywhere(image), **MASKED)
+    assert np.std(background.level - sky) < 0.06
+
+
 @pytest.mark.parametrize(
     "image", [np.full((128, 128), np.nan), np.zeros((128, 128)), np.full((128, 128), 7.0)]
 )
