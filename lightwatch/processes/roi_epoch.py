@@ -12,7 +12,7 @@ import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 from scipy.ndimage import binary_dilation, median_filter
 
-from lightwatch.processes.roi_types import BoolArray, FloatArray
+from lightwatch.processes.roi_types import BoolArray, Float32Array, FloatArray
 
 MAX_STRUCK = 0.05  # fraction of an epoch's pixels
 MAX_LOST = 0.4  # fraction of the point sources' information
@@ -57,10 +57,10 @@ class EpochModel:
 class Eliminated:
     """Normal equations of one epoch after its locals were eliminated, and the way back."""
 
-    information: FloatArray  # (G, G)
-    vector: FloatArray  # (G,)
+    information: Float32Array  # (G, G)
+    vector: Float32Array  # (G,)
     step: FloatArray  # (S + 3,) of the locals while the globals stay
-    response: FloatArray  # (S + 3, G): step of the locals = step - response @ step of the globals
+    response: Float32Array  # (S + 3, G): step of the locals = step - response @ step of the globals
     covariance: FloatArray  # (S + 3, S + 3) of the locals, globals known
 
 
@@ -101,12 +101,14 @@ def local_normal(epoch: EpochData, model: EpochModel) -> tuple[FloatArray, Float
 
 
 def eliminate(
-    epoch: EpochData, model: EpochModel, local: FloatArray, global_columns: FloatArray
+    epoch: EpochData, model: EpochModel, local: FloatArray, global_columns: Float32Array
 ) -> Eliminated:
     """Schur complement of the locals, as a projection: never loses positive definiteness.
 
-    ``global_columns`` (G, P): derivatives of the model by the globals.
-    The priors of the locals enter as S + 3 further rows of data.
+    ``global_columns`` (G, P) derivatives of the model by the globals.
+    The priors of the locals enter as S + 3 further rows of data. The large product is done in float32: its
+    error is far below the prior's precision, and the vector is that of the residuals, so that the solution
+    to which the passes converge is not moved.
     """
     lower, root_weight = local_normal(epoch, model)
     precision = np.where(epoch.local_active, epoch.local_precision, 1.0)
@@ -114,16 +116,17 @@ def eliminate(
     basis = solve_triangular(lower, rows.T, lower=True)  # (S + 3, P + S + 3), orthonormal rows
     known = np.where(epoch.local_active, local, 0.0)
     residual = np.concatenate([root_weight * model.residual, -np.sqrt(precision) * known])
-    weighted = np.zeros((len(global_columns), len(residual)))
-    np.multiply(global_columns, root_weight, out=weighted[:, : len(root_weight)])
-    overlap = weighted @ basis.T
-    weighted -= overlap @ basis
+    weighted = np.zeros((len(global_columns), len(residual)), dtype=np.float32)
+    np.multiply(global_columns, root_weight.astype(np.float32), out=weighted[:, : len(root_weight)])
+    lean = basis.astype(np.float32)
+    overlap = weighted @ lean.T
+    weighted -= overlap @ lean
     inverse = solve_triangular(lower, np.eye(len(lower)), lower=True)
     return Eliminated(
         information=weighted @ weighted.T,
-        vector=weighted @ residual,
+        vector=weighted @ residual.astype(np.float32),
         step=inverse.T @ (basis @ residual),
-        response=inverse.T @ overlap.T,
+        response=(inverse.T @ overlap.T).astype(np.float32),
         covariance=inverse.T @ inverse,
     )
 

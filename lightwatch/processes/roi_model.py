@@ -17,20 +17,20 @@ their WCS put it (a prior on every shift), so the order of the epochs does not m
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lightwatch.errors import InputError, ProcessError
+from lightwatch.errors import ProcessError
 from lightwatch.flags import Flag
 from lightwatch.processes.roi_background import (
     Lattice,
     Posterior,
     amplitude_map,
-    fixed_lattice,
+    covariance_root,
     make_lattice,
     prior_factor,
+    solve_background,
+    whitened,
 )
 from lightwatch.processes.roi_epoch import Rejection
 from lightwatch.processes.roi_passes import (
@@ -39,24 +39,32 @@ from lightwatch.processes.roi_passes import (
     State,
     fit_locals,
     normal_equations,
-    solve_all,
-    solve_positions,
+    prior_of,
     updated,
 )
 from lightwatch.processes.roi_problem import first_state, make_problem, sharpest_fwhm, usable_epochs
 from lightwatch.processes.roi_render import background_image, high_resolution_image
-from lightwatch.processes.roi_result import among_all, epoch_rows, global_shares, with_uncertainties
-from lightwatch.processes.roi_types import BoolArray, FloatArray, PointSources, ROIEpochs, ROISolution
+from lightwatch.processes.roi_result import (
+    among_all,
+    epoch_rows,
+    flux_response,
+    global_shares,
+    with_uncertainties,
+)
+from lightwatch.processes.roi_types import FloatArray, PointSources, ROIEpochs, ROISolution
+from lightwatch.processes.roi_update import add_epochs, regauged, taken_epochs
 
 __all__ = [
     "PointSources",
     "ROIEpochs",
     "ROISolution",
-    "append_epochs",
+    "add_epochs",
     "background_image",
     "fit_roi",
     "high_resolution_image",
     "reference_frame",
+    "regauged",
+    "taken_epochs",
 ]
 
 STEP_CONVERGED_PX = 0.003
@@ -72,12 +80,14 @@ SMOOTH_FWHM = 0.7  # of the amplitude map; all in units of the FWHM of the sharp
 class _Fit:
     state: State
     equations: Pass
-    posterior: Posterior
-    alternatives: list[FloatArray]  # means of the globals under other correlation lengths
+    root: FloatArray  # (G, G): covariance of the globals = root @ root.T
+    alternatives: list[FloatArray]  # means of the globals under other correlation lengths, less the mean
     amplitude: FloatArray  # (N,) prior of the background
+    correlation_px: float
     converged: bool
     move_px: float
     passes: int
+    effective_modes: float
 
 
 def reference_frame(sky_to_pixel: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -102,12 +112,11 @@ def fit_roi(
     shift_sigma_px: float,
     rejection_sigma: float,
     max_passes: int,
-    start: ROISolution | None,
 ) -> ROISolution:
-    """Joint fit; ``start`` (an earlier solution of the same ROI, or None) shortens it.
+    """Joint fit.
 
-    ``shift_sigma_px``: prior of each epoch's translation against its WCS (0: trust the WCS).
-    ``rejection_sigma``: residual beyond which a pixel is taken as struck.
+    ``shift_sigma_px``: prior of each epoch's translation against its WCS where the frame's stars say less
+    (0: trust the WCS). ``rejection_sigma``: residual beyond which a pixel is taken as struck.
     ``max_passes``: Gauss-Newton passes of the full model; 3 are typical.
     Raises ProcessError("no_usable_epochs") and InputError("bad_shapes").
     """
@@ -119,10 +128,11 @@ def fit_roi(
     if lattice is None:
         fit = _fit_positions(problem, sources, rejection_sigma, max_passes)
     else:
-        fit = _fit_background(problem, sources, lattice, rejection_sigma, max_passes, start)
+        fit = _fit_background(problem, sources, lattice, rejection_sigma, max_passes)
     rows = epoch_rows(problem, fit.state, lattice, shift_sigma_px)
+    rows["flux_response"] = flux_response(problem, fit.equations)
     varying, constant = global_shares(
-        problem, fit.equations, fit.posterior, fit.alternatives, rows["local_uncertainty"]
+        rows["flux_response"], fit.root, fit.alternatives, rows["local_uncertainty"]
     )
     relative = (epochs.coefficient_uncertainty / epochs.coefficient)[use]
     if not fit.converged:
@@ -136,12 +146,17 @@ def fit_roi(
         background=fit.state.background.reshape(shape),
         background_spacing_px=np.nan if lattice is None else lattice.spacing_px,
         background_amplitude=fit.amplitude.reshape(shape),
+        correlation_px=fit.correlation_px,
+        information=fit.equations.information.astype(np.float32),
+        vector=fit.equations.vector,
         shift_sigma_px=shift_sigma_px,
+        shift_scatter_px=fit.state.shift_scatter_px,
         local_background_fitted=fit_local_background,
+        joint_epochs=len(use),
         converged=fit.converged,
         n_passes=fit.passes,
         last_step_px=fit.move_px,
-        effective_modes=fit.posterior.effective_modes,
+        effective_modes=fit.effective_modes,
     )
 
 
@@ -150,7 +165,7 @@ def _lattice(problem: Problem) -> Lattice:
 
 
 def _position_covariance(problem: Problem, fit: _Fit) -> FloatArray:
-    root = fit.posterior.root[len(fit.state.background) :]
+    root = fit.root[len(fit.state.background) :]
     full = np.zeros((len(problem.position_active),) * 2)
     full[np.ix_(problem.position_active, problem.position_active)] = root @ root.T
     return full
@@ -164,112 +179,72 @@ def _fit_positions(problem: Problem, sources: PointSources, rejection_sigma: flo
     """Point sources alone. No pixel is rejected before the first passes have brought the model near."""
     state = first_state(problem, sources.position_px, np.zeros(0))
     state = fit_locals(problem, state, None, rejection=Rejection(rejection_sigma, True), passes=1)
+    prior = prior_of(problem, np.zeros((0, 0)))
     for number in range(1, POSITION_PASSES + max_passes + 1):
         rejection = Rejection(rejection_sigma, sharp_only=number <= POSITION_PASSES)
         equations, state = normal_equations(problem, state, None, rejection=rejection)
-        posterior = solve_positions(problem, equations)
-        state, move, flux_move = updated(problem, state, equations, posterior.mean)
+        data = whitened(equations.information, equations.vector, prior)
+        state, move, flux_move = updated(problem, state, equations, solve_background(data, prior, 1.0).mean)
         if number > POSITION_PASSES and _done(move, flux_move):
             break
-    return _Fit(state, equations, posterior, [], np.zeros(0), _done(move, flux_move), move, number)
+    root, _ = covariance_root(data, prior, 1.0)
+    done = _done(move, flux_move)
+    return _Fit(state, equations, root, [], np.zeros(0), np.nan, done, move, number, 0.0)
 
 
 def _fit_background(
-    problem: Problem,
-    sources: PointSources,
-    lattice: Lattice,
-    rejection_sigma: float,
-    max_passes: int,
-    start: ROISolution | None,
+    problem: Problem, sources: PointSources, lattice: Lattice, rejection_sigma: float, max_passes: int
 ) -> _Fit:
     """Point sources and background. The first solution has a prior of even amplitude over the lattice."""
-    state = _start(problem, sources, lattice, rejection_sigma, start)
+    # light that is not in the model yet would drag the positions: they stay
+    state = first_state(problem, sources.position_px, np.zeros(0))
+    first = Rejection(rejection_sigma, True)
+    state = fit_locals(problem, state, None, rejection=first, passes=POSITION_PASSES)
+    state = replace(state, background=np.zeros(lattice.size**2))
     fwhm = sharpest_fwhm(problem)
-    correlations = [prior_factor(lattice, length * fwhm) for length in LENGTHS_FWHM]
+    lengths = [length * fwhm for length in LENGTHS_FWHM]
     for number in range(1, max_passes + 1):
         rejection = Rejection(rejection_sigma, sharp_only=not state.background.any())
         equations, state = normal_equations(problem, state, lattice, rejection=rejection)
         light = state.background
         if not light.any():
-            light = solve_all(problem, equations, correlations[0]).mean[: lattice.size**2]
+            even = np.ones(lattice.size**2)
+            light = _solutions(problem, equations, lattice, even, lengths[:1])[0].mean[: lattice.size**2]
         shape = amplitude_map(light.reshape(lattice.size, -1), lattice, SMOOTH_FWHM * fwhm).ravel()
-        tried = [solve_all(problem, equations, shape[:, None] * one) for one in correlations]
-        posterior, alternatives = _averaged(tried)
+        tried = _solutions(problem, equations, lattice, shape, lengths)
+        mean = _averaged(tried)
+        best = int(np.argmax([one.log_evidence for one in tried]))
+        length, scale, likeliest = lengths[best], tried[best].scale, tried[best].log_evidence
+        alternatives = [one.mean - mean for one in tried if one.log_evidence > likeliest - LIKELY]
         if number > 1:
-            hope = posterior.log_evidence - HOPELESS
-            correlations = [c for c, one in zip(correlations, tried, strict=True) if one.log_evidence > hope]
-        amplitude = posterior.scale * shape
-        state, move, flux_move = updated(problem, state, equations, posterior.mean)
+            pairs = zip(lengths, tried, strict=True)
+            lengths = [one for one, found in pairs if found.log_evidence > likeliest - HOPELESS]
+        state, move, flux_move = updated(problem, state, equations, mean)
         if number > 1 and _done(move, flux_move):
             break
-    return _Fit(state, equations, posterior, alternatives, amplitude, _done(move, flux_move), move, number)
+    amplitude = scale * shape
+    prior = prior_of(problem, amplitude[:, None] * prior_factor(lattice, length))
+    root, modes = covariance_root(whitened(equations.information, equations.vector, prior), prior, 1.0)
+    done = _done(move, flux_move)
+    return _Fit(state, equations, root, alternatives, amplitude, length, done, move, number, modes)
 
 
-def _averaged(tried: list[Posterior]) -> tuple[Posterior, list[FloatArray]]:
-    """The likeliest posterior, its mean averaged over all by their evidence; means of the likely ones.
+def _solutions(
+    problem: Problem, equations: Pass, lattice: Lattice, shape: FloatArray, lengths: list[float]
+) -> list[Posterior]:
+    """One solution per correlation length, each of the amplitude that the evidence likes best."""
+    out = []
+    for length in lengths:
+        prior = prior_of(problem, shape[:, None] * prior_factor(lattice, length))
+        out.append(solve_background(whitened(equations.information, equations.vector, prior), prior))
+    return out
+
+
+def _averaged(tried: list[Posterior]) -> FloatArray:
+    """Mean of the solutions weighted by their evidence.
 
     The average (not the best) so that two lengths of equal merit cannot take turns from pass to pass.
     """
     evidence = np.array([one.log_evidence for one in tried])
     weight = np.exp(evidence - evidence.max())
-    mean = np.average([one.mean for one in tried], axis=0, weights=weight)
-    likely = [one.mean for one in tried if one.log_evidence > evidence.max() - LIKELY]
-    return replace(tried[int(evidence.argmax())], mean=mean), likely
-
-
-def _start(
-    problem: Problem,
-    sources: PointSources,
-    lattice: Lattice,
-    rejection_sigma: float,
-    start: ROISolution | None,
-) -> State:
-    """Where the joint passes begin: an earlier solution, or the point sources fitted alone."""
-    size = lattice.size
-    if start is not None and start.background.shape == (size, size):
-        state = first_state(problem, start.position_px, start.background)
-        return fit_locals(problem, state, lattice, rejection=Rejection(rejection_sigma, False), passes=2)
-    # light that is not in the model yet would drag the positions: they stay
-    state = first_state(problem, sources.position_px, np.zeros(0))
-    state = fit_locals(
-        problem, state, None, rejection=Rejection(rejection_sigma, True), passes=POSITION_PASSES
-    )
-    return replace(state, background=np.zeros(size**2))
-
-
-def append_epochs(solution: ROISolution, epochs: ROIEpochs, *, rejection_sigma: float) -> ROISolution:
-    """The solution with new epochs at its end, background and positions kept as they were.
-
-    ``background_uncertainty`` of the new epochs is the median of the old ones until the next joint fit.
-    Raises InputError("bad_shapes").
-    """
-    sources = PointSources(solution.position_px, np.zeros(len(solution.position_px)))
-    use, flags = usable_epochs(epochs, sources)
-    if epochs.data.shape[1:] != solution.model.shape[1:]:
-        raise InputError("bad_shapes", "new epochs of a ROI must have cutouts of the size of the old ones")
-    rows = _appended_rows(solution, epochs, sources, use, rejection_sigma)
-    median = np.nanmedian(solution.background_uncertainty, axis=0)
-    relative = (epochs.coefficient_uncertainty / epochs.coefficient)[use]
-    background = np.broadcast_to(median, rows["flux"].shape)
-    complete = among_all(with_uncertainties(rows, background, relative), use, flags)
-    joined: dict[str, Any] = {
-        name: np.concatenate([getattr(solution, name), new]) for name, new in complete.items()
-    }
-    return replace(solution, **joined)
-
-
-def _appended_rows(
-    solution: ROISolution,
-    epochs: ROIEpochs,
-    sources: PointSources,
-    use: BoolArray,
-    rejection_sigma: float,
-) -> dict[str, NDArray]:
-    problem = make_problem(epochs, sources, use, solution.local_background_fitted, solution.shift_sigma_px)
-    lattice = None
-    if solution.background.size:
-        spacing, nodes = solution.background_spacing_px, len(solution.background)
-        lattice = fixed_lattice(nodes, spacing, problem.size, problem.jacobian, problem.origin)
-    state = first_state(problem, solution.position_px, solution.background)
-    state = fit_locals(problem, state, lattice, rejection=Rejection(rejection_sigma, False), passes=3)
-    return epoch_rows(problem, state, lattice, solution.shift_sigma_px)
+    return np.asarray(np.average([one.mean for one in tried], axis=0, weights=weight))

@@ -6,7 +6,7 @@ import numpy as np
 
 from lightwatch.errors import InputError
 from lightwatch.flags import Flag
-from lightwatch.processes.roi_passes import Problem, State
+from lightwatch.processes.roi_passes import BackgroundColumns, Problem, State
 from lightwatch.processes.roi_psf import source_images, take_psf
 from lightwatch.processes.roi_types import BoolArray, FloatArray, IntArray, PointSources, ROIEpochs
 
@@ -28,6 +28,7 @@ def usable_epochs(epochs: ROIEpochs, sources: PointSources) -> tuple[BoolArray, 
     centre = np.abs(epochs.origin - (size - 1) / 2).max(axis=1)
     flags[~(centre < size / 2)] |= int(Flag.OUTSIDE)
     known = np.isfinite(epochs.jacobian).all(axis=(1, 2)) & (epochs.exposure > 0) & (epochs.coefficient > 0)
+    known &= np.isfinite(epochs.star_shift).all(axis=1) & (epochs.star_shift_sigma > 0)
     flags[~known] |= int(Flag.BAD)
     return flags == 0, flags
 
@@ -38,8 +39,8 @@ def _check_shapes(epochs: ROIEpochs, sources: PointSources) -> None:
     right = (
         all(a.shape == cube for a in (epochs.data, epochs.background_variance, epochs.good))
         and epochs.jacobian.shape == (count, 2, 2)
-        and epochs.origin.shape == (count, 2)
-        and all(a.shape == (count,) for a in (epochs.exposure, epochs.coefficient))
+        and epochs.origin.shape == epochs.star_shift.shape == (count, 2)
+        and all(a.shape == (count,) for a in (epochs.exposure, epochs.coefficient, epochs.star_shift_sigma))
         and epochs.coefficient_uncertainty.shape == (count,)
         and all(np.shape(field)[:1] == (count,) for field in epochs.psf)
         and sources.position_px.shape == (len(sources.sigma_px), 2)
@@ -68,7 +69,6 @@ def make_problem(
     shifted = np.repeat(measurable.any(axis=1, keepdims=True), 2, axis=1) & (shift_sigma_px > 0)
     with_sky = np.full((len(good), 1), fit_local_background)
     free = np.where(sigma > 0, np.minimum(sigma, FREE_SIGMA_PX), np.inf)
-    shift_precision = 1 / min(shift_sigma_px, FREE_SIGMA_PX) ** 2 if shift_sigma_px > 0 else 0.0
     return Problem(
         size=size,
         data=np.where(good, epochs.data[use].reshape(good.shape), 0.0),
@@ -78,21 +78,26 @@ def make_problem(
         psf=take_psf(epochs.psf, use),
         quadrature=epochs.quadrature,
         jacobian=epochs.jacobian[use],
-        origin=epochs.origin[use],
+        origin=(epochs.origin + epochs.star_shift)[use],
+        star_shift=epochs.star_shift[use],
+        star_shift_sigma=epochs.star_shift_sigma[use],
+        shift_sigma_px=min(shift_sigma_px, FREE_SIGMA_PX),
         coefficient=epochs.coefficient[use],
         measurable=measurable,
         local_active=np.hstack([measurable, shifted, with_sky]),
-        local_precision=np.array([0.0] * len(sources.sigma_px) + [shift_precision] * 2 + [0.0]),
         position_mean=sources.position_px.ravel().copy(),
         position_precision=free**-2.0,
         position_active=(sigma > 0) & np.repeat(measurable.any(axis=0), 2),
+        columns=BackgroundColumns(),
     )
 
 
 def _measurable(epochs: ROIEpochs, sources: PointSources, use: BoolArray, good: BoolArray) -> BoolArray:
     """(T, S) sources whose light falls on enough good pixels."""
     size = epochs.data.shape[-1]
-    seen = epochs.origin[use][:, None] + np.einsum("tab,sb->tsa", epochs.jacobian[use], sources.position_px)
+    seen = (epochs.origin + epochs.star_shift)[use][:, None] + np.einsum(
+        "tab,sb->tsa", epochs.jacobian[use], sources.position_px
+    )
     images = source_images(take_psf(epochs.psf, use), seen, size=size, quadrature=epochs.quadrature)
     light = images[:, :, 0].reshape(*images.shape[:2], size * size)
     information = (light**2).sum(axis=2)
@@ -114,4 +119,5 @@ def first_state(problem: Problem, position: FloatArray, background: FloatArray) 
         background=background.ravel().copy(),
         good=problem.good,
         weight=np.ones(len(problem.data)),
+        shift_scatter_px=0.0,
     )

@@ -8,14 +8,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightwatch.flags import Flag
-from lightwatch.processes.roi_background import Lattice, Posterior
+from lightwatch.processes.roi_background import Lattice
 from lightwatch.processes.roi_epoch import local_step
 from lightwatch.processes.roi_passes import Pass, Problem, State, linearised, reduced_chi2
-from lightwatch.processes.roi_types import BoolArray, FloatArray, IntArray
+from lightwatch.processes.roi_types import BoolArray, Float32Array, FloatArray, IntArray
 
 POOR_CHI2 = (0.6, 1.6)
 LARGE_SHIFT_SIGMA = 4.0
 LOW_SNR = 3.0
+#: fields of ROISolution with one row per epoch
+EPOCH_FIELDS = (
+    "flux",
+    "flux_uncertainty",
+    "local_uncertainty",
+    "background_uncertainty",
+    "normalization_uncertainty",
+    "shift_px",
+    "local_background",
+    "reduced_chi2",
+    "flags",
+    "source_flags",
+    "model",
+    "point_source_model",
+    "rejected",
+    "epoch_weight",
+    "flux_response",
+    "coefficient",
+)
 
 
 def epoch_rows(
@@ -41,7 +60,7 @@ def epoch_rows(
     return {
         "flux": local[:, :count] / scale,
         "local_uncertainty": sigma / scale,
-        "shift_px": local[:, count : count + 2],
+        "shift_px": local[:, count : count + 2] + problem.star_shift,
         "local_background": local[:, -1],
         "reduced_chi2": chi2,
         "flags": epoch_flags(local[:, count : count + 2], chi2, shift_sigma_px),
@@ -50,6 +69,7 @@ def epoch_rows(
         "point_source_model": sources.reshape(cube),
         "rejected": (problem.good & ~state.good).reshape(cube),
         "epoch_weight": state.weight,
+        "coefficient": problem.coefficient,
     }
 
 
@@ -80,28 +100,33 @@ def among_all(rows: dict[str, NDArray], use: BoolArray, flags: IntArray) -> dict
     return out
 
 
+def flux_response(problem: Problem, equations: Pass) -> Float32Array:
+    """(T, S, G): by how much the fluxes, in the normalised scale, fall when the globals grow."""
+    count = problem.measurable.shape[1]
+    rows = [
+        one.response[:count] / k for one, k in zip(equations.eliminated, problem.coefficient, strict=True)
+    ]
+    return np.array(rows, dtype=np.float32).reshape(len(rows), count, len(equations.vector))
+
+
 def global_shares(
-    problem: Problem,
-    equations: Pass,
-    posterior: Posterior,
-    alternatives: list[FloatArray],
-    sigma: FloatArray,
+    response: Float32Array, root: FloatArray, alternatives: list[FloatArray], sigma: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """What the globals add to the uncertainty of the fluxes, in the normalised scale.
 
-    Returns what differs between epochs (T, S) and the constant they share (S,), 1 sigma each;
-    ``sigma`` (T, S) weighs the epochs in the constant. ``alternatives``: means of the globals under
-    other, nearly as likely priors; the constant's uncertainty covers the farthest of them.
+    Returns what differs between epochs (T, S) and the constant they share (S,), 1 sigma each. ``response``
+    (T, S, G) of flux_response; ``root`` @ ``root``.T is the globals' covariance; ``sigma`` (T, S), NaN where
+    there is no flux, weighs the epochs in the constant. ``alternatives``: changes of the globals under other,
+    nearly as likely priors; the constant's uncertainty covers the farthest of them.
     """
     varying, constant = np.zeros(sigma.shape), np.zeros(sigma.shape[1])
-    others = np.array(alternatives).reshape(len(alternatives), len(posterior.mean)) - posterior.mean
-    for s in range(sigma.shape[1]):
-        rows = np.array([one.response[s] for one in equations.eliminated]) / problem.coefficient[:, None]
-        scatter = rows @ posterior.root
-        weight = np.where(problem.measurable[:, s], sigma[:, s] ** -2.0, 0.0)
+    others = np.array(alternatives).reshape(len(alternatives), len(root))
+    weights = np.nan_to_num(sigma**-2.0)
+    for s, weight in enumerate(weights.T):
         if weight.sum() > 0:
+            scatter = response[:, s] @ root
             mean = weight @ scatter / weight.sum()
-            moved = np.abs(others @ (weight @ rows)) / weight.sum()
+            moved = np.abs(others @ (weight @ response[:, s])) / weight.sum()
             constant[s] = np.hypot(np.sqrt(mean @ mean), moved.max(initial=0.0))
             varying[:, s] = np.sqrt(((scatter - mean) ** 2).sum(axis=1))
     return varying, constant

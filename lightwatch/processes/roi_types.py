@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from lightwatch.processes.psf_model import LocalPSF
 
 FloatArray = NDArray[np.float64]
+Float32Array = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
@@ -35,6 +36,8 @@ class ROIEpochs:
     quadrature: int  # nodes per pixel and axis of the PSF models (the largest of them)
     jacobian: FloatArray  # (T, 2, 2) reference px -> px of the epoch, may flip, rotate and scale
     origin: FloatArray  # (T, 2) (x, y) px in the cutout of the ROI's centre, from the WCS
+    star_shift: FloatArray  # (T, 2) px, displacement of the frame's stars from the WCS (roi_shift.star_shift)
+    star_shift_sigma: FloatArray  # (T,) px per axis, 1 sigma; inf where the stars say nothing
     coefficient: FloatArray  # (T,) normalization coefficient
     coefficient_uncertainty: FloatArray  # (T,) 1 sigma; NaN = unknown
 
@@ -61,7 +64,7 @@ class ROISolution:
     background_uncertainty: FloatArray  # (T, S) common background and positions, less a constant
     normalization_uncertainty: FloatArray  # (T, S) |flux| * coefficient_uncertainty / coefficient
     constant_offset_uncertainty: FloatArray  # (S,) of a constant added to the whole light curve
-    shift_px: FloatArray  # (T, 2) px of the epoch, against the WCS
+    shift_px: FloatArray  # (T, 2) px of the epoch, against the WCS (that of the stars included)
     local_background: FloatArray  # (T,) electron/s per px of the epoch's frame; 0 when not fitted
     reduced_chi2: FloatArray  # (T,)
     flags: IntArray  # (T,) lightwatch.flags.Flag
@@ -71,12 +74,21 @@ class ROISolution:
     background: FloatArray  # (m, m) electron/s per node, on the lattice; (0, 0) without background
     background_spacing_px: float  # reference px between the nodes; the lattice is centred on the ROI
     background_amplitude: FloatArray  # (m, m) 1 sigma of the prior per node, electron/s
+    correlation_px: float  # length of the prior's correlation between nodes
+    information: (
+        Float32Array  # (G, G) normal matrix of the globals (nodes, then free positions), without prior
+    )
+    vector: FloatArray  # (G,): information @ globals = vector without a prior
+    flux_response: Float32Array  # (T, S, G): fluxes fall by flux_response @ change of the globals
+    coefficient: FloatArray  # (T,) normalization coefficients of the fit
     model: FloatArray  # (T, n, n) electron/s of the frame
     point_source_model: FloatArray  # (T, n, n) the part of the point sources
     rejected: BoolArray  # (T, n, n) good pixels that the model disowned
     epoch_weight: FloatArray  # (T,) in (0, 1]: less than 1 where the epoch disagrees
-    shift_sigma_px: float  # settings of the fit, which appended epochs share
+    shift_sigma_px: float  # settings of the fit, which added epochs share
+    shift_scatter_px: float  # of the shifts per axis, beyond what the stars let expect
     local_background_fitted: bool
+    joint_epochs: int  # epochs of the last joint fit
     converged: bool
     n_passes: int
     last_step_px: float  # largest move of a position in the last pass

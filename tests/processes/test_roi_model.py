@@ -10,17 +10,27 @@ import pytest
 from lightwatch.errors import InputError, ProcessError
 from lightwatch.flags import Flag
 from lightwatch.processes.psf_model import LocalPSF, render
-from lightwatch.processes.roi_background import Lattice, design_matrix, fixed_lattice, solve_background
+from lightwatch.processes.roi_background import (
+    Lattice,
+    Prior,
+    covariance_root,
+    design_matrix,
+    fixed_lattice,
+    solve_background,
+    whitened,
+)
 from lightwatch.processes.roi_epoch import EpochData, eliminate, epoch_model
 from lightwatch.processes.roi_model import (
     PointSources,
     ROIEpochs,
     ROISolution,
-    append_epochs,
+    add_epochs,
     background_image,
     fit_roi,
     high_resolution_image,
     reference_frame,
+    regauged,
+    taken_epochs,
 )
 from lightwatch.processes.roi_psf import psf_table, source_images
 
@@ -30,7 +40,6 @@ SETTINGS = {
     "shift_sigma_px": 0.3,
     "rejection_sigma": 6.0,
     "max_passes": 6,
-    "start": None,
 }
 QUADRATURE = 3
 EXPOSURE = 300.0
@@ -88,6 +97,7 @@ def simulate(
     kind: str = "same",
     background: float = 0.0,
     sky: float = 0.1,
+    star_shift_sigma: float = np.inf,
 ) -> tuple[ROIEpochs, np.ndarray, np.ndarray]:
     """Epochs, model without noise, and the 1 sigma bound (T, S) of each flux (shift free, rest known)."""
     rng = np.random.default_rng(seed)
@@ -121,6 +131,7 @@ def simulate(
         bound[t] = np.sqrt(np.diag(np.linalg.inv(weighted @ weighted.T)))[: len(position)]
     noise = rng.normal(0, sky, model.shape)
     data = rng.poisson(model * EXPOSURE) / EXPOSURE + noise
+    known = np.isfinite(star_shift_sigma)
     epochs = ROIEpochs(
         data=data,
         background_variance=np.full(model.shape, sky**2),
@@ -130,6 +141,8 @@ def simulate(
         quadrature=QUADRATURE,
         jacobian=jacobian,
         origin=origin,
+        star_shift=shift + rng.normal(0, star_shift_sigma, (count, 2)) if known else np.zeros((count, 2)),
+        star_shift_sigma=np.full(count, star_shift_sigma),
         coefficient=coefficient,
         coefficient_uncertainty=np.full(count, 0.002),
     )
@@ -141,6 +154,7 @@ def free(position: np.ndarray) -> PointSources:
 
 
 ONE = np.array([[0.3, -0.2]])
+CLOSE = np.array([[-1.2, 0.5], [1.1, -0.4]])
 TWO = np.array([[-2.6, 1.2], [2.4, -0.9]])
 
 
@@ -216,26 +230,67 @@ def test_blend_on_a_background_in_any_orientation(lens) -> None:
     assert np.std(excess) < 0.3  # the model is far closer to the truth than the data are
 
 
-def test_appended_epochs_agree_with_the_joint_fit(lens) -> None:
+def test_added_epochs_agree_with_the_joint_fit(lens) -> None:
+    """Tolerance of the docs: a tenth of the uncertainty, or of that of the constant which all epochs share."""
     epochs, _, _, solution = lens
     settings = SETTINGS | {"with_background": True}
-    first = fit_roi(taken(epochs, np.arange(8)), free(TWO + 0.07), **settings)
-    longer = append_epochs(first, taken(epochs, np.arange(8, 10)), rejection_sigma=6.0)
+    first = fit_roi(taken(epochs, np.arange(9)), free(TWO + 0.07), **settings)
+    longer = add_epochs(first, taken(epochs, [9]), free(TWO + 0.07), rejection_sigma=6.0)
     assert longer.flux.shape == (10, 2)
-    constant = np.mean(first.flux - solution.flux[:8], axis=0)
-    assert (np.abs(longer.flux - solution.flux - constant)[8:] < solution.flux_uncertainty[8:]).all()
-    again = fit_roi(epochs, free(TWO + 0.07), **settings | {"start": longer})
-    assert (np.abs(again.flux - solution.flux) < 0.2 * solution.flux_uncertainty).all()
-    assert again.n_passes <= solution.n_passes
+    difference = longer.flux - solution.flux
+    constant = np.mean(difference, axis=0)
+    assert (np.abs(constant) < 0.3 * solution.constant_offset_uncertainty).all()
+    assert (np.abs(difference - constant) < 0.1 * solution.flux_uncertainty).all()
+    np.testing.assert_allclose(longer.flux_uncertainty, solution.flux_uncertainty, rtol=0.1)
+    np.testing.assert_allclose(longer.position_px, solution.position_px, atol=0.01)
+    again = add_epochs(longer, taken(epochs, [9]), free(TWO + 0.07), rejection_sigma=6.0)
+    assert (again.position_covariance_px2.diagonal() < longer.position_covariance_px2.diagonal()).all()
 
 
-def test_appended_epochs_without_any_light_are_flagged(lens) -> None:
+def test_added_epochs_do_not_depend_on_their_order(lens) -> None:
+    epochs, _, _, _ = lens
+    sources, settings = free(TWO + 0.07), SETTINGS | {"with_background": True}
+    first = fit_roi(taken(epochs, np.arange(7)), sources, **settings)
+    one, other = (
+        add_epochs(
+            add_epochs(first, taken(epochs, [a]), sources, rejection_sigma=6.0),
+            taken(epochs, [b]),
+            sources,
+            rejection_sigma=6.0,
+        )
+        for a, b in ((8, 9), (9, 8))
+    )
+    other = taken_epochs(other, np.array([0, 1, 2, 3, 4, 5, 6, 8, 7]))
+    assert (np.abs(one.flux - other.flux) < 0.02 * one.flux_uncertainty).all()
+
+
+def test_added_epochs_without_any_light_are_flagged(lens) -> None:
     epochs, _, _, solution = lens
     blind = replace(taken(epochs, [0, 1]), good=np.zeros((2, 22, 22), bool))
-    longer = append_epochs(solution, blind, rejection_sigma=6.0)
+    longer = add_epochs(solution, blind, free(TWO), rejection_sigma=6.0)
     assert np.isnan(longer.flux[-2:]).all()
     assert all(Flag.BAD in Flag(int(f)) for f in longer.flags[-2:])
-    np.testing.assert_array_equal(longer.flux[:-2], solution.flux)
+    np.testing.assert_allclose(longer.flux[:-2], solution.flux, rtol=1e-9)
+
+
+def test_another_scale_of_the_coefficients_changes_the_fluxes_alone(lens) -> None:
+    """A common factor is exact: as if the joint fit had had it."""
+    epochs, _, _, solution = lens
+    more = 1.25 * epochs.coefficient
+    changed, rest = regauged(solution, more, 1.25 * epochs.coefficient_uncertainty)
+    np.testing.assert_allclose(rest, 0, atol=1e-12)
+    joint = fit_roi(
+        replace(epochs, coefficient=more, coefficient_uncertainty=1.25 * epochs.coefficient_uncertainty),
+        free(TWO + 0.07),
+        **SETTINGS | {"with_background": True},
+    )
+    assert (np.abs(changed.flux - joint.flux) < 0.01 * joint.flux_uncertainty).all()
+    np.testing.assert_allclose(changed.flux_uncertainty, joint.flux_uncertainty, rtol=1e-3)
+    np.testing.assert_allclose(changed.background, joint.background, atol=0.01 * joint.background.max())
+    added, expected = (
+        add_epochs(one, taken(epochs, [3]), free(TWO + 0.07), rejection_sigma=6.0) for one in (changed, joint)
+    )
+    assert (np.abs(added.flux - expected.flux) < 0.02 * expected.flux_uncertainty).all()
 
 
 def test_solution_survives_storage(lens) -> None:
@@ -308,6 +363,27 @@ def test_refuses_what_it_cannot_use(transit) -> None:
         fit_roi(replace(epochs, exposure=np.ones(2)), free(ONE), **SETTINGS)
 
 
+def test_shifts_known_from_the_stars_cost_the_fluxes_nothing() -> None:
+    setup = {"count": 60, "size": 18, "position": CLOSE, "flux": np.array([60.0, 40.0]), "fwhm": (3.5, 4)}
+    told, _, bound = simulate(11, **setup, sky=0.15, star_shift_sigma=0.003)
+    solution = fit_roi(told, PointSources(CLOSE, np.zeros(2)), **SETTINGS)
+    assert solution.shift_scatter_px == 0
+    np.testing.assert_allclose(solution.shift_px, told.star_shift, atol=0.012)
+    assert (solution.local_uncertainty < bound * 0.95).all()  # the bound of simulate is for free shifts
+    pull = (solution.flux - [60.0, 40.0]) / solution.local_uncertainty
+    assert pull.std() == pytest.approx(1, abs=0.15)
+
+
+def test_stars_that_err_about_the_shift_are_found_out() -> None:
+    epochs, _, _ = simulate(12, count=30, size=18, position=ONE, flux=np.array([80.0]), fwhm=(3, 3.5))
+    wrong = np.random.default_rng(1).normal(0, 0.15, (30, 2))
+    told = replace(epochs, star_shift=wrong, star_shift_sigma=np.full(30, 0.003))
+    solution = fit_roi(told, free(ONE), **SETTINGS)
+    assert solution.shift_scatter_px == pytest.approx(np.hypot(0.15, 0.1), rel=0.3)
+    pull = (solution.flux - 80.0) / solution.local_uncertainty
+    assert pull.std() == pytest.approx(1, abs=0.3)
+
+
 def test_fixed_positions_and_trusted_wcs_stay() -> None:
     epochs, _, _ = simulate(5, count=4, size=16, position=ONE, flux=np.array([50.0]), fwhm=(2.5, 3))
     solution = fit_roi(epochs, PointSources(ONE, np.zeros(1)), **SETTINGS | {"shift_sigma_px": 0.0})
@@ -377,10 +453,10 @@ def test_elimination_equals_the_full_normal_equations() -> None:
     vector = full.T @ (weight * model.residual) - prior * np.concatenate([local, np.zeros(6)])
     normal += np.diag(prior)
     schur = normal[5:, 5:] - normal[5:, :5] @ np.linalg.solve(normal[:5, :5], normal[:5, 5:])
-    np.testing.assert_allclose(one.information, schur, rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(one.information, schur, rtol=1e-4, atol=1e-4)
     step = np.linalg.solve(normal, vector)
-    np.testing.assert_allclose(np.linalg.solve(one.information, one.vector), step[5:], rtol=1e-6)
-    np.testing.assert_allclose(one.step - one.response @ step[5:], step[:5], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(np.linalg.solve(one.information, one.vector), step[5:], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(one.step - one.response @ step[5:], step[:5], rtol=1e-4, atol=1e-5)
 
 
 def test_posterior_of_background_and_positions_is_the_gaussian_one() -> None:
@@ -390,16 +466,19 @@ def test_posterior_of_background_and_positions_is_the_gaussian_one() -> None:
     information = root.T @ root
     vector = information @ truth + root.T @ rng.normal(size=30)
     precision, mean = np.array([2.0, 3.0]), np.array([0.1, 0.2])
-    found = solve_background(information, vector, factor, precision, mean)
+    priors = Prior(factor, precision, mean)
+    data = whitened(information, vector, priors)
+    found = solve_background(data, priors)
+    root, modes = covariance_root(data, priors, found.scale)
     prior = np.zeros((9, 9))
     prior[:7, :7] = np.linalg.inv(found.scale**2 * factor @ factor.T)
     prior[7:, 7:] = np.diag(precision)
     covariance = np.linalg.inv(information + prior)
     expected = covariance @ (vector + prior @ np.concatenate([np.zeros(7), mean]))
-    np.testing.assert_allclose(found.root @ found.root.T, covariance, atol=1e-10)
+    np.testing.assert_allclose(root @ root.T, covariance, atol=1e-10)
     np.testing.assert_allclose(found.mean, expected, atol=1e-10)
     assert 0.3 < found.scale < 3  # the truth was drawn with 1
-    assert 0 < found.effective_modes < 7
+    assert 0 < modes < 7
 
 
 def test_reference_frame_is_central_whatever_the_order() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from lightwatch.pipeline.task import Group, Outcome, TaskContext
 from lightwatch.pipeline.tasks.star_photometry import aperture_radius_px, load_psfs
 from lightwatch.processes import astrometry_sky, star_selection
 from lightwatch.processes.psf_model import PSFModel, local_psf, rendered_grid, stack_psfs
+from lightwatch.processes.roi_shift import star_shift
 from lightwatch.structure import queries, schema, store
 from lightwatch.structure.catalogs import read_catalog
 from lightwatch.structure.queries import Row, replace_rows
@@ -40,6 +41,7 @@ class Epoch:
     coefficient_uncertainty: float
     flux_kind: str
     zeropoint: Row | None
+    star_shift: tuple[Floats, float]  # (2,) px and 1 sigma: where the frame's stars say its WCS errs
 
 
 @dataclass(frozen=True)
@@ -75,46 +77,16 @@ def load(context: TaskContext, group: Group) -> RoiInputs:
             ),
         )
     }
-    recipes = context.recipes
-    coefficients = {
-        row["frame_id"]: row
-        for row in queries.rows(
-            workspace.reader,
-            queries.normalization_of(
-                context.footprint_hash, recipes["calculate_normalization_coefficient"], group.filter
-            ),
-        )
-    }
+    coefficients = _coefficients(context, group.filter)
     low, high = settings.constraints_on_coefficient
-    zeropoints = _zeropoints(context)
-    psfs = load_psfs(context, ids)
-    paths = {
-        row["frame_id"]: row["relpath"]
-        for row in queries.rows(workspace.reader, queries.regions_of(context.footprint_hash, ids))
-    }
-    epochs = []
-    for frame in group.members:
-        row = coefficients.get(frame["id"])
-        if frame["id"] not in allowed or row is None or not low <= row["coefficient"] <= high:
-            continue
-        arrays = store.read_product(workspace.workdir, paths[frame["id"]])
-        group_arrays = {
-            name.removeprefix(f"rois/{group.roi}/"): value
-            for name, value in arrays.items()
-            if name.startswith(f"rois/{group.roi}/")
-        }
-        if group_arrays:
-            epochs.append(
-                Epoch(
-                    frame=frame,
-                    arrays=group_arrays,
-                    psf=psfs[frame["id"]],
-                    coefficient=row["coefficient"],
-                    coefficient_uncertainty=_or_nan(row["coefficient_uncertainty"]),
-                    flux_kind=row["flux_kind"],
-                    zeropoint=zeropoints.get(frame["id"]),
-                )
-            )
+    usable = [
+        frame
+        for frame in group.members
+        if frame["id"] in allowed
+        and frame["id"] in coefficients
+        and low <= coefficients[frame["id"]]["coefficient"] <= high
+    ]
+    epochs = _epochs(context, group.roi, usable, coefficients)
     if not epochs:
         raise TooFewStars(
             "no_epochs",
@@ -128,6 +100,66 @@ def load(context: TaskContext, group: Group) -> RoiInputs:
         subsampling_factor=workspace.config.psf.subsampling_factor,
         aperture_radius_fwhm=workspace.config.star_photometry.aperture_radius_fwhm,
     )
+
+
+def _unshared_uncertainty(row: Row) -> float:
+    """Error of a coefficient without the part of the PSF's total flux: the ROI's fluxes share that part, and
+    on the normalised scale it cancels.
+    """
+    whole, shared = _or_nan(row["coefficient_uncertainty"]), row["psf_uncertainty"] or 0.0
+    return float(np.sqrt(max(whole**2 - shared**2, 0.0))) if np.isfinite(whole) else whole
+
+
+def _coefficients(context: TaskContext, filter_name: str) -> dict[int, Row]:
+    query = queries.normalization_of(
+        context.footprint_hash, context.recipes["calculate_normalization_coefficient"], filter_name
+    )
+    return {row["frame_id"]: row for row in queries.rows(context.workspace.reader, query)}
+
+
+def _epochs(
+    context: TaskContext, roi: str, frames: Sequence[Row], coefficients: Mapping[int, Row]
+) -> list[Epoch]:
+    """Those of the frames whose cutouts hold the ROI."""
+    workspace = context.workspace
+    ids = [frame["id"] for frame in frames]
+    zeropoints = _zeropoints(context)
+    psfs = load_psfs(context, ids)
+    paths = {
+        row["frame_id"]: row["relpath"]
+        for row in queries.rows(workspace.reader, queries.regions_of(context.footprint_hash, ids))
+    }
+    offsets: dict[int, list[Row]] = {}
+    for star in queries.rows(workspace.reader, queries.star_offsets(context.footprint_hash, ids)):
+        offsets.setdefault(star["frame_id"], []).append(star)
+    epochs = []
+    for frame in frames:
+        row = coefficients[frame["id"]]
+        arrays = store.read_product(workspace.workdir, paths[frame["id"]])
+        of_roi = {
+            name.removeprefix(f"rois/{roi}/"): value
+            for name, value in arrays.items()
+            if name.startswith(f"rois/{roi}/")
+        }
+        if of_roi:
+            epochs.append(
+                Epoch(
+                    frame=frame,
+                    arrays=of_roi,
+                    psf=psfs[frame["id"]],
+                    coefficient=row["coefficient"],
+                    coefficient_uncertainty=_or_nan(row["coefficient_uncertainty"]),
+                    flux_kind=row["flux_kind"],
+                    zeropoint=zeropoints.get(frame["id"]),
+                    star_shift=_star_shift(offsets.get(frame["id"], []), psfs[frame["id"]]),
+                )
+            )
+    return epochs
+
+
+def _star_shift(stars: list[Row], psf: PSFModel) -> tuple[Floats, float]:
+    values = np.array([[s["dx"], s["dy"], s["flux"] / s["flux_uncertainty"]] for s in stars]).reshape(-1, 3)
+    return star_shift(values[:, :2], values[:, 2], psf.fwhm_px)
 
 
 def _zeropoints(context: TaskContext) -> dict[int, Row]:
@@ -194,6 +226,8 @@ def compute(inputs: RoiInputs) -> Outcome:
         "model/mask": mask,
         "model/jacobian_px_per_arcsec": np.stack([e.arrays["jacobian_px_per_arcsec"] for e in inputs.epochs]),
         "model/origin": np.stack([item["origin"] for item in cut]),
+        "model/star_shift": np.stack([epoch.star_shift[0] for epoch in inputs.epochs]),
+        "model/star_shift_sigma": np.array([epoch.star_shift[1] for epoch in inputs.epochs]),
         "model/others_arcsec": inputs.others_arcsec,
         "model/flux_kind": inputs.epochs[0].flux_kind,
         "model/aperture_radius_px": np.array(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, update
 from lightwatch.errors import StorageError
 from lightwatch.flags import Flag
 from lightwatch.pipeline.task import Group, Outcome, TaskContext
+from lightwatch.pipeline.tasks import roi_memory
 from lightwatch.processes import astrometry_sky, lightcurve, roi_model
 from lightwatch.processes.aperture import aperture_light
 from lightwatch.processes.psf_model import LocalPSF
@@ -38,6 +39,7 @@ class ModelInputs:
     centre: tuple[float, float]
     settings: RoiModel
     light_curves: LightCurves
+    memory: roi_memory.Memory | None  # the last model, which new frames may join
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class Modelled:
     inputs: ModelInputs
     solution: roi_model.ROISolution
     reference: Floats  # (2, 2) px of the reference frame per arcsec (east, north)
-    n_sources: int
+    first_positions_arcsec: Floats  # (n, 2) of all sources
+    marks: list[str]  # of the inputs of every epoch
 
 
 def load(context: TaskContext, group: Group) -> ModelInputs:
@@ -67,30 +70,76 @@ def load(context: TaskContext, group: Group) -> ModelInputs:
         centre=roi.coordinates,
         settings=workspace.config.roi_model,
         light_curves=workspace.config.light_curves,
+        memory=roi_memory.remembered(context, group, _name(group)),
     )
+
+
+def _name(group: Group) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{group.roi}_{group.filter}" if group.filter else group.roi)
 
 
 def compute(inputs: ModelInputs) -> Outcome:
     """Fit the joint model; catalogue stars in the cutouts take part with fixed positions."""
     a = inputs.arrays
-    reference, jacobian = roi_model.reference_frame(a["model/jacobian_px_per_arcsec"])
     positions = np.vstack([inputs.positions_arcsec, a["model/others_arcsec"].reshape(-1, 2)])
-    n = len(inputs.labels)
-    astrometry = inputs.settings.astrometry
-    sigma = {"free": np.inf, "fixed": 0.0}.get(str(astrometry))
-    sigmas = np.concatenate(
-        [np.full(n, float(astrometry) if sigma is None else sigma), np.zeros(len(positions) - n)]
-    )
-    sources = roi_model.PointSources(position_px=positions @ reference.T, sigma_px=sigmas)
-    solution = _solve(inputs, _epochs(a, jacobian), sources, n)
-    if str(a["model/flux_kind"]) == "aperture" and len(positions) == 1:
-        solution = _in_apertures(_epochs(a, jacobian), solution, a["model/aperture_radius_px"])
+    marks = roi_memory.epoch_marks(a)
+    in_apertures = str(a["model/flux_kind"]) == "aperture" and len(positions) == 1
+    found = None
+    if not in_apertures and not (a["model/psf_model_error"] > 0).any():
+        found = roi_memory.continued(inputs.memory, a, marks, inputs.labels, positions)
+    if found is not None and inputs.memory is not None:
+        reference = inputs.memory.reference
+        solution = _joined(inputs, *found, positions, reference)
+    else:
+        reference, jacobian = roi_model.reference_frame(a["model/jacobian_px_per_arcsec"])
+        epochs = _epochs(a, jacobian)
+        solution = _solve(inputs, epochs, _sources(inputs, positions, reference))
+        if in_apertures:
+            solution = _in_apertures(epochs, solution, a["model/aperture_radius_px"])
     flags = 0 if solution.converged else int(Flag.NOT_CONVERGED)
-    return Outcome(output=Modelled(inputs, solution, reference, n), flags=flags)
+    return Outcome(output=Modelled(inputs, solution, reference, positions, marks), flags=flags)
+
+
+def _sources(inputs: ModelInputs, positions_arcsec: Floats, reference: Floats) -> roi_model.PointSources:
+    """The ROI's point sources with their prior, then the other stars of its cutouts, fixed."""
+    n, astrometry = len(inputs.labels), inputs.settings.astrometry
+    sigma = {"free": np.inf, "fixed": 0.0}.get(str(astrometry))
+    sigmas = np.zeros(len(positions_arcsec))
+    sigmas[:n] = float(astrometry) if sigma is None else sigma
+    return roi_model.PointSources(position_px=positions_arcsec @ reference.T, sigma_px=sigmas)
+
+
+def _joined(
+    inputs: ModelInputs,
+    solution: roi_model.ROISolution,
+    new: NDArray[np.int64],
+    positions_arcsec: Floats,
+    reference: Floats,
+) -> roi_model.ROISolution:
+    """The stored solution with the epochs ``new``, all in the order of the cutouts."""
+    if not len(new):
+        return solution
+    jacobian = inputs.arrays["model/jacobian_px_per_arcsec"] @ np.linalg.inv(reference)
+    longer = roi_model.add_epochs(
+        solution,
+        _taken(_epochs(inputs.arrays, jacobian), new),
+        _sources(inputs, positions_arcsec, reference),
+        rejection_sigma=_REJECTION_SIGMA,
+    )
+    count = len(jacobian)
+    order = np.concatenate([np.setdiff1d(np.arange(count), new), new])
+    return roi_model.taken_epochs(longer, np.argsort(order))
+
+
+def _taken(epochs: roi_model.ROIEpochs, index: NDArray[np.int64]) -> roi_model.ROIEpochs:
+    values = {f.name: getattr(epochs, f.name) for f in fields(epochs)}
+    psf = LocalPSF(*(np.asarray(field)[index] for field in values.pop("psf")))
+    quadrature = values.pop("quadrature")
+    return roi_model.ROIEpochs(psf=psf, quadrature=quadrature, **{k: v[index] for k, v in values.items()})
 
 
 def _solve(
-    inputs: ModelInputs, epochs: roi_model.ROIEpochs, sources: roi_model.PointSources, n_sources: int
+    inputs: ModelInputs, epochs: roi_model.ROIEpochs, sources: roi_model.PointSources
 ) -> roi_model.ROISolution:
     """The joint model; where PSFs miss the data beyond the noise, a second time with that error granted.
 
@@ -100,10 +149,10 @@ def _solve(
     """
     model_error = inputs.arrays["model/psf_model_error"]
     if not (model_error > 0).any():
-        return _fit(inputs, epochs, sources, n_sources, _REJECTION_SIGMA)
-    first = _fit(inputs, epochs, sources, n_sources, _NEVER_REJECT)
+        return _fit(inputs, epochs, sources, _REJECTION_SIGMA)
+    first = _fit(inputs, epochs, sources, _NEVER_REJECT)
     granted = _granting_model_error(epochs, first, model_error)
-    solution = _fit(inputs, granted, sources, n_sources, _NEVER_REJECT)
+    solution = _fit(inputs, granted, sources, _NEVER_REJECT)
     local = solution.local_uncertainty * _share_of_noise(epochs, granted, solution)[:, None]
     total = np.sqrt(local**2 + solution.background_uncertainty**2 + solution.normalization_uncertainty**2)
     return replace(solution, local_uncertainty=local, flux_uncertainty=total)
@@ -128,19 +177,17 @@ def _fit(
     inputs: ModelInputs,
     epochs: roi_model.ROIEpochs,
     sources: roi_model.PointSources,
-    n_sources: int,
     rejection_sigma: float,
 ) -> roi_model.ROISolution:
     background = inputs.settings.background
     return roi_model.fit_roi(
         epochs,
         sources,
-        with_background=n_sources > 1 if background == "auto" else background,
+        with_background=len(inputs.labels) > 1 if background == "auto" else background,
         fit_local_background=inputs.settings.local_background,
         shift_sigma_px=inputs.settings.translation_sigma_px,
         rejection_sigma=rejection_sigma,
         max_passes=_MAX_PASSES,
-        start=None,
     )
 
 
@@ -193,6 +240,8 @@ def _epochs(a: dict[str, Any], jacobian: Floats) -> roi_model.ROIEpochs:
         quadrature=int(a["model/quadrature"]),
         jacobian=jacobian,
         origin=a["model/origin"],
+        star_shift=a["model/star_shift"],
+        star_shift_sigma=a["model/star_shift_sigma"],
         coefficient=coefficient,
         coefficient_uncertainty=a["model/coefficient_uncertainty"],
     )
@@ -200,19 +249,21 @@ def _epochs(a: dict[str, Any], jacobian: Floats) -> roi_model.ROIEpochs:
 
 def save(connection: Connection, context: TaskContext, group: Group, output: Modelled) -> None:
     """The model's product, the light curves as rows, and as files."""
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{group.roi}_{group.filter}" if group.filter else group.roi)
+    name = _name(group)
     solution = output.solution
     arrays: dict[str, Any] = {f"solution/{key}": value for key, value in solution.to_arrays().items()}
     arrays |= {
         "frame_id": output.inputs.arrays["frame_id"],
         "labels": output.inputs.labels,
         "reference_px_per_arcsec": output.reference,
+        "first_positions_arcsec": output.first_positions_arcsec,
+        "marks": output.marks,
     }
     if solution.background.size:
         arrays["background_image"] = roi_model.background_image(solution)
     product = store.write_product(
         context.workspace.workdir,
-        f"roi_models/{context.footprint_hash[:16]}/{name}.{group.digest[:8]}.h5",
+        roi_memory.model_path(context, name, group.digest),
         arrays,
         {"recipe": context.recipe, "roi": group.roi, "filter": group.filter},
     )
