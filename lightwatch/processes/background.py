@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import sep
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, maximum_filter, median_filter, uniform_filter
+from scipy.ndimage import distance_transform_edt, median_filter
 
 from lightwatch.errors import ProcessError
 
@@ -211,12 +212,21 @@ def _refined_meshes(
     # the correction refers to the mean of the first map over a box, and what is filtered is the new level: else
     # the noise of the first map would stay, which is a good part of an ADU where the sky has a noise of one
     usual = _box_sums(first, level.values.shape) / _box_sums(np.ones_like(first), level.values.shape)
-    new_level = _filled_median_filter(usual + mean * rms.values, filter_boxes, 0.0)
+    new_level = usual + mean * rms.values
+    surface = _quadratic_surface(new_level)  # a median would flatten the corners of a curved sky
+    new_level = surface + _filled_median_filter(new_level - surface, filter_boxes, 0.0)
     width = _filled_median_filter(width, filter_boxes, 1.0)
     return (
         Mesh(new_level.astype(np.float32), level.shape),
         Mesh((rms.values * width).astype(np.float32), rms.shape),
     )
+
+
+def _quadratic_surface(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Least-squares surface of second order through the nodes of a mesh."""
+    y, x = (2 * g / max(n - 1, 1) - 1 for g, n in zip(np.indices(values.shape), values.shape, strict=True))
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1).reshape(-1, 6)
+    return (terms @ np.linalg.lstsq(terms, values.ravel(), rcond=None)[0]).reshape(values.shape)
 
 
 def _source_pixels(significance: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -228,11 +238,32 @@ def _source_pixels(significance: NDArray[np.floating]) -> NDArray[np.bool_]:
     """
     masked = np.zeros(significance.shape, bool)
     for width, threshold, margin in _SOURCE_SCALES:
-        mean = uniform_filter(significance, width, mode="reflect")
+        mean = _over_windows(np.add, significance, width) / np.float32(width**2)
         low, middle = np.percentile(mean[::4, ::4], (15.87, 50))
         sigma = max(1.0 / width, middle - low)
-        masked |= maximum_filter(mean - middle > threshold * sigma, 2 * margin + 1)
+        masked |= _over_windows(np.logical_or, mean - middle > threshold * sigma, 2 * margin + 1)
     return masked
+
+
+def _over_windows(combine: np.ufunc, values: NDArray[Any], width_px: int) -> NDArray[Any]:
+    """``combine`` (a sum, an or) over the ``width_px`` squared pixels around each pixel, mirrored at the edges.
+
+    Windows twice as wide are made of two neighbouring ones: a few whole-frame operations for any width.
+    """
+    result = np.pad(values, width_px // 2, mode="symmetric")
+    for _axis in (0, 1):
+        result = result.T
+        n, part, covered, done = len(result) - width_px + 1, result, 1, 0
+        while True:
+            if width_px & covered:
+                piece = part[done : done + n]
+                result = combine(result, piece) if done else piece
+                done += covered
+            if done == width_px:
+                break
+            part = combine(part[:-covered], part[covered:])
+            covered *= 2
+    return result
 
 
 def _box_sums(values: NDArray[np.floating], boxes: tuple[int, int]) -> NDArray[np.float64]:

@@ -77,6 +77,17 @@ def test_level_of_integer_counts_is_smooth_from_box_to_box(make_field):
     assert np.std(background.level - sky) < 0.06
 
 
+def test_corners_of_a_curved_sky_are_kept():
+    y, x = np.mgrid[-1:1:768j, -1:1:768j]
+    sky = 400 * (1 - 0.03 * (x**2 + y**2) + 0.02 * x)
+    image = np.random.default_rng(7).normal(sky, 10.0).astype(np.float32)
+    background = estimate_background(
+        image, everywhere(image), method="masked_mesh", box_px=128, filter_boxes=3
+    )
+    # beyond the outermost nodes the map goes on as a line, which leaves 0.7 of the curvature
+    assert np.abs(background.level - sky).max() < 2.0
+
+
 @pytest.mark.parametrize(
     "image", [np.full((128, 128), np.nan), np.zeros((128, 128)), np.full((128, 128), 7.0)]
 )
