@@ -12,6 +12,7 @@ Columns, median and 16 to 84 % over the stars of a bin (variable stars not set a
   next     the same of differences of successive frames / sqrt 2: what is left without slow changes
   place    rms over the night after one polynomial in detector position, common to all stars, was taken out:
            what a missing flat field and vignetting add
+  flicker  the same / (expected noise and scintillation): what nothing here explains
   photons  stated uncertainty / photons, sky and read-out from first principles in the aperture (apertures only)
 Last, the excess of successive frames over the expected noise of stars with S/N > 300, by airmass, beside
 scintillation (Young 1967, AJ 72, 747, as in Osborn et al. 2015, MNRAS 452, 1707).
@@ -88,7 +89,8 @@ def read(workdir: Path, name: str | None) -> tuple[str, Table]:
                 measured[column][place[row[0]], star[row[1]]] = np.nan if value is None else value
     of_frames = np.array([[np.nan if v is None else v for v in frame[1:5]] for frame in frames], float).T
     shape, elevation = (frames[0][5], frames[0][6]), frames[0][7] or 0.0
-    return chosen, Table(*of_frames, shape, elevation, measured)
+    airmass, exptime, background_rms, fwhm_px = of_frames
+    return chosen, Table(airmass, exptime, background_rms, fwhm_px, shape, elevation, measured)
 
 
 def usable(table: Table) -> np.ndarray:
@@ -194,13 +196,20 @@ def spread(values: np.ndarray) -> str:
     return f"{middle:5.2f} ({low:.2f}-{high:.2f})"
 
 
-def print_table(found: Scatter, flat: np.ndarray, stated: np.ndarray, principles: np.ndarray | None) -> None:
+def print_table(
+    table: Table, found: Scatter, stated: np.ndarray, principles: np.ndarray | None, diameter: float
+) -> None:
     """One row per bin of S/N."""
     counted = np.isfinite(found.residual)
     expected = np.sqrt(np.nanmean(np.where(counted, found.expected, np.nan) ** 2, 0))
     snr = 1 / np.nanmedian(np.where(counted, stated, np.nan), 0)
     ratios = [rms(found.residual) / expected, np.sqrt(np.nanmean(steps(found.residual) ** 2, 0)) / expected]
-    ratios.append(rms(flat) / expected)
+    flat = rms(without_place(table, found))
+    exptime = float(np.median(table.exptime))
+    flicker = np.where(
+        counted, scintillation(table.airmass, exptime, diameter, table.elevation)[:, None], np.nan
+    )
+    ratios += [flat / expected, flat / np.sqrt(expected**2 + np.nanmean(flicker**2, 0))]
     if principles is not None:
         ratios.append(np.nanmedian(np.where(counted, stated / principles, np.nan), 0))
     for low, high in pairwise(SNR_BINS):
@@ -275,10 +284,10 @@ def main() -> None:
         print(f"{kind} fluxes, filter {name!r}: {len(flux)} frames, {100 * found.clipped:.1f} % clipped")
         print(
             "  S/N          stars  rms % exp. %  all                next               place"
-            + "              photons" * bool(prefix)
+            "              flicker" + "            photons" * bool(prefix)
         )
         with np.errstate(invalid="ignore"):
-            print_table(found, without_place(table, found), stated, principles)
+            print_table(table, found, stated, principles, arguments.diameter)
             print_excess(table, found, stated, arguments.diameter)
 
 
