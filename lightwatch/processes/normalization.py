@@ -28,8 +28,8 @@ class Normalization:
     """The solution for one filter; NaN where there is none, with the reason in the flags.
 
     Frames, shape (n_frames,):
-        ``coefficient`` and its 1 sigma ``coefficient_uncertainty`` (joint covariance, gauge included, and
-        the error common to the fluxes of the frame), ``common_uncertainty`` the latter alone, NaN if unknown,
+        ``coefficient`` and its 1 sigma ``coefficient_uncertainty`` (joint covariance, relative to the mean frame,
+        and the error common to the fluxes of the frame), ``common_uncertainty`` the latter alone, NaN if unknown,
         ``frame_scatter`` relative scatter of the stars in this frame beyond all other noise,
         ``frame_chi2`` reduced chi2, ``frame_n_stars`` number of stars used, ``frame_flags``
         (``TOO_FEW_STARS``, ``OUTLIER``, ``UNLINKED``), ``frame_group`` connected group, -1 without data.
@@ -231,23 +231,27 @@ def _groups(usable: Bools, flux: Floats) -> tuple[Ints, Ints]:
 
 
 def _in_gauge(fit: Fit, gauge_flux: Floats | None) -> _Solution:
-    """Fix the open scale and give the errors that hold in it."""
-    n_frames = len(fit.a)
+    """Fix the open scale and give the errors relative to it.
+
+    The scale is a convention: an error that all coefficients share is none of theirs (it is one of the zero
+    point), so theirs are relative to the mean frame, weighted by what is known of each.
+    """
+    of_frames = fit.weight.sum(axis=1) / fit.weight.sum()
+    of_stars: Floats | None = None
     if gauge_flux is None:
         shift = float(np.log(np.median(np.exp(fit.a))))
-        of_frames: Floats | None = np.full(n_frames, 1 / n_frames)
-        of_stars: Floats | None = None
     else:
         known = np.isfinite(gauge_flux) & (np.where(np.isfinite(gauge_flux), gauge_flux, 0.0) > 0)
         if not known.any():
             raise InputError("no_gauge_star", "none of the reference stars used has a known gauge flux")
         shift = -float(np.median(fit.b[known] - np.log(gauge_flux[known])))
-        of_frames, of_stars = None, known / known.sum()
+        of_stars = known / known.sum()
+    star_variance = row_variance(fit.weight.T, of_stars, of_frames if of_stars is None else None)
     return _Solution(
         coefficient=np.exp(fit.a - shift),
-        coefficient_error=np.sqrt(row_variance(fit.weight, of_frames, of_stars)),
+        coefficient_error=np.sqrt(row_variance(fit.weight, of_frames, None)),
         star_flux=np.exp(fit.b + shift),
-        star_flux_error=np.sqrt(row_variance(fit.weight.T, of_stars, of_frames)),
+        star_flux_error=np.sqrt(star_variance),
     )
 
 

@@ -316,3 +316,14 @@ def test_unsteadiness_is_the_scatter_of_a_typical_star():
     found = unsteadiness(sky.flux, sky.good, result, min_frames=10)
     assert found == pytest.approx(0.01 / 1.4826, rel=0.4)
     assert np.isnan(unsteadiness(sky.flux, sky.good, result, min_frames=61))
+
+
+def test_pulls_keep_their_width_when_faint_stars_pin_the_scale():
+    """An error of the scale is common to all frames and none of a coefficient's."""
+    pulls = []
+    for seed in range(20):
+        sky = make_sky(seed, n_frames=25, n_stars=40, log_flux=(1.0, 4.0))
+        relative = run(sky, gauge_flux=sky.star_flux)
+        error = relative.coefficient_uncertainty / relative.coefficient
+        pulls.append(relative_error(relative, sky.transparency) / error)
+    assert 0.9 < np.std(pulls) < 1.2

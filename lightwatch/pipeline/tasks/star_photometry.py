@@ -24,6 +24,7 @@ from lightwatch.processes.psf_model import PSFModel
 from lightwatch.structure import queries, schema, store
 from lightwatch.structure.config import StarPhotometry
 from lightwatch.structure.queries import Row, replace_rows
+from lightwatch.structure.unknown import or_null
 
 _OUTLIER_SIGMA = 6.0
 _MODEL_ERROR = 0.02
@@ -125,7 +126,7 @@ def _rows(
             "dy": y - stars.position[k, 1],
             "local_background": fluxes.background[i, k],
         }
-        known = {name: _known(value) for name, value in row.items()}
+        known = {name: or_null(value) for name, value in row.items()}
         if not measured:
             known |= {"flux": None, "flux_uncertainty": None}
         rows.append({**known, "star_gaia_id": int(star), "flags": flags})
@@ -137,7 +138,3 @@ def save(connection: Connection, context: TaskContext, item: Row, output: list[d
     key = {"combined_footprint_hash": context.footprint_hash, "frame_id": item["id"]}
     rows = [{**key, **row, "recipe": context.recipe} for row in output]
     replace_rows(connection, schema.star_flux_in_frame, key, rows)
-
-
-def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
