@@ -269,8 +269,10 @@ def _over_windows(combine: np.ufunc, values: NDArray[Any], width_px: int) -> NDA
 def _box_sums(values: NDArray[np.floating], boxes: tuple[int, int]) -> NDArray[np.float64]:
     """Sums over equal boxes (my, mx) of an image."""
     starts = [np.arange(m) * n // m for m, n in zip(boxes, values.shape, strict=True)]
-    by_row = np.add.reduceat(values, starts[0], axis=0, dtype=np.float64)
-    return np.add.reduceat(by_row, starts[1], axis=1)
+    within_rows = np.add.reduceat(
+        values, starts[1], axis=1, dtype=np.float64
+    )  # along the memory: eight times faster
+    return np.add.reduceat(within_rows, starts[0], axis=0)
 
 
 def _filled_median_filter(

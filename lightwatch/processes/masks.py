@@ -5,7 +5,7 @@ from __future__ import annotations
 import astroscrappy
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, median_filter
+from scipy.ndimage import median_filter
 
 from lightwatch.errors import ProcessError
 from lightwatch.flags import UNUSABLE_PIXEL, Flag
@@ -54,9 +54,13 @@ def hot_pixels(
     """
     light = np.where(good, image, 0).astype(np.float32)
     padded = np.pad(light, 1, mode="reflect")
-    around = np.stack([padded[1:-1, :-2], padded[1:-1, 2:], padded[:-2, 1:-1], padded[2:, 1:-1]])
-    lonely = (around.max(0) < _HOT_NEIGHBOUR * light) & (around.mean(0) < _HOT_MEAN * light)
-    return np.asarray(good & lonely & (light > n_sigma * background_rms))
+    y, x = np.nonzero(good & (light > n_sigma * background_rms))
+    peak = light[y, x]
+    around = np.stack([padded[y + 1 + dy, x + 1 + dx] for dy, dx in ((0, -1), (0, 1), (-1, 0), (1, 0))])
+    lonely = (around.max(0) < _HOT_NEIGHBOUR * peak) & (around.mean(0) < _HOT_MEAN * peak)
+    hot = np.zeros(image.shape, bool)
+    hot[y[lonely], x[lonely]] = True
+    return hot
 
 
 def bad_lines(
@@ -158,9 +162,13 @@ def grow(flagged: NDArray[np.bool_], radius_px: int) -> NDArray[np.bool_]:
     """Dilate by a disc of ``radius_px`` (0: a copy)."""
     if radius_px <= 0 or not flagged.any():
         return flagged.copy()
-    offsets = np.arange(-radius_px, radius_px + 1)
-    disc = offsets[:, None] ** 2 + offsets[None, :] ** 2 <= (radius_px + 0.5) ** 2
-    return np.asarray(binary_dilation(flagged, disc))
+    offsets = range(-radius_px, radius_px + 1)
+    disc = [(dy, dx) for dy in offsets for dx in offsets if dy**2 + dx**2 <= (radius_px + 0.5) ** 2]
+    rim = np.pad(np.zeros_like(flagged), radius_px)
+    y, x = np.nonzero(flagged)  # few
+    for dy, dx in disc:
+        rim[y + radius_px + dy, x + radius_px + dx] = True
+    return rim[radius_px:-radius_px, radius_px:-radius_px]
 
 
 def _line_is_bad(significance: NDArray[np.float32], n_sigma: float) -> NDArray[np.bool_]:
