@@ -14,7 +14,7 @@ from lightwatch.processes.psf_fit import PSFFit, fit_psfs
 from lightwatch.structure.config import Psf, StarPhotometry
 
 OUTLIER_SIGMA, MODEL_ERROR, MAX_REDUCED_CHI2 = 6.0, 0.02, 3.0  # as the tasks set them
-BATCH_SIZE = {"cpu": 1, "gpu": 256}
+BATCH_SIZES = {"cpu": 1, "gpu": 256}
 
 GRID = (
     SetSpec("FWHM 2.0 px", fwhm_px=2.0),

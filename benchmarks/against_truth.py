@@ -174,6 +174,7 @@ def point_sources(finished: Finished) -> None:
     top = {(int(r["frame"]), str(r["source"])): float(r["flux_top"]) for r in truth.sources}
     _frames, ratio, _errors = finished.ratios()
     scale = 1 / float(np.median(ratio))
+    print("point sources:")
     for (name,) in finished.rows("SELECT DISTINCT point_source FROM roi_flux ORDER BY 1"):
         rows = [
             (x, u, top[finished.number[f], name], truth.source_bounds[finished.number[f], name])
@@ -201,8 +202,6 @@ def point_sources(finished: Finished) -> None:
 def psfs(finished: Finished) -> None:
     """Distance of the PSFs from the true ones, and what the reserved stars say."""
     rows = finished.rows("SELECT frame_id, relpath, chi2, reserved_chi2, spatial_terms FROM current_psfs")
-    if not rows:
-        return
     centre, places = np.array(
         [psf_errors(finished.workdir / r[1], finished.truth, finished.number[r[0]]) for r in rows]
     ).T
@@ -227,11 +226,13 @@ def main() -> None:
         for i, p in connection.execute("SELECT id, original_image_path FROM frames")
     }
     finished = Finished(workdir, connection, read_truth(folder), number)
-    stars(finished)
-    normalization(finished)
-    print("point sources:")
-    point_sources(finished)
-    psfs(finished)
+    parts = {"star_flux_in_frame": stars, "normalization_coefficients": normalization,
+             "roi_flux": point_sources, "current_psfs": psfs}  # fmt: skip
+    for table, compare in parts.items():
+        if finished.rows(f"SELECT 1 FROM {table} LIMIT 1"):
+            compare(finished)
+        else:
+            print(f"{table}: nothing yet")
 
 
 if __name__ == "__main__":

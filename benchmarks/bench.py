@@ -17,9 +17,11 @@ from pathlib import Path
 
 import comparison
 import scaling
-from accuracy import BATCH_SIZE, GRID, Row, score
+from accuracy import BATCH_SIZES, GRID, Row, score
 from cutout_sets import SetSpec, make_set
-from tables import accuracy_table, comparison_table, scaling_table
+from roi_comparison import SPEC as ROI
+from roi_comparison import compare_roi
+from tables import accuracy_table, comparison_table, roi_table, scaling_table
 
 from lightwatch.processes.psf_jax import jax
 
@@ -36,9 +38,14 @@ def environment() -> str:
     ]
     return (
         f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, jax {jax.__version__} "
-        f"on {device.device_kind}, {os.environ.get('OMP_NUM_THREADS', 'any number of')} threads for linear algebra; "
+        f"on {device.device_kind}, threads for linear algebra: {os.environ.get('OMP_NUM_THREADS', 'any')}; "
         f"{', '.join(others)}."
     )
+
+
+def platform_name() -> str:
+    """Of the device that computes: "cpu" or "gpu"."""
+    return str(jax.devices()[0].platform)
 
 
 def load() -> str:
@@ -66,10 +73,15 @@ def compared(sets: tuple[SetSpec, ...], batch_size: int) -> Iterator[list[compar
 
 
 def report(
-    grid: tuple[SetSpec, ...], sets: tuple[SetSpec, ...], cases: tuple[SetSpec, ...], *, memory: bool
+    grid: tuple[SetSpec, ...],
+    sets: tuple[SetSpec, ...],
+    cases: tuple[SetSpec, ...],
+    *,
+    roi: SetSpec | None,
+    memory: bool,
 ) -> tuple[str, int]:
-    """The tables in Markdown, and how many programs were compiled that should not have been."""
-    batch_size, at_start = BATCH_SIZE[jax.devices()[0].platform], load()
+    """The tables in Markdown, of a ROI if one is given, and how many programs were compiled needlessly."""
+    batch_size, at_start = BATCH_SIZES[platform_name()], load()
     # costs first: what they call a first call must be one
     spent = list(costs(cases, batch_size))
     megabytes = scaling.memory_per_frame_mb(batch_size) if memory else None
@@ -77,6 +89,7 @@ def report(
         environment(),
         "### The same cutouts through other programs",
         comparison_table(sets, list(compared(sets, batch_size))),
+        *([] if roi is None else [roi_table(roi.name, compare_roi(roi, SEED, batch_size))]),
         "### Against truth",
         accuracy_table(list(accuracy(grid, batch_size))),
         "### Cost",
@@ -99,7 +112,8 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="page with markers to write the tables to")
     given = parser.parse_args()
     sets = comparison.SETS + (comparison.FURTHER_SETS if given.full else ())
-    text, recompiled = report(GRID, sets, scaling.CASES, memory=True)
+    cases = scaling.CASES + (() if platform_name() == "cpu" else (scaling.MANY_FRAMES,))
+    text, recompiled = report(GRID, sets, cases, roi=ROI if given.full else None, memory=True)
     print(text)
     if given.write:
         write_between_markers(given.write, text)

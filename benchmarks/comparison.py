@@ -87,21 +87,26 @@ def _ours(cutouts: CutoutSet, batch_size: int) -> Result:
 
 
 def _other(program: str, source: Path, cutouts: CutoutSet) -> Result:
+    out = run_other(program, source)
+    return Result(
+        program=program,
+        rms=out["rms"],
+        fluxes=score_fluxes(out["flux"], out["claimed"], cutouts.flux, cutouts.bound),
+        psf_cpu_s=float(out["psf_cpu_s"]) / len(out["rms"]),
+        flux_cpu_s=float(out["flux_cpu_s"]) / out["flux"].size,
+    )
+
+
+def run_other(job: str, source: Path) -> dict[str, np.ndarray]:
     """Run in the other environment; arrays go there and come back in files."""
-    target = source.with_name(f"{program}.npz")
-    command = [str(part) for part in (OTHER_PYTHON, HERE / "other_programs.py", program, source, target)]
+    target = source.with_name(f"{job}.npz")
+    command = [str(part) for part in (OTHER_PYTHON, HERE / "other_programs.py", job, source, target)]
     environment = os.environ | {"MPLBACKEND": "Agg", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{program} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+        raise RuntimeError(f"{job} ended with {done.returncode}:\n{done.stderr[-2000:]}")
     with np.load(target, allow_pickle=False) as out:
-        return Result(
-            program=program,
-            rms=out["rms"],
-            fluxes=score_fluxes(out["flux"], out["claimed"], cutouts.flux, cutouts.bound),
-            psf_cpu_s=float(out["psf_cpu_s"]) / len(out["rms"]),
-            flux_cpu_s=float(out["flux_cpu_s"]) / out["flux"].size,
-        )
+        return dict(out)
 
 
 def _write(path: Path, cutouts: CutoutSet) -> None:

@@ -1,12 +1,17 @@
 """PSFs and star fluxes of other programs from the same cutouts: run in an environment of their own.
 
-Usage: .venv-bench/bin/python benchmarks/other_programs.py PROGRAM IN.npz OUT.npz
+Usage: .venv-bench/bin/python benchmarks/other_programs.py JOB IN.npz OUT.npz
 
-PROGRAM is ``starred`` or ``photutils``. IN.npz holds, for F frames: ``stars`` and ``measured`` (F, K or M, n, n)
-electrons, sky subtracted; ``sky_variance``, ``fwhm_px``; ``truth`` (F, P, n, n), noise-free unit stars at ``x``, ``y``
-(P,) px from the centre of the cutout. OUT.npz holds ``rms`` (F,), ``flux`` and ``claimed`` (F, M), ``psf_cpu_s`` and
-``flux_cpu_s`` of all frames. Arrays only, no pickles. Each program gets the settings its users have: for STARRED those
-of LightCurver (two points per pixel, 3000 iterations for a PSF, 2000 for the fluxes of one star in all frames).
+JOB is ``starred``, ``photutils`` or ``starred-roi``. For the first two IN.npz holds, for F frames: ``stars`` and
+``measured`` (F, K or M, n, n) electrons, sky subtracted; ``sky_variance``, ``fwhm_px``; ``truth`` (F, P, n, n),
+noise-free unit stars at ``x``, ``y`` (P,) px from the centre of the cutout. OUT.npz holds ``rms`` (F,), ``flux`` and
+``claimed`` (F, M), ``psf_cpu_s`` and ``flux_cpu_s`` of all frames. For the last, IN.npz has ``roi`` (F, n, n) and
+``start`` (S, 2), positions of point sources in px from the centre, in the place of measured stars and truth, and
+OUT.npz holds ``flux`` (F, S) and ``roi_cpu_s``. Arrays only, no pickles.
+
+Each program gets the settings its users have: for STARRED those of LightCurver (two points per pixel, 3000
+iterations for a PSF, 2000 for the fluxes of one star in all frames; for a ROI 300 without background and 2000 with
+it, and the strengths of regularization below).
 """
 
 from __future__ import annotations
@@ -22,7 +27,17 @@ SUBSAMPLING = 2
 ANALYTIC_ITERATIONS = 100
 PSF_ITERATIONS = 3000
 FLUX_ITERATIONS = 2000
+FLUX_LEARNING_RATE = 2e-3
 EPSF_ITERATIONS = 10
+ROI_POINT_ITERATIONS = 300
+ROI_ITERATIONS = 2000
+ROI_LEARNING_RATE = 1e-4
+ROI_STRENGTHS = {
+    "lambda_scales": 1.0,
+    "lambda_hf": 1.0,
+    "lambda_positivity_bkg": 100.0,
+    "lambda_pts_source": 0.01,
+}
 
 Arrays = dict[str, np.ndarray]
 Psf = tuple[object, Render]  # whatever the program needs to measure fluxes, and the PSF as a function
@@ -87,7 +102,10 @@ def _one_star(psfs: np.ndarray, data: np.ndarray, noise: np.ndarray) -> tuple[np
     )  # fmt: skip
     optimizer = Optimizer(loss, parameters, method="adabelief")
     optimizer.minimize(
-        max_iterations=FLUX_ITERATIONS, restart_from_init=True, init_learning_rate=5e-3, progress_bar=False
+        max_iterations=FLUX_ITERATIONS,
+        restart_from_init=True,
+        init_learning_rate=FLUX_LEARNING_RATE,
+        progress_bar=False,
     )
     best = parameters.best_fit_values(as_kwargs=True)
     fisher = FisherCovariance(parameters, optimizer, diagonal_only=True)
@@ -96,6 +114,43 @@ def _one_star(psfs: np.ndarray, data: np.ndarray, noise: np.ndarray) -> tuple[np
     scale = unit * model.scale
     amplitude, error = (np.asarray(k["kwargs_analytic"]["a"], float) * scale for k in (best, sigma))
     return amplitude, error
+
+
+def starred_roi(given: Arrays) -> Arrays:
+    """Fluxes of the point sources of a ROI on a common background, all epochs together."""
+    from starred.deconvolution.deconvolution import setup_model
+    from starred.deconvolution.parameters import ParametersDeconv
+    from starred.procedures.deconvolution_routines import multi_steps_deconvolution
+
+    noise = np.sqrt(given["sky_variance"] + np.abs(given["stars"]))
+    psfs = np.array(
+        [
+            starred_psf(d, n, float(f))[0]
+            for d, n, f in zip(given["stars"], noise, given["fwhm_px"], strict=True)
+        ]
+    )
+    start = time.process_time()
+    unit = np.nanmax(given["roi"])
+    data, variance = given["roi"] / unit, (given["sky_variance"] + np.abs(given["roi"])) / unit**2
+    n_sources = len(given["start"])
+    guess = np.repeat(data.sum((1, 2)) / (2 * n_sources), n_sources)
+    model, begin, up, down, fixed = setup_model(
+        data, variance, psfs, given["start"][:, 0], given["start"][:, 1], SUBSAMPLING, guess
+    )
+    steps = multi_steps_deconvolution(
+        data, model, ParametersDeconv(begin, fixed, up, down), variance, psfs, SUBSAMPLING,
+        fitting_sequence=[["background", "pts-source-astrometry"], []],
+        optim_list=["l-bfgs-b", "adabelief"],
+        kwargs_optim_list=[
+            {"maxiter": ROI_POINT_ITERATIONS},
+            {"max_iterations": ROI_ITERATIONS, "init_learning_rate": ROI_LEARNING_RATE,
+             "schedule_learning_rate": False},
+        ],
+        lambda_positivity_ps=0.0, adjust_sky=True, noise_propagation="SLIT", verbose=False, **ROI_STRENGTHS,
+    )  # fmt: skip
+    found = steps[3][-1]
+    flux = [np.asarray(model.flux_at_epoch(found, epoch)) * unit for epoch in range(len(data))]
+    return {"flux": np.array(flux), "roi_cpu_s": np.array(time.process_time() - start)}
 
 
 def photutils_psf(data: np.ndarray, noise: np.ndarray, fwhm_px: float) -> Psf:
@@ -166,10 +221,10 @@ def run(program: str, given: Arrays) -> Arrays:
 
 def main() -> None:
     """Read, run, write."""
-    program, source, target = sys.argv[1:]
+    job, source, target = sys.argv[1:]
     with np.load(source, allow_pickle=False) as file:
         given = dict(file)
-    np.savez(target, **run(program, given))  # type: ignore[arg-type]
+    np.savez(target, **(starred_roi(given) if job == "starred-roi" else run(job, given)))  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

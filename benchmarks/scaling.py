@@ -37,6 +37,8 @@ CASES = (
     SetSpec("16 frames, 10 stars, 64 px", fwhm_px=9.0, n_frames=16),
 )
 
+MANY_FRAMES = SetSpec("1024 frames, 10 stars, 24 px", fwhm_px=3.4, n_frames=1024, n_measured=1)  # for a GPU
+
 
 @dataclass
 class Compilations:

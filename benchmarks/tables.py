@@ -6,6 +6,7 @@ import numpy as np
 from accuracy import Row
 from comparison import PROGRAMS, Result
 from cutout_sets import SetSpec
+from roi_comparison import RoiResult
 from scaling import Cost
 
 NOT_INSTALLED = "not installed"
@@ -70,6 +71,28 @@ _QUANTITIES = (
     ("frame scale, %", 2, lambda r: 100 * r.fluxes.scale_scatter),
     ("CPU s per PSF", 3, lambda r: r.psf_cpu_s),
     ("CPU s per flux", 3, lambda r: r.flux_cpu_s),
+)
+
+
+def roi_table(title: str, results: list[RoiResult]) -> str:
+    """One line per quantity, with the ratio to lightwatch."""
+    by_program = {r.program: r for r in results}
+    rows = []
+    for name, digits, value in _ROI_QUANTITIES:
+        ours = value(by_program["lightwatch"])
+        cells = [title, name, f"{ours:.{digits}g}", NOT_INSTALLED, ""]
+        if "starred" in by_program:
+            theirs = value(by_program["starred"])
+            cells[3:] = [f"{theirs:.{digits}g}", f"{theirs / ours:.3g}"]
+        rows.append(cells)
+    return markdown(["Set", "Quantity", "lightwatch", "STARRED", "STARRED / lightwatch"], rows)
+
+
+_ROI_QUANTITIES = (
+    ("rms after a constant / joint CRLB, mean of the images", 3, lambda r: r.ratio.mean()),
+    ("the same, worst image", 3, lambda r: r.ratio.max()),
+    ("constant, worst image, mag", 2, lambda r: np.abs(r.offset_mag).max()),
+    ("CPU s, joint model", 3, lambda r: r.cpu_s),
 )
 
 

@@ -118,7 +118,7 @@ def test_all_tables_of_a_tiny_set_and_nothing_compiled_twice(tmp_path, monkeypat
     monkeypatch.setattr(comparison, "OTHER_PYTHON", tmp_path / "python")
     # the size and number of stars of the workdirs of other tests: compiled once for all
     spec = sets.SetSpec("tiny", fwhm_px=3.4, size_px=24, n_frames=2, n_stars=6, n_measured=6)
-    text, recompiled = bench.report((spec,), (spec,), (spec,), memory=False)
+    text, recompiled = bench.report((spec,), (spec,), (spec,), roi=None, memory=False)
     assert recompiled == 0
     assert text.count("not installed") >= 2 * 6
     for heading in ("other programs", "Against truth", "Cost"):
