@@ -67,6 +67,12 @@ def robust_std(values: np.ndarray) -> float:
     return float(1.4826 * np.median(np.abs(values - np.median(values)))) if len(values) else float("nan")
 
 
+def median(values: np.ndarray) -> float:
+    """Of what is known; NaN when nothing is."""
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else float("nan")
+
+
 def measurements(finished: Finished) -> Measurements:
     """Usable measurements of stars: inside of the frame, not saturated, not struck."""
     truth = finished.truth
@@ -213,7 +219,7 @@ def psfs(finished: Finished) -> None:
         f"varying in {np.sum(terms > 1)} of {len(rows)} frames"
     )
     chi2 = np.array([(r[2], np.nan if r[3] is None else r[3]) for r in rows], dtype=float)
-    used, reserved = (np.median(column[np.isfinite(column)]) for column in chi2.T)
+    used, reserved = (median(column) for column in chi2.T)
     print(f"PSF reduced chi2, median frame: used stars {used:.3f}, reserved stars {reserved:.3f}")
 
 
