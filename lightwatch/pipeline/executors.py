@@ -105,6 +105,10 @@ class WorkerPool:
         return self
 
     def __exit__(self, *_error: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """End the workers: they would hold memory while the main process fits. They start again when needed."""
         self._drop(wait=True)
 
     def outcomes(

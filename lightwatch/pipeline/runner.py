@@ -83,6 +83,8 @@ class TaskRunner:
     def run(self, task: Task) -> TaskSummary:
         """Do what is pending in a task."""
         begun = time.perf_counter()
+        if task.compiles:
+            self.pool.release()
         by_scope = {"once": self._once, "files": self._files, "frames": self._frames, "groups": self._groups}
         counts = by_scope[task.scope](task)
         summary = TaskSummary(task=task.name, seconds=time.perf_counter() - begun, **counts)
