@@ -12,7 +12,12 @@ import numpy as np
 import pytest
 
 from lightwatch.flags import Flag
-from lightwatch.processes.photometry import aperture_fluxes, measure_stars, reserved_star_chi2
+from lightwatch.processes.photometry import (
+    aperture_fluxes,
+    light_of_neighbours,
+    measure_stars,
+    reserved_star_chi2,
+)
 from lightwatch.processes.psf_fit import fit_psfs
 from lightwatch.processes.psf_model import PSFModel
 
@@ -147,6 +152,67 @@ def test_known_neighbours_are_fitted_jointly(night) -> None:
     ratio = measured.neighbour_flux[..., 1] / flux[:, bright]
     assert np.mean(ratio[with_neighbour]) == pytest.approx(0.3, abs=0.02)
     assert np.isnan(measured.neighbour_flux[~with_neighbour]).all()
+
+
+def with_companion(cutouts, psfs, shift, flux, distance_fwhm: float, ratio: float):
+    """Every star with a known companion at this distance and of this part of its light, all around.
+
+    ``shift`` (F, 2) is what the predicted positions lack, of star and companion alike.
+    """
+    data, offset = cutouts.data.copy(), np.zeros((*cutouts.present.shape, 1, 2))
+    for i, j in np.ndindex(*cutouts.present.shape):
+        angle = 2 * np.pi * j / cutouts.present.shape[1]
+        apart = distance_fwhm * psfs[i].fwhm * np.array([np.cos(angle), np.sin(angle)])
+        offset[i, j, 0] = cutouts.offset[i, j] + apart
+        data[i, j] += ratio * flux[i, j] * psfs[i].cutout(*(offset[i, j, 0] + shift[i]), N)
+    there = np.ones(offset.shape[:3], dtype=bool)
+    return replace(cutouts, data=data, neighbour_offset=offset, neighbour_present=there)
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("distance_fwhm", [0.5, 1.0, 1.5])
+def test_a_catalogued_blend_leaves_no_bias(night, distance_fwhm: float, ratio: float) -> None:
+    psfs, models, cutouts, flux, alone = night
+    bright = np.flatnonzero(SNRS == 400)
+    chosen = truth.select_stars(cutouts, bright)
+    blended = with_companion(chosen, psfs, alone.frame_shift, flux[:, bright], distance_fwhm, ratio)
+    measured = measure_stars(models, blended, **SETTINGS)
+    error = measured.flux / flux[:, bright] - 1
+    weight = (measured.flux_uncertainty / flux[:, bright]) ** -2
+    sigma = weight.sum() ** -0.5
+    assert sigma < 0.004  # else the test could not see 1 %
+    assert abs(np.average(error, weights=weight)) < 0.001 + 3 * sigma
+    pull = (measured.flux - flux[:, bright]) / measured.flux_uncertainty
+    assert abs(pull.std() - 1) < 3 / np.sqrt(2 * pull.size) + 0.05
+    assert not (measured.flags & Flag.NOT_CONVERGED).any()
+
+
+def test_what_is_next_to_a_star_does_not_decide_how_it_is_measured(night) -> None:
+    """Stars are solved side by side by their number of neighbours: alone or not, the same to rounding."""
+    psfs, models, cutouts, flux, alone = night
+    few = np.flatnonzero(SNRS == 100)[:12]
+    chosen = truth.select_stars(cutouts, few)
+    crowded = with_companion(chosen, psfs, alone.frame_shift, flux[:, few], 1.2, 0.5)
+    present = crowded.neighbour_present & (np.arange(12) % 3 == 0)[:, None]
+    mixed = replace(crowded, neighbour_present=present)
+    whole = measure_stars(models, mixed, **SETTINGS)
+    one = [measure_stars(models, truth.select_stars(mixed, [k]), **SETTINGS) for k in (0, 1)]
+    moved = [np.abs(whole.frame_shift - each.frame_shift).max() for each in one]
+    for k, each in enumerate(one):
+        change = np.abs(each.flux[:, 0] - whole.flux[:, k]) / whole.flux_uncertainty[:, k]
+        assert np.all(change < 0.02 + 0.5 * moved[k])
+
+
+def test_light_of_neighbours_is_theirs_alone(night) -> None:
+    psfs, models, cutouts, flux, alone = night
+    few = np.flatnonzero(SNRS == 400)[:8]
+    chosen = truth.select_stars(cutouts, few)
+    crowded = with_companion(chosen, psfs, alone.frame_shift, flux[:, few], 1.5, 0.3)
+    light = light_of_neighbours(models, crowded)
+    added = crowded.data - chosen.data
+    assert np.sum(light) == pytest.approx(np.sum(added), rel=0.01)
+    assert np.abs(light - added).max() < 0.1 * added.max()
+    assert not light_of_neighbours(models, chosen).any()
 
 
 def test_a_background_is_fitted_when_asked_for(night) -> None:
