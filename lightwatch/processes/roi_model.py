@@ -132,7 +132,11 @@ def fit_roi(
     rows = epoch_rows(problem, fit.state, lattice, shift_sigma_px)
     rows["flux_response"] = flux_response(problem, fit.equations)
     varying, constant = global_shares(
-        rows["flux_response"], fit.root, fit.alternatives, rows["local_uncertainty"]
+        rows["flux_response"],
+        fit.root,
+        fit.state.background,
+        fit.alternatives,
+        rows["local_uncertainty"],
     )
     relative = (epochs.coefficient_uncertainty / epochs.coefficient)[use]
     if not fit.converged:
@@ -209,7 +213,7 @@ def _fit_background(
         light = state.background
         if not light.any():
             even = np.ones(lattice.size**2)
-            light = _solutions(problem, equations, lattice, even, lengths[:1])[0].mean[: lattice.size**2]
+            light = _averaged(_solutions(problem, equations, lattice, even, lengths))[: lattice.size**2]
         shape = amplitude_map(light.reshape(lattice.size, -1), lattice, SMOOTH_FWHM * fwhm).ravel()
         tried = _solutions(problem, equations, lattice, shape, lengths)
         mean = _averaged(tried)

@@ -16,6 +16,7 @@ from lightwatch.processes.roi_types import BoolArray, Float32Array, FloatArray, 
 POOR_CHI2 = (0.6, 1.6)
 LARGE_SHIFT_SIGMA = 4.0
 LOW_SNR = 3.0
+UNRESOLVED = 0.3  # of a node's light, which finer structure may put under a point source or beside it
 #: fields of ROISolution with one row per epoch
 EPOCH_FIELDS = (
     "flux",
@@ -110,24 +111,30 @@ def flux_response(problem: Problem, equations: Pass) -> Float32Array:
 
 
 def global_shares(
-    response: Float32Array, root: FloatArray, alternatives: list[FloatArray], sigma: FloatArray
+    response: Float32Array,
+    root: FloatArray,
+    background: FloatArray,
+    alternatives: list[FloatArray],
+    sigma: FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
     """What the globals add to the uncertainty of the fluxes, in the normalised scale.
 
     Returns what differs between epochs (T, S) and the constant they share (S,), 1 sigma each. ``response``
     (T, S, G) of flux_response; ``root`` @ ``root``.T is the globals' covariance; ``sigma`` (T, S), NaN where
     there is no flux, weighs the epochs in the constant. ``alternatives``: changes of the globals under other,
-    nearly as likely priors; the constant's uncertainty covers the farthest of them.
+    nearly as likely priors; the constant's uncertainty covers the farthest of them, and light that is
+    distributed otherwise than a smooth prior has it: UNRESOLVED of each node's ``background`` (N,).
     """
     varying, constant = np.zeros(sigma.shape), np.zeros(sigma.shape[1])
     others = np.array(alternatives).reshape(len(alternatives), len(root))
     weights = np.nan_to_num(sigma**-2.0)
     for s, weight in enumerate(weights.T):
         if weight.sum() > 0:
-            scatter = response[:, s] @ root
+            scatter, row = response[:, s] @ root, weight @ response[:, s] / weight.sum()
             mean = weight @ scatter / weight.sum()
-            moved = np.abs(others @ (weight @ response[:, s])) / weight.sum()
-            constant[s] = np.hypot(np.sqrt(mean @ mean), moved.max(initial=0.0))
+            finer = UNRESOLVED * row[: len(background)] * background
+            farthest = np.abs(others @ row).max(initial=0.0)
+            constant[s] = np.sqrt(mean @ mean + farthest**2 + finer @ finer)
             varying[:, s] = np.sqrt(((scatter - mean) ** 2).sum(axis=1))
     return varying, constant
 

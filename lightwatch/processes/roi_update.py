@@ -151,7 +151,7 @@ def _with_globals(solution: ROISolution, state: State, root: FloatArray) -> ROIS
     varying = np.full(solution.flux.shape, np.nan)
     usable = np.isfinite(solution.flux_response).all(axis=(1, 2))
     response, sigma = solution.flux_response[usable], solution.local_uncertainty[usable]
-    varying[usable], _ = global_shares(response, root, [], sigma)
+    varying[usable], _ = global_shares(response, root, solution.background.ravel(), [], sigma)
     varying = np.where(np.isfinite(solution.flux), varying, np.nan)
     share = solution.normalization_uncertainty
     return replace(

@@ -33,6 +33,7 @@ from lightwatch.processes.roi_model import (
     taken_epochs,
 )
 from lightwatch.processes.roi_psf import psf_table, source_images
+from lightwatch.processes.roi_result import UNRESOLVED, global_shares
 
 SETTINGS = {
     "with_background": False,
@@ -479,6 +480,23 @@ def test_posterior_of_background_and_positions_is_the_gaussian_one() -> None:
     np.testing.assert_allclose(found.mean, expected, atol=1e-10)
     assert 0.3 < found.scale < 3  # the truth was drawn with 1
     assert 0 < modes < 7
+
+
+def test_uncertainty_of_a_constant_covers_what_no_smooth_prior_decides() -> None:
+    """Its parts add in quadrature: posterior, other priors, structure below the resolution; epochs differ apart."""
+    rng = np.random.default_rng(3)
+    response, root = rng.normal(size=(4, 2, 7)).astype(np.float32), rng.normal(size=(7, 7))
+    background, other, sigma = rng.uniform(1, 2, 5), rng.normal(size=7), rng.uniform(1, 2, (4, 2))
+    sigma[0, 1] = np.nan
+    varying, constant = global_shares(response, root, background, [other, 0.1 * other], sigma)
+    for s, used in ((0, slice(0, 4)), (1, slice(1, 4))):
+        weight = sigma[used, s] ** -2.0 / (sigma[used, s] ** -2.0).sum()
+        mean = weight @ response[used, s]
+        of_nodes = UNRESOLVED * mean[:5] * background
+        total = mean @ root @ root.T @ mean + (mean @ other) ** 2 + of_nodes @ of_nodes
+        assert constant[s] == pytest.approx(np.sqrt(total), rel=1e-5)
+        apart = (response[used, s] - mean) @ root
+        np.testing.assert_allclose(varying[used, s], np.sqrt((apart**2).sum(axis=1)), rtol=1e-4)
 
 
 def test_reference_frame_is_central_whatever_the_order() -> None:
