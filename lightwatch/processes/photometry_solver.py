@@ -156,6 +156,8 @@ def solve(
         todo = todo[still]
         if len(todo) == 0:
             break
+    for alike in _alike(stars, np.arange(len(stars.data))):
+        _write_models(stars, place, images, rules, alike, solution)
     return solution, Rendering(place, images)
 
 
@@ -228,13 +230,11 @@ def _solve_alike(
         moved = slice(number, number + 2)
         step[:, moved] = np.clip(step[:, moved], -FARTHEST_STEP_PX, FARTHEST_STEP_PX)
         state += step
-    _fill_design(design, state, p, p_u, p_v)
     out.flux[sources] = state[:, :number]
     out.flux_variance[index] = covariance[:, 0, 0]
     out.position[index] = place[index] + state[:, number : number + 2]
     out.background[index] = state[:, -1] if rules.fit_background else 0.0
     out.flux_step[index] = np.abs(step[:, 0]) / np.sqrt(covariance[:, 0, 0])
-    _write_models(stars, design[:, :number], data, weight, rules, index, sources, out)
 
 
 def _fill_design(
@@ -283,29 +283,30 @@ def _inverse(normal: FloatArray) -> FloatArray:
 
 def _write_models(
     stars: FrameStars,
-    sources_p: FloatArray,
-    data: FloatArray,
-    weight: FloatArray,
+    place: FloatArray,
+    images: FloatArray,
     rules: Rules,
-    index: IntArray,
     sources: IntArray,
     out: Solution,
 ) -> None:
-    """Models of the light at the solution, and what follows from them."""
-    shape = (len(index), *stars.data.shape[1:])
+    """Models of the light at the solution of stars alike, and what follows from them, into ``out``."""
+    index = sources[:, 0]
+    k, number = sources.shape
+    p, p_u, p_v = np.moveaxis(images[sources].reshape(k, number, 3, -1), 2, 0)
+    data, sky, weight = (a[index].reshape(k, -1) for a in (stars.data, stars.variance, stars.weight))
+    d = (out.position[index] - place[index])[:, :, None, None]
+    p = p - d[:, 0] * p_u - d[:, 1] * p_v
     flux, background = out.flux[sources], out.background[index][:, None]
-    own = sources_p[:, 0]
-    others = _combined(flux[:, 1:], sources_p[:, 1:]) if flux.shape[1] > 1 else np.zeros_like(own)
+    own, shape = p[:, 0], (k, *stars.data.shape[1:])
+    others = _combined(flux[:, 1:], p[:, 1:]) if number > 1 else np.zeros_like(own)
     light = flux[:, :1] * own + others
-    noise = stars.variance[index].reshape(data.shape) + np.maximum(light, 0) / stars.exposure
+    noise = sky + np.maximum(light, 0) / stars.exposure
     variance = noise
     if stars.model_error > 0:
-        squared = _combined(flux**2, np.maximum(sources_p, 0))
+        squared = _combined(flux**2, np.maximum(p, 0))
         variance = noise + stars.model_error**2 * own.max(1, keepdims=True) * squared
     residual = data - light - background
-    used = _weights(
-        stars, weight, stars.variance[index].reshape(data.shape), light, residual, rules.robust_sigma
-    )
+    used = _weights(stars, weight, sky, light, residual, rules.robust_sigma)
     information = own**2 / noise
     everything = information.sum(1)
     out.model[index] = (light + background).reshape(shape)
