@@ -18,7 +18,7 @@ import pytest
 from astropy.io import fits
 
 from lightwatch.errors import AnotherRunActive, StorageError
-from lightwatch.pipeline.executors import SerialExecutor, WorkerPool
+from lightwatch.pipeline.executors import SerialExecutor, WorkerPool, worker_count
 from lightwatch.pipeline.night import NAMES
 from lightwatch.pipeline.task import Outcome
 from lightwatch.pipeline.tasks import frame_character, frame_import, plate_solving, psf_modeling
@@ -415,6 +415,12 @@ def test_every_computation_survives_a_frame_of_nan(workdir):
 def test_serial_executor_carries_exceptions():
     future = SerialExecutor().submit(int, "x")
     assert isinstance(future.exception(), ValueError)
+
+
+def test_workers_are_as_many_as_the_work_is_worth():
+    """A worker starts with a second of imports: a few frames get one, many get what is configured."""
+    settings = ExecutorSettings(jobs=4)
+    assert [worker_count(settings, n) for n in (0, 1, 20, 40, 1000)] == [1, 1, 1, 2, 4]
 
 
 def test_pool_uses_the_executor_that_it_is_given():

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import maximum_filter, uniform_filter
 
 from lightwatch.errors import ProcessError
 from lightwatch.processes.background import (
     Mesh,
+    _over_windows,
     box_size_px,
     estimate_background,
     expected_background_rms,
@@ -145,3 +147,13 @@ def test_expected_rms_adds_photons_and_read_noise():
 def test_boxes_per_side():
     assert box_size_px((1000, 1500), 10) == 150
     assert box_size_px((20, 20), 100) == 8
+
+
+@pytest.mark.parametrize("width", [1, 5, 13, 15])
+def test_windows_are_those_of_the_plain_filters(width):
+    values = np.random.default_rng(3).normal(size=(60, 41)).astype(np.float32)
+    mean = _over_windows(np.add, values, width) / width**2
+    np.testing.assert_allclose(mean, uniform_filter(values, width, mode="reflect"), atol=1e-6)
+    bright = values > 2.5
+    grown = _over_windows(np.logical_or, bright, width)
+    np.testing.assert_array_equal(grown, maximum_filter(bright, width))

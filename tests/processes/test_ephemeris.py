@@ -11,6 +11,7 @@ from astropy.utils import iers
 
 from lightwatch.errors import InputError
 from lightwatch.flags import Flag
+from lightwatch.processes import ephemeris
 from lightwatch.processes.ephemeris import Site, bjd_tdb, frame_ephemeris
 
 LA_SILLA = (-29.2567, -70.7346, 2400.0)
@@ -114,3 +115,13 @@ def test_impossible_input_is_refused(arguments, reason):
     with pytest.raises(InputError) as caught:
         frame_ephemeris(*arguments)
     assert caught.value.reason_code == reason
+
+
+def test_earth_orientation_is_astropys():
+    """The four columns read here say what astropy makes of its tables: a millisecond, 0.05 arcsec."""
+    jd = 2400000.5 + np.linspace(42000.0, 60900.0, 300)
+    with iers.conf.set_temp("auto_download", False), iers.conf.set_temp("auto_max_age", None):
+        ours, full = ephemeris._earth_orientation(), iers.IERS_Auto.open()
+        assert abs(ours.ut1_utc(jd) - full.ut1_utc(jd)).max() < 1 * u.ms
+        for mine, theirs in zip(ours.pm_xy(jd), full.pm_xy(jd), strict=True):
+            assert abs(mine - theirs).max() < 0.05 * u.arcsec
