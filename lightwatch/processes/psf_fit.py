@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,9 @@ from lightwatch.processes.psf_batch import bucket, solve_in_batches
 from lightwatch.processes.psf_cutouts import BoolArray, StarCutouts, usable_pixels
 from lightwatch.processes.psf_jax import jax
 from lightwatch.processes.psf_model import FloatArray, PSFModel, local_psf, position_terms, render
-from lightwatch.processes.psf_solver import Solution, solve_blocks
-from lightwatch.processes.psf_stars import FrameStars
+from lightwatch.processes.psf_moffat_stage import starting_state
+from lightwatch.processes.psf_solver import Solution, Step, as_steps, solve_block
+from lightwatch.processes.psf_stars import FitState, FrameStars
 from lightwatch.processes.psf_work import (
     FIRST_MODEL_ERROR,
     LARGEST_SIGMA,
@@ -38,9 +40,12 @@ __all__ = ["PSFFit", "StarCutouts", "cutout_size_px", "fit_psfs"]
 
 STAR_BUCKETS = (8, 16, 24, 32, 64)
 MODES = 20  # cosines per axis; 2L / M <= 0.3 for n / FWHM up to 17
-QUADRATURE = 3  # nodes per pixel and axis: 2 would do above a FWHM of 2.5 px, at another compilation
-FRAMES_PER_CALL = 32
 ROUNDS = 4
+FROM_THE_START = as_steps((Step.FLUXES, 1), (Step.MOFFAT, 7), (Step.TRUST, 1), (Step.STRUCTURE, 4))
+FROM_THE_LAST = as_steps((Step.TRUST, 1), (Step.STRUCTURE, 2))
+# nodes per pixel and axis of the Gauss-Legendre integral: where two are enough, one more changes nothing
+# in the third digit of the PSF
+FEW_NODES, MANY_NODES, FEW_NODES_FWHM_PX = 2, 3, 2.7
 CUTOUT_SIZES = (24, 32, 48, 64)
 CUTOUT_PER_FWHM = 6.5
 NEIGHBOUR_MASK_FWHM = 1.2
@@ -130,6 +135,7 @@ def _begin(cutouts: StarCutouts, index: int) -> Work:
         star_flags=flags,
         terms=np.nan_to_num(position_terms(x, y, cutouts.frame_shape)),
         gradient=np.zeros((2, 4)),
+        nodes=FEW_NODES if cutouts.fwhm_px[index] > FEW_NODES_FWHM_PX else MANY_NODES,
     )
 
 
@@ -152,31 +158,62 @@ def _near_neighbours(cutouts: StarCutouts, index: int) -> BoolArray:
 
 
 def _solve(cutouts: StarCutouts, works: list[Work], batch_size: int) -> list[Work]:
-    """Fit constant PSFs, then varying ones where the stars ask for it; keep what the evidence prefers."""
-    fitted = _solve_all(cutouts, [replace(work, gradient=np.zeros((2, 4))) for work in works], batch_size)
+    """Fit PSFs, varying ones where the stars ask for it; keep what the evidence prefers.
+
+    Whether a PSF varies is decided when a frame is fitted from the start; later its slopes only follow.
+    """
+    following = [_with_gradient(work) if work.varies and not work.afresh else work for work in works]
+    fitted = _solve_all(cutouts, following, batch_size)
     best = {work.index: work for work in fitted}
+    new = {work.index for work in works if work.afresh}
     trusted = [work for work in fitted if not (_undersampled(cutouts, work) and error_of_model(work) > 0)]
-    asking = [work for work in trusted if _gradient_step(work)[1] > _price_of_gradient(work)]
+    asking = [
+        work for work in trusted if work.index in new and _gradient_step(work)[1] > _price_of_gradient(work)
+    ]
     for _ in range(GRADIENT_STEPS):
-        stepped = [replace(work, gradient=work.gradient + _gradient_step(work)[0]) for work in asking]
-        asking = _solve_all(cutouts, stepped, batch_size)
+        asking = _solve_all(cutouts, [_with_gradient(work) for work in asking], batch_size)
         for work in asking:
             best[work.index] = _better(best[work.index], work)
     return [best[work.index] for work in works]
 
 
 def _solve_all(cutouts: StarCutouts, works: list[Work], batch_size: int) -> list[Work]:
-    """Solve frames, all in one compiled shape."""
-    if not works:
-        return []
-    frames = jax.tree.map(lambda *a: np.stack(a), *(_frame_stars(cutouts, work) for work in works))
-    solver = partial(solve_blocks, modes=MODES, quadrature=QUADRATURE)
-    blocks = max(FRAMES_PER_CALL // batch_size, 1)
-    out = solve_in_batches(solver, frames, block=batch_size, blocks=blocks)
-    return [
-        replace(work, solution=_cropped(jax.tree.map(lambda a, i=i: a[i], out), len(work.data)))
-        for i, work in enumerate(works)
-    ]
+    """Solve frames, those alike in one compiled shape."""
+    solved: dict[int, Work] = {}
+    for nodes, afresh in ((n, a) for n in (FEW_NODES, MANY_NODES) for a in (True, False)):
+        alike = [work for work in works if work.nodes == nodes and work.afresh == afresh]
+        if not alike:
+            continue
+        frames = jax.tree.map(lambda *a: np.stack(a), *(_problem(cutouts, work) for work in alike))
+        steps = FROM_THE_START if afresh else FROM_THE_LAST
+        solver = partial(_solve_one_block, steps=steps, quadrature=nodes)
+        out = solve_in_batches(solver, frames, block=batch_size, blocks=1)
+        for i, work in enumerate(alike):
+            solution = _cropped(jax.tree.map(lambda a, i=i: a[i], out), len(work.data))
+            solved[work.index] = replace(work, solution=solution, afresh=False)
+    return [solved[work.index] for work in works]
+
+
+def _solve_one_block(
+    frames: tuple[FrameStars, FitState], _count: int, *, steps: NDArray[np.int32], quadrature: int
+) -> Solution:
+    return cast(Solution, solve_block(frames, steps, modes=MODES, quadrature=quadrature))
+
+
+def _problem(cutouts: StarCutouts, work: Work) -> tuple[FrameStars, FitState]:
+    """The stars of a frame and where their fit starts."""
+    frame = _frame_stars(cutouts, work)
+    if work.afresh or work.solution is None:
+        return frame, starting_state(frame, MODES)
+    state = work.solution.state
+    more = len(frame.present) - len(work.data)
+    padded = partial(np.pad, pad_width=(0, more))
+    stars = state.stars._replace(
+        flux=np.pad(state.stars.flux, (0, more), constant_values=1.0),
+        x=padded(state.stars.x),
+        y=padded(state.stars.y),
+    )
+    return frame, state._replace(stars=stars, present=padded(state.present), suspect=padded(state.suspect))
 
 
 def _frame_stars(cutouts: StarCutouts, work: Work) -> FrameStars:
@@ -189,41 +226,56 @@ def _frame_stars(cutouts: StarCutouts, work: Work) -> FrameStars:
         return np.pad(array.astype(np.float64), widths, constant_values=value)
 
     return FrameStars(
-        data=padded(work.data),
-        variance=padded(work.variance, 1.0),
-        weight=padded(work.weight),
-        exposure=np.float64(cutouts.exposure[work.index]),
+        data=padded(work.data).astype(np.float32),
+        variance=padded(work.variance, 1.0).astype(np.float32),
+        weight=padded(work.weight).astype(np.float32),
+        exposure=np.float32(cutouts.exposure[work.index]),
         terms=padded(work.terms),
         offset=padded(np.nan_to_num(cutouts.offset[work.index])),
         present=padded(work.used),
         fwhm=np.float64(cutouts.fwhm_px[work.index]),
         gradient=work.gradient,
-        model_error=np.float64(work.model_error),
+        model_error=np.float32(work.model_error),
         largest_sigma=np.float64(work.largest_sigma),
     )
 
 
 def _cropped(solution: Solution, k: int) -> Solution:
     """Without the padded stars."""
-    per_star = ("present", "suspect", "model", "model_variance", "theta_information", "theta_score")
-    stars = jax.tree.map(lambda a: a[:k], solution.stars)
-    return solution._replace(stars=stars, **{name: getattr(solution, name)[:k] for name in per_star})
+    state = solution.state
+    return solution._replace(
+        state=state._replace(
+            stars=jax.tree.map(lambda a: a[:k], state.stars),
+            present=state.present[:k],
+            suspect=state.suspect[:k],
+        ),
+        assessment=jax.tree.map(lambda a: a[:k], solution.assessment),
+    )
+
+
+def _with_gradient(work: Work) -> Work:
+    """Theta and its slopes moved to where the stars ask for them."""
+    step, _ = _gradient_step(work)
+    s = solution_of(work)
+    moved = s._replace(state=s.state._replace(theta=s.state.theta + step[0]))
+    return replace(work, gradient=work.gradient + step[1:], solution=moved)
 
 
 def _gradient_step(work: Work) -> tuple[FloatArray, float]:
-    """Step (2, 4) of theta's slopes along X and Y that the stars' own opinions about theta ask for, and
-    the drop of chi2 it promises (a score test).
+    """Step (3, 4) of theta and of its slopes along X and Y that the stars' own opinions about theta ask for,
+    and the drop of chi2 that the slopes promise (a score test).
     """
-    s = solution_of(work)
-    if s.present.sum() < MIN_STARS_TO_VARY:
-        return np.zeros((2, 4)), 0.0
-    h = np.einsum("kp,kq,kab,k->paqb", work.terms, work.terms, s.theta_information, s.present).reshape(12, 12)
-    g = np.einsum("kp,ka,k->pa", work.terms, s.theta_score, s.present).ravel()
+    if work.present.sum() < MIN_STARS_TO_VARY:
+        return np.zeros((3, 4)), 0.0
+    says = solution_of(work).assessment
+    h = np.einsum("kp,kq,kab,k->paqb", work.terms, work.terms, says.theta_information, work.present)
+    h = h.reshape(12, 12)
+    g = np.einsum("kp,ka,k->pa", work.terms, says.theta_score, work.present).ravel()
     prior = np.tile(np.array(GRADIENT_SIGMA) ** -2.0, 2)
     h += np.diag(np.concatenate([np.full(4, 1e-6), prior]))
     g[4:] -= prior * work.gradient.ravel()
     step = np.linalg.solve(h, g)
-    return step[4:].reshape(2, 4), float(g @ step - g[:4] @ np.linalg.solve(h[:4, :4], g[:4]))
+    return step.reshape(3, 4), float(g @ step - g[:4] @ np.linalg.solve(h[:4, :4], g[:4]))
 
 
 def _price_of_gradient(work: Work) -> float:
@@ -231,13 +283,13 @@ def _price_of_gradient(work: Work) -> float:
 
     The BIC with the number of stars, not of pixels: the stars sample the field.
     """
-    stars = float(solution_of(work).present.sum())
+    stars = float(work.present.sum())
     return 8 * (1 + float(np.log(max(stars, 1.0)))) * max(reduced_chi2(work), 1.0)
 
 
 def _better(old: Work, varying: Work) -> Work:
     """The varying PSF where the stars common to both fits pay its price, or improve on one that varies."""
-    common = (solution_of(old).present > 0) & (solution_of(varying).present > 0)
+    common = (old.present > 0) & (varying.present > 0)
     gain = (chi2_of_stars(old) - chi2_of_stars(varying))[common].sum()
     return varying if gain > (0.0 if old.varies else _price_of_gradient(varying)) else old
 
@@ -275,7 +327,11 @@ def _undersampled(cutouts: StarCutouts, work: Work) -> bool:
 
 def _weaker_structure(cutouts: StarCutouts, works: list[Work], largest_sigma: float) -> list[Work]:
     """Frames whose PSF is no distribution of light, to be fitted again with less structure."""
-    return [replace(work, largest_sigma=largest_sigma) for work in works if not _is_light(cutouts, work)]
+    return [
+        replace(work, largest_sigma=largest_sigma, afresh=True)
+        for work in works
+        if not _is_light(cutouts, work)
+    ]
 
 
 def _is_light(cutouts: StarCutouts, work: Work) -> bool:
@@ -322,23 +378,23 @@ def _differs(new: Work, old: Work) -> bool:
 
 
 def _model(cutouts: StarCutouts, work: Work) -> PSFModel:
-    s = solution_of(work)
-    terms = 3 if work.varies else 1
-    e = float(np.hypot(s.theta[0, 1], s.theta[0, 2]))
+    state, shape = solution_of(work).state, work.shape
+    theta = np.concatenate([state.theta[None], work.gradient]) if work.varies else state.theta[None]
+    e = float(np.hypot(state.theta[1], state.theta[2]))
     return PSFModel(
-        theta=np.array(s.theta[:terms]),
-        coefficients=np.array(s.psf.coefficients),
-        amplitude=np.array(s.amplitude[:terms]),
-        extent=float(s.psf.extent),
-        edge=float(s.psf.edge),
-        quadrature=QUADRATURE,
+        theta=theta,
+        coefficients=shape.psf.coefficients,
+        amplitude=shape.amplitude[: len(theta)],
+        extent=float(shape.psf.extent),
+        edge=float(shape.psf.edge),
+        quadrature=work.nodes,
         frame_shape=cutouts.frame_shape,
         size=cutouts.data.shape[-1],
-        fwhm_px=float(s.fwhm),
+        fwhm_px=float(shape.fwhm),
         ellipticity=1 - float(np.sqrt((np.hypot(1, e) - e) / (np.hypot(1, e) + e))),
-        norm=float(s.norm),
-        prior_sigma=float(s.sigma),
-        effective_modes=float(s.effective_modes),
+        norm=float(shape.norm),
+        prior_sigma=float(np.exp(state.log_variance / 2)),
+        effective_modes=work.effective_modes,
         model_error=work.model_error,
     )
 
@@ -348,24 +404,24 @@ def _result(cutouts: StarCutouts, work: Work) -> PSFFit:
     k = len(work.data)
     nan = np.full(k, np.nan)
     s = work.solution
-    if s is None or not np.isfinite(s.theta).all() or not np.isfinite(s.psf.coefficients).all():
+    if s is None or not np.isfinite(s.state.theta).all() or not np.isfinite(s.state.z).all():
         flag = Flag.TOO_FEW_STARS if s is None else Flag.NOT_CONVERGED
         nothing = np.zeros(k, dtype=bool)
         return PSFFit(
             None, nan, nan, nan, nan, nothing, work.star_flags, work.struck, float("nan"), False, flag
         )  # fmt: skip
-    used = work.used & (s.present > 0)
+    used = work.used & (work.present > 0)
     reduced = reduced_chi2(work)
-    converged = bool(s.last_step < CONVERGED_STEP)
+    converged = bool(s.state.last_step < CONVERGED_STEP)
     flags = Flag(0) if converged else Flag.NOT_CONVERGED
     least = 0.0 if work.model_error > 0 else REDUCED_CHI2_RANGE[0]  # one error for all stars is a rough one
     if not least <= reduced <= REDUCED_CHI2_RANGE[1]:
         flags |= Flag.POOR_FIT
     return PSFFit(
         model=_model(cutouts, work),
-        flux=np.where(used, s.stars.flux, np.nan),
-        x=np.where(used, s.stars.x, np.nan),
-        y=np.where(used, s.stars.y, np.nan),
+        flux=np.where(used, s.state.stars.flux / (work.terms @ work.shape.amplitude), np.nan),
+        x=np.where(used, s.state.stars.x, np.nan),
+        y=np.where(used, s.state.stars.y, np.nan),
         star_reduced_chi2=np.where(used, chi2_of_stars(work) / count(work.weight), np.nan),
         used=used,
         star_flags=work.star_flags,

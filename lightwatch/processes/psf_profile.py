@@ -5,7 +5,9 @@ The model is written down at the head of :mod:`lightwatch.processes.psf_model`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +18,7 @@ WARP_SLACK = 1.08  # the cosine basis reaches a little beyond the fitted box
 TAPER_PER_EDGE = 2.0  # width of the Gaussian decay of S outside of the box, in half-widths of it
 MATERN_NU = 2.5
 CORRELATION_LENGTH = 1.3 * 0.4247  # 1.3 Gaussian sigmas of the PSF, in the warped coordinate
+FAINTEST = 1e-30  # light over that of the peak, so that float32 divides by no zero
 INTEGRAL_NODES = 96
 SMALLEST_SCALE_PX = 1.8  # of the warp: S is never finer than half a pixel, whatever the Moffat
 
@@ -50,21 +53,18 @@ def moffat_peak(theta: jax.Array) -> jax.Array:
     return jnp.exp(theta[3] - 2 * theta[0]) / jnp.pi
 
 
-def _nodes(offsets: jax.Array, quadrature: int) -> tuple[jax.Array, np.ndarray]:
-    """Gauss-Legendre nodes in each pixel, (q, n), and their weights (q,)."""
+def _nodes(u: jax.Array, v: jax.Array, quadrature: int) -> Iterator[tuple[float, jax.Array, jax.Array]]:
+    """Weight and offsets (1, nu), (nv, 1) of each Gauss-Legendre node of a pixel.
+
+    A loop in Python, so that the compiler sees one sum per pixel and keeps no array of all nodes.
+    """
     node, weight = np.polynomial.legendre.leggauss(quadrature)
-    return offsets[None, :] + node[:, None] / 2, weight / 2
-
-
-def _on_nodes(u: jax.Array, v: jax.Array, quadrature: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Node offsets U (1, q, 1, nu), V (q, 1, nv, 1) and weights (q, q, 1, 1)."""
-    nodes_u, weight = _nodes(u, quadrature)
-    nodes_v, _ = _nodes(v, quadrature)
-    return (
-        nodes_u[None, :, None, :],
-        nodes_v[:, None, :, None],
-        jnp.asarray(weight[:, None] * weight[None, :])[:, :, None, None],
-    )
+    for i, j in product(range(quadrature), repeat=2):
+        yield (
+            float(weight[i] * weight[j] / 4),
+            (u + float(node[j] / 2))[None, :],
+            (v + float(node[i] / 2))[:, None],
+        )
 
 
 def _quadratic_form(theta: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
@@ -77,9 +77,11 @@ def _quadratic_form(theta: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, 
 def moffat(theta: jax.Array, u: jax.Array, v: jax.Array, quadrature: int) -> jax.Array:
     """Pixel-integrated unit Moffat at offsets u (nu,), v (nv,): (nv, nu)."""
     a, b, c, _ = _quadratic_form(theta)
-    nu, nv, weight = _on_nodes(u, v, quadrature)
-    log_r2 = jnp.log1p(a * nu * nu + 2 * b * nu * nv + c * nv * nv)
-    return moffat_peak(theta) * (weight * jnp.exp(-(1 + jnp.exp(theta[3])) * log_r2)).sum((0, 1))
+    beta = 1 + jnp.exp(theta[3])
+    total = jnp.zeros((), u.dtype)
+    for weight, nu, nv in _nodes(u, v, quadrature):
+        total = total + weight * jnp.exp(-beta * jnp.log(1 + a * nu * nu + 2 * b * nu * nv + c * nv * nv))
+    return moffat_peak(theta) * total
 
 
 def moffat_with_gradient(
@@ -87,16 +89,15 @@ def moffat_with_gradient(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """(M, dM/du, dM/dv), each (nv, nu)."""
     a, b, c, _ = _quadratic_form(theta)
-    nu, nv, weight = _on_nodes(u, v, quadrature)
-    r2 = 1 + a * nu * nu + 2 * b * nu * nv + c * nv * nv
     beta = 1 + jnp.exp(theta[3])
-    value = weight * moffat_peak(theta) * jnp.exp(-beta * jnp.log(r2))
-    slope = -2 * beta * value / r2
-    return (
-        value.sum((0, 1)),
-        (slope * (a * nu + b * nv)).sum((0, 1)),
-        (slope * (b * nu + c * nv)).sum((0, 1)),
-    )
+    value = by_u = by_v = jnp.zeros((), u.dtype)
+    for weight, nu, nv in _nodes(u, v, quadrature):
+        at_u, at_v = a * nu + b * nv, b * nu + c * nv
+        r2 = 1 + nu * at_u + nv * at_v
+        here = weight * jnp.exp(-beta * jnp.log(r2))
+        value, by_u, by_v = value + here, by_u + here / r2 * at_u, by_v + here / r2 * at_v
+    peak = moffat_peak(theta)
+    return peak * value, -2 * beta * peak * by_u, -2 * beta * peak * by_v
 
 
 def moffat_jacobian(
@@ -104,25 +105,27 @@ def moffat_jacobian(
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """(M, dM/du, dM/dv, dM/dtheta (4, nv, nu))."""
     a, b, c, rt = _quadratic_form(theta)
-    nu, nv, weight = _on_nodes(u, v, quadrature)
-    r2 = a * nu * nu + 2 * b * nu * nv + c * nv * nv
-    log_r2 = jnp.log1p(r2)
-    beta_1 = jnp.exp(theta[3])
-    value = weight * moffat_peak(theta) * jnp.exp(-(1 + beta_1) * log_r2)
-    slope = -(1 + beta_1) * value / (1 + r2)
-    k, both = jnp.exp(-2 * theta[0]), nu * nu + nv * nv
-    m = value.sum((0, 1))
+    beta_1, k = jnp.exp(theta[3]), jnp.exp(-2 * theta[0])
+    # sums over the nodes: of the Moffat times 1 and ln q, and of Moffat / q times u, v, uu, uv, vv; q = 1 + r2
+    m = by_log = by_u = by_v = uu = uv = vv = jnp.zeros((), u.dtype)
+    for weight, nu, nv in _nodes(u, v, quadrature):
+        q = 1 + a * nu * nu + 2 * b * nu * nv + c * nv * nv
+        log_q = jnp.log(q)
+        here = weight * jnp.exp(-(1 + beta_1) * log_q)
+        slope_u, slope_v = here / q * nu, here / q * nv
+        m, by_log, by_u, by_v = m + here, by_log + here * log_q, by_u + slope_u, by_v + slope_v
+        uu, uv, vv = uu + slope_u * nu, uv + slope_u * nv, vv + slope_v * nv
+    peak = moffat_peak(theta)
+    slope = -(1 + beta_1) * peak
     d_theta = jnp.stack(
         [
-            -2 * m - 2 * (slope * r2).sum((0, 1)),
-            (slope * k * (theta[1] / rt * both - nu * nu + nv * nv)).sum((0, 1)),
-            (slope * k * (theta[2] / rt * both - 2 * nu * nv)).sum((0, 1)),
-            m - beta_1 * (value * log_r2).sum((0, 1)),
+            -2 * peak * m - 2 * slope * (a * uu + 2 * b * uv + c * vv),
+            slope * k * (theta[1] / rt * (uu + vv) - uu + vv),
+            slope * k * (theta[2] / rt * (uu + vv) - 2 * uv),
+            peak * (m - beta_1 * by_log),
         ]
     )
-    d_u = 2 * (slope * (a * nu + b * nv)).sum((0, 1))
-    d_v = 2 * (slope * (b * nu + c * nv)).sum((0, 1))
-    return m, d_u, d_v, d_theta
+    return peak * m, 2 * slope * (a * by_u + b * by_v), 2 * slope * (b * by_u + c * by_v), d_theta
 
 
 def warp(u: jax.Array, u0: AnyArray, extent: AnyArray, edge: AnyArray) -> jax.Array:
@@ -130,10 +133,14 @@ def warp(u: jax.Array, u0: AnyArray, extent: AnyArray, edge: AnyArray) -> jax.Ar
     return jnp.arcsinh(jnp.clip(u, -jnp.asarray(edge), edge) / u0) + extent
 
 
-def cosines(u: jax.Array, count: int, u0: AnyArray, extent: AnyArray, edge: AnyArray) -> jax.Array:
-    """cos(m pi (s + L) / 2L), m < count: (n, count)."""
-    frequency = jnp.arange(count) * jnp.pi / (2 * extent)
-    return jnp.cos(warp(u, u0, extent, edge)[:, None] * frequency)
+def waves(
+    u: jax.Array, count: int, u0: AnyArray, extent: AnyArray, edge: AnyArray, dtype: Any
+) -> tuple[jax.Array, jax.Array]:
+    """cos and sin of m pi (s + L) / 2L, m < count, in precision ``dtype``: (n, count) each."""
+    frequency = jnp.arange(count, dtype=u.dtype) * jnp.pi / (2 * extent)
+    angle = warp(u, u0, extent, edge)[:, None] * frequency
+    angle = (angle - 2 * jnp.pi * jnp.round(angle / (2 * jnp.pi))).astype(dtype)
+    return jnp.cos(angle), jnp.sin(angle)
 
 
 def mode_norms(count: int) -> np.ndarray:
@@ -147,11 +154,19 @@ def basis(
     u: jax.Array, count: int, u0: AnyArray, extent: AnyArray, edge: AnyArray
 ) -> tuple[jax.Array, jax.Array]:
     """phi_m(s(u)) and its derivative by u, each (n, count)."""
-    frequency = jnp.arange(count) * jnp.pi / (2 * extent)
-    angle = warp(u, u0, extent, edge)[:, None] * frequency
-    norm = jnp.asarray(mode_norms(count)) / jnp.sqrt(extent)
+    return basis_of_waves(u, waves(u, count, u0, extent, edge, u.dtype), u0, extent, edge)
+
+
+def basis_of_waves(
+    u: jax.Array, wave: tuple[jax.Array, jax.Array], u0: AnyArray, extent: AnyArray, edge: AnyArray
+) -> tuple[jax.Array, jax.Array]:
+    """The basis from its waves, (n, count) each."""
+    cos, sin = wave
+    count = cos.shape[1]
+    frequency = jnp.arange(count, dtype=u.dtype) * jnp.pi / (2 * extent)
+    norm = jnp.asarray(mode_norms(count), u.dtype) / jnp.sqrt(extent)
     ds_du = jnp.where(jnp.abs(u) < edge, 1 / jnp.sqrt(u * u + u0 * u0), 0.0)
-    return jnp.cos(angle) * norm, -jnp.sin(angle) * (frequency * norm) * ds_du[:, None]
+    return cos * norm, -sin * (frequency * norm) * ds_du[:, None]
 
 
 def taper(u: jax.Array, edge: AnyArray) -> tuple[jax.Array, jax.Array]:
@@ -164,7 +179,9 @@ def taper(u: jax.Array, edge: AnyArray) -> tuple[jax.Array, jax.Array]:
 def envelope(m: jax.Array, theta: jax.Array, u: jax.Array, v: jax.Array, edge: AnyArray) -> jax.Array:
     """D of the head of psf_model, with the taper: (nv, nu)."""
     peak = moffat_peak(theta)
-    inside = peak * (m / peak) ** ENVELOPE_POWER
+    inside = peak * jnp.exp(
+        ENVELOPE_POWER * jnp.log(jnp.maximum(m / peak, FAINTEST))
+    )  # no slow power function
     return inside * taper(v, edge)[0][:, None] * taper(u, edge)[0][None, :]
 
 
