@@ -1,0 +1,67 @@
+"""What the normalization writes down: nobody is left out in silence, and no error is counted twice."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from lightwatch.pipeline.tasks.calibrated_cutouts import _unshared_uncertainty
+from lightwatch.pipeline.tasks.normalization import FluxTable, _exclusions, compute
+from lightwatch.structure.config import Normalization as Settings
+
+
+def table(flux, error, good):
+    frames, stars = flux.shape
+    return FluxTable(
+        frame_ids=np.arange(1, frames + 1),
+        star_ids=np.arange(100, 100 + stars),
+        flux=flux,
+        flux_uncertainty=error,
+        aperture_flux=flux,
+        aperture_flux_uncertainty=error,
+        good=good,
+        psf_error=np.full(frames, np.nan),
+        gmag=np.full(stars, np.nan),
+        settings=Settings(),
+        only_single_sources=False,
+    )
+
+
+def test_everything_left_out_is_listed_with_its_reason():
+    rng = np.random.default_rng(3)
+    true = 10 ** rng.uniform(3, 4, 12) * rng.uniform(0.5, 1, (30, 1))
+    error = np.sqrt(9 + true / 300)
+    flux = true + error * rng.standard_normal(true.shape)
+    good = np.ones(flux.shape, bool)
+    flux[11, 2] *= 1.6  # a struck pixel
+    flux[:, 4] *= 1 + 0.15 * np.sin(np.arange(30) * 0.7)  # a variable
+    good[5, 1:] = False  # a frame with one star
+    listed = _exclusions(compute(table(flux, error, good)).output)
+    by_place = {(row["frame_id"], row["star_gaia_id"]): row for row in listed}
+    assert by_place[12, 102]["residual"] == pytest.approx(0.6, abs=0.05)
+    assert by_place[12, 102]["weight"] == 0
+    assert by_place[12, 102]["reason"].startswith("outlier: +")
+    assert by_place[None, 104]["reason"].startswith("variable: scatter 1")
+    assert by_place[6, None]["reason"] == "too_few_stars"
+    assert {place for place in by_place if None in place} == {(None, 104), (6, None)}
+
+
+def test_stars_with_flags_are_listed(night):
+    flagged = night.sql("SELECT star_gaia_id, filter FROM normalization_stars WHERE flags != 0")
+    listed = night.sql("SELECT star_gaia_id, filter FROM normalization_exclusions WHERE frame_id IS NULL")
+    assert sorted(flagged) == sorted(listed)
+
+
+def test_influence_of_every_star_is_stored(night):
+    rows = night.sql("SELECT influence, influence_rms FROM normalization_stars WHERE n_frames > 1")
+    assert rows
+    assert all(0 <= rms <= largest < 0.5 for largest, rms in rows)
+
+
+def test_what_the_roi_shares_is_not_counted_in_its_light_curve():
+    row = {"coefficient_uncertainty": 0.005, "psf_uncertainty": 0.003}
+    assert _unshared_uncertainty(row) == 0.004
+    assert _unshared_uncertainty({**row, "psf_uncertainty": None}) == 0.005
+    assert math.isnan(_unshared_uncertainty({**row, "coefficient_uncertainty": None}))
