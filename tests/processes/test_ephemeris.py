@@ -118,10 +118,10 @@ def test_impossible_input_is_refused(arguments, reason):
 
 
 def test_earth_orientation_is_astropys():
-    """The four columns read here say what astropy makes of its tables: a millisecond, 0.05 arcsec."""
+    """The four columns read here say what astropy makes of its tables, within 5 ms (0.07 arcsec) since 1973."""
     jd = 2400000.5 + np.linspace(42000.0, 60900.0, 300)
     with iers.conf.set_temp("auto_download", False), iers.conf.set_temp("auto_max_age", None):
         ours, full = ephemeris._earth_orientation(), iers.IERS_Auto.open()
-        assert abs(ours.ut1_utc(jd) - full.ut1_utc(jd)).max() < 1 * u.ms
+        assert abs(ours.ut1_utc(jd) - full.ut1_utc(jd)).max() < 5 * u.ms
         for mine, theirs in zip(ours.pm_xy(jd), full.pm_xy(jd), strict=True):
             assert abs(mine - theirs).max() < 0.05 * u.arcsec
