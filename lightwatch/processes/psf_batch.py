@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from lightwatch.processes.psf_jax import jax, jnp
+from lightwatch.processes.psf_jax import jax
 
 Tree = TypeVar("Tree")
 
@@ -37,11 +37,11 @@ def solve_in_batches(solver: Callable[[Any, int], Tree], items: Any, *, block: i
     return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
 
 
-def _in_blocks(array: np.ndarray, block: int, blocks: int) -> jax.Array:
+def _in_blocks(array: np.ndarray, block: int, blocks: int) -> np.ndarray:
     """Padded to block * blocks items by repeating the first, which is always a solvable one."""
     more = block * blocks - len(array)
-    filled = np.concatenate([array, np.broadcast_to(array[:1], (more, *array.shape[1:]))])
-    return jnp.asarray(filled.reshape(blocks, block, *array.shape[1:]))
+    filled = np.concatenate([array, np.broadcast_to(array[:1], (more, *array.shape[1:]))]) if more else array
+    return filled.reshape(blocks, block, *array.shape[1:])
 
 
 def _flat(array: jax.Array) -> np.ndarray:

@@ -41,7 +41,7 @@ __all__ = ["PSFFit", "StarCutouts", "cutout_size_px", "fit_psfs"]
 STAR_BUCKETS = (8, 16, 24, 32, 64)
 MODES = 20  # cosines per axis; 2L / M <= 0.3 for n / FWHM up to 17
 ROUNDS = 4
-FROM_THE_START = as_steps((Step.FLUXES, 1), (Step.MOFFAT, 7), (Step.TRUST, 1), (Step.STRUCTURE, 4))
+FROM_THE_START = as_steps((Step.FLUXES, 1), (Step.MOFFAT, 7), (Step.TRUST, 1), (Step.STRUCTURE, 3))
 FROM_THE_LAST = as_steps((Step.TRUST, 1), (Step.STRUCTURE, 2))
 # nodes per pixel and axis of the Gauss-Legendre integral: where two are enough, one more changes nothing
 # in the third digit of the PSF
@@ -55,7 +55,7 @@ NEIGHBOUR_ERROR = 0.05  # of subtracted light: positions of neighbours are not r
 # Where noise does not explain the residuals, pixels that see the PSF only at their own phases make
 # structure out of the rest, worse the less the PSF is sampled: (FWHM in px, largest sigma).
 UNDERSAMPLED = ((2.5, 0.03), (3.5, LARGEST_SIGMA))
-SAME_DATA_SIGMA = 0.3
+NEGLIGIBLE_PULL = 10.0  # sigma, of all changed pixels of a frame together
 # Where the structure is not that of a PSF: a smoother one, and at last a Moffat.
 WEAKER_STRUCTURE = (0.1, 0.03, 1e-4)
 NORM_RANGE = (0.7, 1.01)
@@ -63,7 +63,6 @@ DEEPEST_HOLE = 0.01  # negative light, of the peak
 MIN_STARS_TO_VARY = 6
 GRADIENT_STEPS = 2
 GRADIENT_SIGMA = (0.15, 0.1, 0.1, 0.2)  # prior of theta's slopes, per half field
-CONVERGED_STEP = 0.03
 REDUCED_CHI2_RANGE = (0.8, 1.3)
 
 
@@ -99,15 +98,16 @@ def fit_psfs(cutouts: StarCutouts, *, outlier_sigma: float, min_stars: int, batc
         if turn == 0:
             for work in _solve(cutouts, _unexplained(cutouts, [works[i] for i in pending]), batch_size):
                 works[work.index] = work
+        unlikely = pending
         for sigma in WEAKER_STRUCTURE:
-            for work in _solve(
-                cutouts, _weaker_structure(cutouts, [works[i] for i in pending], sigma), batch_size
-            ):
+            weaker = _weaker_structure(cutouts, [works[i] for i in unlikely], sigma)
+            unlikely = [work.index for work in weaker]
+            for work in _solve(cutouts, weaker, batch_size):
                 works[work.index] = work
         if turn == ROUNDS - 1 or not pending:
             break
         judged = _judge(cutouts, [works[i] for i in pending], outlier_sigma, min_stars, first=turn < 2)
-        changed = [work for work in judged if _differs(work, works[work.index])]
+        changed = [work for work in judged if _differs(work, works[work.index]) or not work.converged]
         for work in changed:
             works[work.index] = work
         pending = [work.index for work in changed]
@@ -371,10 +371,17 @@ def _selected(cutouts: StarCutouts, index: NDArray[np.intp]) -> StarCutouts:
 
 
 def _differs(new: Work, old: Work) -> bool:
-    """Whether a frame must be fitted again."""
-    same = np.array_equal(new.weight, old.weight) and new.model_error == old.model_error
-    changed = new.weight * np.abs(new.data - old.data) > SAME_DATA_SIGMA * np.sqrt(old.granted_variance)
-    return not (same and not changed.any()) and bool(new.used.any())
+    """Whether a frame must be fitted again: by its stars, or by the pull that changed pixels had or have."""
+    if not new.used.any():
+        return False
+    if new.model_error != old.model_error or not np.array_equal(new.used, old.used):
+        return True
+    changed = new.weight != old.weight
+    before, now = old.weight * (old.data - old.model), new.weight * (new.data - old.model)
+    pull = (
+        np.where(changed, np.maximum(before**2, now**2), (now - before) ** 2) / old.granted_variance
+    ).sum()
+    return bool(pull > NEGLIGIBLE_PULL**2)
 
 
 def _model(cutouts: StarCutouts, work: Work) -> PSFModel:
@@ -412,8 +419,7 @@ def _result(cutouts: StarCutouts, work: Work) -> PSFFit:
         )  # fmt: skip
     used = work.used & (work.present > 0)
     reduced = reduced_chi2(work)
-    converged = bool(s.state.last_step < CONVERGED_STEP)
-    flags = Flag(0) if converged else Flag.NOT_CONVERGED
+    flags = Flag(0) if work.converged else Flag.NOT_CONVERGED
     least = 0.0 if work.model_error > 0 else REDUCED_CHI2_RANGE[0]  # one error for all stars is a rough one
     if not least <= reduced <= REDUCED_CHI2_RANGE[1]:
         flags |= Flag.POOR_FIT
@@ -427,6 +433,6 @@ def _result(cutouts: StarCutouts, work: Work) -> PSFFit:
         star_flags=work.star_flags,
         rejected_pixels=work.struck,
         reduced_chi2=reduced,
-        converged=converged,
+        converged=work.converged,
         flags=flags,
     )

@@ -109,12 +109,12 @@ def render_stars(
     c = (structure.whitening * state.z).reshape(modes, modes).astype(pixel)
     grid = pixel_grid(frame.data.shape[-1])
 
-    def one(theta: jax.Array, u0: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, ...]:
-        u, v = (grid - x).astype(pixel), (grid - y).astype(pixel)
+    def one(theta: jax.Array, u0: jax.Array, star: Stars) -> Picture:
+        u, v = (grid - star.x).astype(pixel), (grid - star.y).astype(pixel)
         m, m_u, m_v, m_t = moffat_jacobian(theta.astype(pixel), u, v, quadrature)
         d = envelope(m, theta.astype(pixel), u, v, edge)
         place = (u0, structure.extent, edge)
-        wave_u, wave_v = (waves(grid - at, 2 * modes - 1, *place, pixel) for at in (x, y))
+        wave_u, wave_v = (waves(grid - at, 2 * modes - 1, *place, pixel) for at in (star.x, star.y))
         phi_u, dphi_u = basis_of_waves(u, (wave_u[0][:, :modes], wave_u[1][:, :modes]), *place)
         phi_v, dphi_v = basis_of_waves(v, (wave_v[0][:, :modes], wave_v[1][:, :modes]), *place)
         rows, d_rows, columns, d_columns = (b.astype(pixel) for b in (phi_v, dphi_v, phi_u, dphi_u))
@@ -124,20 +124,12 @@ def render_stars(
         stretch = -d * (u[None, :] * s_u + v[:, None] * s_v)
         widening = jax.grad(lambda t: jnp.log(warp_scale(t)))(theta).astype(pixel)
         p_t = m_t * scale + widening[:, None, None] * stretch
-        return (
-            m + d * s,
-            p_t,
-            m_u * scale + d * s_u,
-            m_v * scale + d * s_v,
-            d,
-            phi_u,
-            phi_v,
-            wave_u[0],
-            wave_v[0],
-        )
+        p = m + d * s
+        p_u, p_v = m_u * scale + d * s_u, m_v * scale + d * s_v
+        return Picture(p, p_t, p_u, p_v, d, phi_u, phi_v, wave_u[0], wave_v[0], star.flux.astype(pixel) * p)
 
-    p, *rest = jax.vmap(one)(structure.local, structure.u0, state.stars.x, state.stars.y)
-    return Picture(p, *rest, model=state.stars.flux.astype(pixel)[:, None, None] * p)
+    rendered: Picture = jax.vmap(one)(structure.local, structure.u0, state.stars)
+    return rendered
 
 
 def pixel_weights(

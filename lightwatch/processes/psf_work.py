@@ -23,6 +23,7 @@ SETTLED_MODEL_ERROR = 0.15  # relative change
 CORE_PART = 0.03  # of the brightest pixel: where the model's error is looked for
 NOISE_EXPLAINS_CHI2 = 1.5
 LARGEST_SIGMA = 0.3
+CONVERGED_STEP = 0.03
 NOT_SINGLE_CHI2 = 1.5
 NOT_SINGLE_RATIO = 3.0
 FAILED_CHI2 = 3.0
@@ -99,6 +100,11 @@ class Work:
     def effective_modes(self) -> float:
         """Number of well-determined combinations of the coefficients of S."""
         return float(solution_of(self).state.effective_modes)
+
+    @property
+    def converged(self) -> bool:
+        """Whether the last step was small."""
+        return bool(solution_of(self).state.last_step < CONVERGED_STEP)
 
     @property
     def suspect(self) -> BoolArray:
