@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from simulated_truth import star_at
 
+from lightwatch.processes.cutouts import cutout_size_px
 from lightwatch.processes.psf_cutouts import StarCutouts
-from lightwatch.processes.psf_fit import cutout_size_px
 from lightwatch.simulation import joint_flux_bound
 from lightwatch.simulation.psf import SimulatedPsf, draw_psf
 

@@ -36,7 +36,7 @@ from lightwatch.processes.psf_work import (
     solution_of,
 )
 
-__all__ = ["PSFFit", "StarCutouts", "cutout_size_px", "fit_psfs"]
+__all__ = ["PSFFit", "StarCutouts", "fit_psfs"]
 
 STAR_BUCKETS = (8, 16, 24, 32, 64)
 MODES = 20  # cosines per axis; 2L / M <= 0.3 for n / FWHM up to 17
@@ -46,8 +46,6 @@ FROM_THE_LAST = as_steps((Step.TRUST, 1), (Step.STRUCTURE, 2))
 # nodes per pixel and axis of the Gauss-Legendre integral: where two are enough, one more changes nothing
 # in the third digit of the PSF
 FEW_NODES, MANY_NODES, FEW_NODES_FWHM_PX = 2, 3, 2.7
-CUTOUT_SIZES = (24, 32, 48, 64)
-CUTOUT_PER_FWHM = 6.5
 NEIGHBOUR_MASK_FWHM = 1.2
 NEIGHBOUR_MASK_PX = 2.5  # at least, before the flux of a neighbour is known
 MIN_GOOD_FRACTION = 0.25
@@ -112,11 +110,6 @@ def fit_psfs(cutouts: StarCutouts, *, outlier_sigma: float, min_stars: int, batc
             works[work.index] = work
         pending = [work.index for work in changed]
     return [_result(cutouts, work) for work in works]
-
-
-def cutout_size_px(fwhm_px: float) -> int:
-    """Side of cutouts that leaves less than about 0.1 % of error on the flux of the whole plane."""
-    return bucket(int(np.ceil(CUTOUT_PER_FWHM * fwhm_px)), CUTOUT_SIZES) if fwhm_px <= 8 else CUTOUT_SIZES[-1]
 
 
 def _begin(cutouts: StarCutouts, index: int) -> Work:

@@ -303,7 +303,10 @@ class Executor(Section):
     kind: Literal["processes", "serial", "dask"] = Field(
         "processes", description="Worker processes, none, or Dask."
     )
-    jobs: Count | None = Field(None, description="Worker processes; null: the number of cores, at most 8.")
+    jobs: Count | None = Field(
+        None,
+        description="Worker processes, at most; null: the number of cores, at most 8. One serves 16 frames.",
+    )
     dask_scheduler: str | None = Field(None, description="Address of a Dask scheduler.")
     frame_timeout_seconds: Positive = Field(300.0, description="One frame may take so long in a worker.")
     memory_limit_gigabytes: Positive = Field(1.0, description="For one batch of fits; sets the batch size.")

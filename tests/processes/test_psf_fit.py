@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from lightwatch.flags import Flag
-from lightwatch.processes.psf_fit import PSFFit, cutout_size_px, fit_psfs
+from lightwatch.processes.cutouts import cutout_size_px
+from lightwatch.processes.psf_fit import PSFFit, fit_psfs
 from lightwatch.processes.psf_model import local_psf, render
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from lightwatch.pipeline.task import TaskContext
 from lightwatch.pipeline.tasks.stamps_of_frame import StampJob, Stamps, extract_stamps
 from lightwatch.processes.astrometry_sky import apply_proper_motion, parse_wcs, sky_to_pixel
-from lightwatch.processes.psf_fit import cutout_size_px
+from lightwatch.processes.cutouts import cutout_size_px
 from lightwatch.processes.star_selection import distance_to_roi_arcsec
 from lightwatch.structure import queries, schema, store
 from lightwatch.structure.catalogs import ReferenceCatalog, read_catalog
