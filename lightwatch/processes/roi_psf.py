@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightwatch.processes.psf_jax import jax, jnp
+from lightwatch.processes.psf_jax import core_jit, jax, jnp
 from lightwatch.processes.psf_model import LocalPSF, evaluate_psf_with_gradient, render
 from lightwatch.processes.roi_types import FloatArray
 
@@ -16,8 +15,7 @@ TABLE_STEPS = 8  # table nodes per pixel: bilinear reading then blurs by 0.05 px
 BATCHES = (4, 32)  # epochs per call: two shapes, so XLA compiles at most twice
 
 
-@partial(jax.jit, static_argnames=("size", "quadrature"))
-def _source_images(psf: LocalPSF, position: jax.Array, *, size: int, quadrature: int) -> jax.Array:
+def _images(psf: LocalPSF, position: jax.Array, *, size: int, quadrature: int) -> jax.Array:
     """P, dP/dx, dP/dy of stars at ``position`` (C, S, 2): (C, S, 3, size, size)."""
     pixels = jnp.arange(size, dtype=position.dtype)
 
@@ -26,6 +24,9 @@ def _source_images(psf: LocalPSF, position: jax.Array, *, size: int, quadrature:
         return jnp.stack([p, -pu, -pv])
 
     return jax.vmap(jax.vmap(one, in_axes=(None, 0)))(psf, position)
+
+
+_source_images = core_jit(_images, static=("size", "quadrature"))
 
 
 def take_psf(psf: LocalPSF, index: Any) -> LocalPSF:

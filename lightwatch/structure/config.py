@@ -285,7 +285,10 @@ class RoiModel(Section):
     astrometry: Literal["free", "fixed"] | Positive = Field(
         "free", description="Of the point sources: free, fixed, or the sigma of a prior in pixels."
     )
-    translation_sigma_px: Positive = Field(1.0, description="Prior on the shift of an epoch against its WCS.")
+    translation_sigma_px: Positive = Field(
+        1.0,
+        description="Prior on the shift of an epoch against its WCS, where the stars of the frame say less.",
+    )
 
 
 class LightCurves(Section):
