@@ -160,9 +160,7 @@ def _solve(cutouts: StarCutouts, works: list[Work], batch_size: int) -> list[Wor
     best = {work.index: work for work in fitted}
     new = {work.index for work in works if work.afresh}
     trusted = [work for work in fitted if not (_undersampled(cutouts, work) and error_of_model(work) > 0)]
-    asking = [
-        work for work in trusted if work.index in new and _gradient_step(work)[1] > _price_of_gradient(work)
-    ]
+    asking = [work for work in trusted if work.index in new and _asks_for_gradient(work)]
     for _ in range(GRADIENT_STEPS):
         asking = _solve_all(cutouts, [_with_gradient(work) for work in asking], batch_size)
         for work in asking:
@@ -246,24 +244,30 @@ def _cropped(solution: Solution, k: int) -> Solution:
     )
 
 
+def _asks_for_gradient(work: Work) -> bool:
+    """Whether the stars promise (a score test) that slopes of theta pay their price, without any one of them."""
+    price, there = _price_of_gradient(work), work.present
+    if there.sum() < MIN_STARS_TO_VARY or _gradient_step(work, there)[1] <= price:
+        return False
+    others = there * (1 - np.eye(len(there)))
+    return all(_gradient_step(work, rest)[1] > price for rest in others[there > 0])
+
+
 def _with_gradient(work: Work) -> Work:
     """Theta and its slopes moved to where the stars ask for them."""
-    step, _ = _gradient_step(work)
+    step, _ = _gradient_step(work, work.present)
     s = solution_of(work)
     moved = s._replace(state=s.state._replace(theta=s.state.theta + step[0]))
     return replace(work, gradient=work.gradient + step[1:], solution=moved)
 
 
-def _gradient_step(work: Work) -> tuple[FloatArray, float]:
-    """Step (3, 4) of theta and of its slopes along X and Y that the stars' own opinions about theta ask for,
-    and the drop of chi2 that the slopes promise (a score test).
+def _gradient_step(work: Work, stars: FloatArray) -> tuple[FloatArray, float]:
+    """Step (3, 4) of theta and of its slopes along X and Y that ``stars`` (K,) 1 or 0 ask for, and the drop of
+    chi2 that the slopes promise.
     """
-    if work.present.sum() < MIN_STARS_TO_VARY:
-        return np.zeros((3, 4)), 0.0
     says = solution_of(work).assessment
-    h = np.einsum("kp,kq,kab,k->paqb", work.terms, work.terms, says.theta_information, work.present)
-    h = h.reshape(12, 12)
-    g = np.einsum("kp,ka,k->pa", work.terms, says.theta_score, work.present).ravel()
+    h = np.einsum("kp,kq,kab,k->paqb", work.terms, work.terms, says.theta_information, stars).reshape(12, 12)
+    g = np.einsum("kp,ka,k->pa", work.terms, says.theta_score, stars).ravel()
     prior = np.tile(np.array(GRADIENT_SIGMA) ** -2.0, 2)
     h += np.diag(np.concatenate([np.full(4, 1e-6), prior]))
     g[4:] -= prior * work.gradient.ravel()
@@ -281,10 +285,14 @@ def _price_of_gradient(work: Work) -> float:
 
 
 def _better(old: Work, varying: Work) -> Work:
-    """The varying PSF where the stars common to both fits pay its price, or improve on one that varies."""
-    common = (old.present > 0) & (varying.present > 0)
-    gain = (chi2_of_stars(old) - chi2_of_stars(varying))[common].sum()
-    return varying if gain > (0.0 if old.varies else _price_of_gradient(varying)) else old
+    """The varying PSF where the stars common to both fits pay its price, or improve on one that varies.
+
+    All but the one that gains most: a blend or a galaxy must not bend the PSF of the whole field.
+    """
+    gain = (chi2_of_stars(old) - chi2_of_stars(varying))[(old.present > 0) & (varying.present > 0)]
+    if old.varies:
+        return varying if gain.sum() > 0 else old
+    return varying if gain.sum() - gain.max(initial=0) > _price_of_gradient(varying) else old
 
 
 def _judge(
@@ -396,6 +404,7 @@ def _model(cutouts: StarCutouts, work: Work) -> PSFModel:
         prior_sigma=float(np.exp(state.log_variance / 2)),
         effective_modes=work.effective_modes,
         model_error=work.model_error,
+        total_flux_error=float(state.total_flux_error),
     )
 
 

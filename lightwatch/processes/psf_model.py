@@ -73,6 +73,9 @@ class PSFModel:
     prior_sigma: float  # amplitude of S found by the evidence
     effective_modes: float  # number of well-determined combinations of coefficients
     model_error: float  # fraction of the light by which the PSF misses the data, 0 where noise explains all
+    total_flux_error: (
+        float  # 1 sigma of ln(flux) common to all stars measured with it, where the sky is the noise
+    )
 
     @property
     def varies(self) -> bool:
@@ -107,6 +110,7 @@ _NUMBERS = (
     "prior_sigma",
     "effective_modes",
     "model_error",
+    "total_flux_error",
 )
 
 

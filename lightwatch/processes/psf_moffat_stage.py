@@ -45,7 +45,9 @@ def starting_state(frame: FrameStars, modes: int) -> FitState:
     stars = Stars(np.ones(len(frame.present)), frame.offset[:, 0], frame.offset[:, 1])
     zero = np.float64(0)
     theta = np.array([np.log(frame.fwhm / START_FWHM_PER_SCALE), 0.0, 0.0, np.log(START_BETA_1)])
-    return FitState(theta, np.zeros(modes * modes), stars, zero, zero, zero, frame.present, 0 * frame.present)
+    return FitState(
+        theta, np.zeros(modes * modes), stars, zero, zero, zero, zero, frame.present, 0 * frame.present
+    )
 
 
 def matched_fluxes(frame: FrameStars, state: FitState, picture: Picture) -> FitState:

@@ -194,16 +194,20 @@ def prior_variance(count: int, extent: jax.Array) -> jax.Array:
 
 
 def structure_integral(psf: LocalPSF) -> jax.Array:
-    """Integral of D S over the plane, by Gauss-Legendre nodes in the warped coordinate."""
+    """Integral of D S over the plane."""
+    return jnp.sum(mode_integrals(psf) * jnp.asarray(psf.coefficients))
+
+
+def mode_integrals(psf: LocalPSF) -> jax.Array:
+    """Integrals (M, M) over the plane of D phi_i phi_j, by Gauss-Legendre nodes in the warped coordinate."""
     node, weight = np.polynomial.legendre.leggauss(INTEGRAL_NODES)
     far = jnp.arcsinh((1 + 2.7 * TAPER_PER_EDGE) * psf.edge / psf.u0)
     u = psf.u0 * jnp.sinh(far * node)
     du = weight * far * jnp.sqrt(u * u + jnp.asarray(psf.u0) ** 2)
     theta = jnp.asarray(psf.theta)
     d = envelope(moffat(theta, u, u, 2), theta, u, u, psf.edge) * du[:, None] * du[None, :]
-    coefficients = jnp.asarray(psf.coefficients)
-    phi, _ = basis(u, coefficients.shape[0], psf.u0, psf.extent, psf.edge)
-    return jnp.sum((phi.T @ d @ phi) * coefficients)
+    phi, _ = basis(u, jnp.shape(psf.coefficients)[0], psf.u0, psf.extent, psf.edge)
+    return phi.T @ d @ phi
 
 
 def evaluate_psf(psf: LocalPSF, u: jax.Array, v: jax.Array, *, quadrature: int) -> jax.Array:

@@ -25,8 +25,10 @@ import numpy as np
 from lightwatch.processes.psf_jax import AnyArray, core_jit, jax, jnp
 from lightwatch.processes.psf_moffat_stage import matched_fluxes, moffat_step, trust
 from lightwatch.processes.psf_profile import (
+    LocalPSF,
     basis,
     envelope,
+    mode_integrals,
     mode_norms,
     moffat_with_gradient,
     warp_scale,
@@ -153,20 +155,41 @@ def _moment_variance(system: _Reduced, largest: jax.Array) -> jax.Array:
     return jnp.clip(excess / (system.h**2).sum(), jnp.minimum(SMALLEST_START_SIGMA, largest) ** 2, largest**2)
 
 
+def _flux_row(structure: Structure, theta: jax.Array, z: jax.Array, n: int, modes: int) -> jax.Array:
+    """d ln(flux) / dz (M^2,) of a faint star (noise of the sky) measured with the PSF, flux of the whole plane.
+
+    What a change of S adds to the plane makes fluxes larger, what it adds where the star is seen smaller.
+    """
+    c = (structure.whitening * z).reshape(modes, modes)
+    psf = LocalPSF(theta, c, warp_scale(theta), structure.extent, structure.edge, 1.0)
+    integrals = mode_integrals(psf)
+    g = pixel_grid(n)
+    m, _, _ = moffat_with_gradient(theta, g, g, 2)
+    d = envelope(m, theta, g, g, structure.edge)
+    phi, _ = basis(g, modes, psf.u0, structure.extent, structure.edge)
+    p = m + d * (phi @ c @ phi.T)
+    seen = phi.T @ (d * p) @ phi / (p * p).sum()
+    return (integrals / (1 + (integrals * c).sum()) - seen).ravel() * structure.whitening
+
+
 def _solve_structure(
-    system: _Reduced, gauge: jax.Array, z: jax.Array, tau: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Step of z, and the trace of the inverse of its matrix by random probes (Hutchinson 1989)."""
+    system: _Reduced, gauge: jax.Array, z: jax.Array, tau: jax.Array, row: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Step of z, the trace of the inverse of its matrix by random probes (Hutchinson 1989), and the variance
+    of ``row`` (M^2,) times z.
+    """
     probes = np.random.default_rng(0).choice([-1.0, 1.0], (len(z), PROBES))
     a = system.h + (tau * GAUGE_WEIGHT) * (gauge.T @ gauge) + tau * jnp.eye(len(z))
     rhs = system.g - tau * (z + GAUGE_WEIGHT * (gauge.T @ (gauge @ z)))
     scale = jnp.sqrt(jnp.diag(a))
     factor = jnp.linalg.cholesky(a / scale[:, None] / scale[None, :] + JITTER * jnp.eye(len(z)))
     solved = jax.scipy.linalg.solve_triangular(
-        factor, jnp.concatenate([rhs[:, None], jnp.asarray(probes)], 1) / scale[:, None], lower=True
+        factor,
+        jnp.concatenate([rhs[:, None], row[:, None], jnp.asarray(probes)], 1) / scale[:, None],
+        lower=True,
     )
     dz = jax.scipy.linalg.solve_triangular(factor.T, solved[:, 0], lower=False) / scale
-    return dz, (solved[:, 1:] ** 2).sum() / PROBES
+    return dz, (solved[:, 2:] ** 2).sum() / PROBES, (solved[:, 1] ** 2).sum()
 
 
 def structure_step(
@@ -179,7 +202,8 @@ def structure_step(
     log_variance = jnp.where(started, state.log_variance, moments)
     tau = jnp.exp(-log_variance)
     gauge = _gauge_rows(structure, state.theta, frame.data.shape[-1], modes)
-    dz, trace = _solve_structure(system, gauge, state.z, tau)
+    row = _flux_row(structure, state.theta, state.z, frame.data.shape[-1], modes)
+    dz, trace, flux_variance = _solve_structure(system, gauge, state.z, tau, row)
     rhs = system.y[..., -1:] - (system.y[..., :-1] @ dz)[..., None]
     ds = jax.scipy.linalg.solve_triangular(jnp.swapaxes(system.factor, 1, 2), rhs, lower=False)[..., 0]
     ds = ds * state.present[:, None]
@@ -197,6 +221,7 @@ def structure_step(
         stars=Stars(*(old + factor * ds[:, i] for i, old in enumerate(state.stars))),
         log_variance=updated,
         effective_modes=modes_determined,
+        total_flux_error=jnp.sqrt(flux_variance),
         last_step=jnp.maximum(jnp.maximum(moved, brightened), relative),
     )
 

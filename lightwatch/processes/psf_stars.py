@@ -56,6 +56,7 @@ class FitState(NamedTuple):
     stars: Stars
     log_variance: AnyArray  # ln sigma^2 of the prior of S
     effective_modes: AnyArray  # 0 before the first step of S
+    total_flux_error: AnyArray  # 1 sigma of ln(flux), common to all stars measured with the PSF
     last_step: AnyArray  # largest relative step of the last iteration
     present: AnyArray  # (K,) 1 for the stars that take part
     suspect: AnyArray  # (K,) 1 for those left out because they are not like the others

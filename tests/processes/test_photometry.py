@@ -61,6 +61,7 @@ def moffat_model(psf) -> PSFModel:
         prior_sigma=0.0,
         effective_modes=0.0,
         model_error=0.0,
+        total_flux_error=0.0,
     )
 
 

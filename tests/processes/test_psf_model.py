@@ -30,7 +30,21 @@ def some_model(fwhm_px: float = 4.0, size: int = 32, *, varies: bool = False) ->
     amplitude = np.zeros(len(theta))
     amplitude[0] = 1.0
     model = PSFModel(
-        theta, coefficients, amplitude, extent, size / 2, 3, (1000, 1200), size, fwhm_px, 0.1, 1, 0.1, 50, 0.0
+        theta,
+        coefficients,
+        amplitude,
+        extent,
+        size / 2,
+        3,
+        (1000, 1200),
+        size,
+        fwhm_px,
+        0.1,
+        1,
+        0.1,
+        50,
+        0.0,
+        0.0,
     )
     amplitude[0] = 1 / (1 + float(structure_integral(local_psf(model, 599.5, 499.5))))
     return model

@@ -240,6 +240,7 @@ def _output(job: PsfJob, choice: PsfStars, fit: PSFFit, reserved: float, flags: 
         "ellipticity": _known(model.ellipticity),
         "residual_strength": _known(model.prior_sigma),
         "model_error": model.model_error,
+        "total_flux_error": _known(model.total_flux_error),
         "spatial_terms": len(model.theta),
         "flags": int(flags),
     }
