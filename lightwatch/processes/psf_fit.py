@@ -104,7 +104,7 @@ def fit_psfs(cutouts: StarCutouts, *, outlier_sigma: float, min_stars: int, batc
                 works[work.index] = work
         if turn == ROUNDS - 1 or not pending:
             break
-        judged = _judge(cutouts, [works[i] for i in pending], outlier_sigma, min_stars, first=turn < 2)
+        judged = _judge(cutouts, [works[i] for i in pending], outlier_sigma, min_stars, turn)
         changed = [work for work in judged if _differs(work, works[work.index]) or not work.converged]
         for work in changed:
             works[work.index] = work
@@ -296,14 +296,22 @@ def _better(old: Work, varying: Work) -> Work:
 
 
 def _judge(
-    cutouts: StarCutouts, works: list[Work], outlier_sigma: float, min_stars: int, *, first: bool
+    cutouts: StarCutouts, works: list[Work], outlier_sigma: float, min_stars: int, turn: int
 ) -> list[Work]:
     """Put aside struck pixels and stars that are not single; subtract neighbours.
 
-    The first times, neighbours were not yet well subtracted, which must not be held against their stars.
+    The first times, neighbours were not yet well subtracted, which must not be held against their stars; and
+    their light may have passed for a PSF that varies, which is decided again without it.
     """
     cleaned = _without_neighbours(cutouts, works)
-    spared = np.logical_and(cutouts.neighbour_present.any(2), first)
+    if turn == 0:
+        cleaned = [
+            replace(work, gradient=np.zeros((2, 4)), afresh=True)
+            if work.varies and cutouts.neighbour_present[work.index].any()
+            else work
+            for work in cleaned
+        ]
+    spared = np.logical_and(cutouts.neighbour_present.any(2), turn < 2)
     judged = [put_aside(work, spared[work.index], outlier_sigma, min_stars) for work in cleaned]
     return [_granting(cutouts, work, error_of_model(work)) for work in judged]
 
@@ -375,7 +383,7 @@ def _differs(new: Work, old: Work) -> bool:
     """Whether a frame must be fitted again: by its stars, or by the pull that changed pixels had or have."""
     if not new.used.any():
         return False
-    if new.model_error != old.model_error or not np.array_equal(new.used, old.used):
+    if new.afresh or new.model_error != old.model_error or not np.array_equal(new.used, old.used):
         return True
     changed = new.weight != old.weight
     before, now = old.weight * (old.data - old.model), new.weight * (new.data - old.model)

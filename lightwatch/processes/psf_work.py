@@ -184,7 +184,7 @@ def put_aside(work: Work, spared: BoolArray, outlier_sigma: float, min_stars: in
     multiple = not_single(work) & ~spared
     if (work.used & (flags == 0) & ~multiple).sum() >= min_stars:
         flags = flags | np.where(multiple, Flag.OUTLIER.value, 0)
-    return replace(work, star_flags=flags, afresh=bool((flags & ~work.star_flags).any()))
+    return replace(work, star_flags=flags, afresh=work.afresh or bool((flags & ~work.star_flags).any()))
 
 
 def not_single(work: Work) -> BoolArray:
