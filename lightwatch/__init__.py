@@ -6,15 +6,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lightwatch.pipeline.psf_of_frame import psf_at as psf_at
     from lightwatch.pipeline.workflow_manager import WorkflowManager as WorkflowManager
     from lightwatch.structure.workspace import Workspace as Workspace
 
 __version__ = "0.1.0"
-__all__ = ["WorkflowManager", "Workspace", "__version__"]
+__all__ = ["WorkflowManager", "Workspace", "__version__", "psf_at"]
 
 _HOME = {
     "Workspace": "lightwatch.structure.workspace",
     "WorkflowManager": "lightwatch.pipeline.workflow_manager",
+    "psf_at": "lightwatch.pipeline.psf_of_frame",
 }
 
 

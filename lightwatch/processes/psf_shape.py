@@ -63,7 +63,7 @@ def _shape_of(
     psf = LocalPSF(theta, c, warp_scale(theta), extent, edge, amplitude[0])
     inside = jnp.abs(offsets) < edge
     light = evaluate_psf(psf, offsets, offsets, quadrature=quadrature)
-    return Shape(psf, amplitude, inside @ light @ inside, _fwhm(psf, quadrature))
+    return Shape(psf, amplitude, inside @ light @ inside, fwhm_of_pixels(psf, quadrature))
 
 
 _shape = core_jit(_shape_of, static=("modes", "quadrature"))
@@ -85,7 +85,7 @@ def _amplitudes(terms: jax.Array, coefficients: jax.Array, extent: jax.Array, ed
     return jnp.stack([a[0], (a[1] - a[2]) / 2, (a[3] - a[4]) / 2])
 
 
-def _fwhm(psf: LocalPSF, quadrature: int) -> jax.Array:
+def fwhm_of_pixels(psf: LocalPSF, quadrature: int) -> AnyArray:
     """FWHM (px) of the pixel-integrated PSF, of the circle as large as the area above half maximum."""
     offsets = jnp.linspace(-1.1, 1.1, FWHM_NODES) * psf.u0
     p = evaluate_psf(psf, offsets, offsets, quadrature=quadrature)

@@ -268,6 +268,17 @@ def psfs_of(footprint_hash: str, frame_ids: Sequence[int]) -> Select[Any]:
     return select(p).where(p.c.combined_footprint_hash == footprint_hash, p.c.frame_id.in_(frame_ids))
 
 
+def current_psf(frame_id: int) -> Select[Any]:
+    """The PSF of a frame under the present settings and footprint."""
+    p, r, c = s.PSFs, s.task_recipes, s.combined_footprint
+    return (
+        select(p)
+        .join(r, and_(r.c.task == "psf_modeling", r.c.recipe == p.c.recipe))
+        .join(c, and_(c.c.hash == p.c.combined_footprint_hash, c.c.is_current == 1))
+        .where(p.c.frame_id == frame_id)
+    )
+
+
 def star_fluxes(footprint_hash: str, recipe: str, filter_name: str) -> Select[Any]:
     """Measured fluxes of one filter, with the PSF's chi2 of each frame."""
     x, f, p = s.star_flux_in_frame, s.frames, s.PSFs
