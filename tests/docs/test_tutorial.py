@@ -32,6 +32,7 @@ def test_it_runs_and_ends_near_the_truth(notebook, tmp_path, monkeypatch):
         for output in cell.get("outputs", [])
         if "text" in output
     )
+    assert 90 < float(re.search(r"([0-9.]+) % of the light within 25 pixels", printed).group(1)) < 100
     assert float(re.search(r"transparency within ([0-9.]+) %", printed).group(1)) < 1.0
     ends = re.findall(r"^([A-D]): .* rms ([0-9.]+), theoretical bound ([0-9.]+)$", printed, re.MULTILINE)
     assert [name for name, _, _ in ends] == list("ABCD")
