@@ -14,6 +14,7 @@ from lightwatch.report.payload import chart_payload
 from lightwatch.report.pictures import RoiPictures, field_picture, psf_picture, roi_pictures
 from lightwatch.report.sky_map import disowned_stars, frame_marks, pixel_of, sky_map
 from lightwatch.report.star_scatter import calibration_by_filter, star_scatter
+from lightwatch.report.star_weights import weights_by_filter
 from lightwatch.report.summary import Summary, date_of, summarise
 from lightwatch.structure import queries, queries_report
 from lightwatch.structure.queries import Row
@@ -54,6 +55,7 @@ def collect(workspace: Workspace) -> Content:
         "frames": [],
         "curves": [],
         "scatter": [],
+        "weights": [],
         "models": [],
         "psfs": [],
         "sky": None,
@@ -79,6 +81,7 @@ def collect(workspace: Workspace) -> Content:
         "frames": frames,
         "curves": data["curves"],
         "scatter": data["stars"],
+        "weights": weights_by_filter(workspace, footprint_hash, judged),
         "models": models,
         "psfs": _psfs(workspace, footprint_hash, frames, chosen),
         "sky": _sky(workspace, footprint),

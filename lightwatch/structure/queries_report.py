@@ -151,6 +151,34 @@ def normalization_stars_of(footprint_hash: str) -> Select[Any]:
     return select(n).where(n.c.combined_footprint_hash == footprint_hash)
 
 
+def exclusions_of(footprint_hash: str, filter_name: str, limit: int) -> Select[Any]:
+    """What the normalization of a filter trusted less or left out: stars, then frames, then the fluxes most off."""
+    x, f, n = s.normalization_exclusions, s.frames, s.stars
+    return (
+        select(x, f.c.original_image_path, n.c.name.label("star"))
+        .outerjoin(f, f.c.id == x.c.frame_id)
+        .outerjoin(
+            n,
+            and_(n.c.combined_footprint_hash == x.c.combined_footprint_hash, n.c.gaia_id == x.c.star_gaia_id),
+        )
+        .where(x.c.combined_footprint_hash == footprint_hash, x.c.filter == filter_name)
+        .order_by(
+            x.c.frame_id.is_not(None), x.c.star_gaia_id.is_not(None), func.abs(x.c.residual).desc(), x.c.id
+        )
+        .limit(limit)
+    )
+
+
+def number_of_exclusions(footprint_hash: str) -> Select[Any]:
+    """How many there are of them, by filter."""
+    x = s.normalization_exclusions
+    return (
+        select(x.c.filter, func.count().label("n"))
+        .where(x.c.combined_footprint_hash == footprint_hash)
+        .group_by(x.c.filter)
+    )
+
+
 def roi_models_of(footprint_hash: str) -> Select[Any]:
     """Prepared cutouts and models of all ROIs and filters."""
     m = s.roi_models

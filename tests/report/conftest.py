@@ -299,6 +299,7 @@ class Builder:
             "stars_used": "[100,101,102,103,104]",
             "stars_rejected": "{}",
             "subsampling_factor": 2,
+            "total_flux_error": 0.0042,
             "fwhm_pixels": 3.0,
             "fwhm_arcseconds": 1.2,
             "relpath": relpath,
@@ -372,7 +373,8 @@ class Builder:
                     "mean_flux": true[s],
                     "mean_flux_uncertainty": 0.1,
                     "excess_scatter": 0.001,
-                    "influence": 0.001,
+                    "influence": 0.001 * (s + 1),
+                    "influence_rms": 0.0004 * (s + 1),
                     "n_frames": self.n,
                     "recipe": "r5",
                     "flags": int(Flag.VARIABLE) if s == 5 else 0,
@@ -380,6 +382,24 @@ class Builder:
                 for s in range(6)
                 for name in ("r", "i")
             ],
+        )
+        self._exclusions(common)
+
+    def _exclusions(self, common: dict) -> None:
+        """A star, a frame, and more single fluxes than the page shows."""
+        one = {"frame_id": None, "star_gaia_id": None, "residual": None, "weight": None}
+        reasons = [("variable", None, 105), ("outlier: the frame", 2, None)]
+        rows = [
+            one | {"frame_id": frame, "star_gaia_id": star, "reason": self.text or reason}
+            for reason, frame, star in reasons
+        ]
+        rows += [
+            {"frame_id": 1, "star_gaia_id": 100, "residual": 0.001 * k, "weight": 0.25, "reason": f"flux {k}"}
+            for k in range(1, 100)
+        ]
+        self.insert(
+            schema.normalization_exclusions,
+            [common | {"filter": "r", "recipe": "r5", "flags": int(Flag.OUTLIER)} | row for row in rows],
         )
 
     def rois(self) -> None:

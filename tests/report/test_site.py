@@ -9,9 +9,12 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from sqlalchemy import update
 
 from lightwatch.report import site
 from lightwatch.report.site import script_json, write_report
+from lightwatch.structure import schema
+from lightwatch.structure.database import transaction
 
 HOSTILE = (
     "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"' onmouseover=alert(1) x='"
@@ -92,6 +95,47 @@ def test_stars_scatter_as_their_noise_says(html):
     line = stars["photon"]
     # the photons alone are never more than the whole noise
     assert line["noise"][0] > line["noise"][-1]
+
+
+def rows_of(html: str, caption: str) -> list[list[str]]:
+    """Cells of the rows of every table whose caption begins so, without tags."""
+    tables = re.findall(rf"<table>\s*<caption>{caption}.*?<tbody>(.*?)</tbody>", html, re.S)
+    return [
+        [re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.S)]
+        for table in tables
+        for row in re.findall(r"<tr>(.*?)</tr>", table, re.S)
+    ]
+
+
+def test_weight_of_single_stars_most_influence_first(html):
+    rows = rows_of(html, "How much it rests on single stars")
+    assert [row[0] for row in rows] == list("fedcba") * 2  # two filters
+    assert rows[0] == ["f", "20.00", "12", "0.24 %", "0.60 %", "0.10 %", "variable"]
+    assert rows[5] == ["a", "15.00", "12", "0.04 %", "0.10 %", "0.10 %", ""]
+
+
+def test_what_the_normalization_left_out(html):
+    rows = rows_of(html, "Trusted less than half, or left out")
+    assert rows[0] == ["f", "all", "–", "–", "variable"]
+    assert rows[1] == ["all", "1.fits", "–", "–", "outlier: the frame"]
+    assert rows[2] == ["a", "0.fits", "+9.9 %", "25 %", "flux 99"]
+    assert len(rows) == 60
+    assert "And 41 fluxes that are less off." in html
+    assert html.count("No star, frame or flux was left out.") == 1  # the other filter
+
+
+def test_unknown_influence_is_a_dash(make_workdir, tmp_path):
+    workspace = make_workdir(tmp_path / "work", n_frames=4)
+    with transaction(workspace.engine) as connection:  # rows of an older version
+        connection.execute(update(schema.normalization_stars).values(influence_rms=None))
+        connection.execute(update(schema.PSFs).values(total_flux_error=None))
+    text = site.render(workspace)
+    assert rows_of(text, "How much it rests on single stars")[0][:5] == ["f", "20.00", "4", "–", "0.60 %"]
+    assert "total flux" not in text
+
+
+def test_error_of_the_total_flux_stands_by_the_psf(html):
+    assert "total flux ±0.42 %" in html
 
 
 def test_nothing_is_loaded_from_anywhere(html):
