@@ -21,6 +21,7 @@ from lightwatch.processes.roi_shift import star_shift
 from lightwatch.structure import queries, schema, store
 from lightwatch.structure.catalogs import read_catalog
 from lightwatch.structure.queries import Row, replace_rows
+from lightwatch.structure.unknown import or_nan
 
 _MASKED_NOISE_FACTOR = 1000.0
 _UNKNOWN_NOISE = 1e7
@@ -106,7 +107,7 @@ def _unshared_uncertainty(row: Row) -> float:
     """Error of a coefficient without the part of the PSF's total flux: the ROI's fluxes share that part, and
     on the normalised scale it cancels.
     """
-    whole, shared = _or_nan(row["coefficient_uncertainty"]), row["psf_uncertainty"] or 0.0
+    whole, shared = or_nan(row["coefficient_uncertainty"]), row["psf_uncertainty"] or 0.0
     return float(np.sqrt(max(whole**2 - shared**2, 0.0))) if np.isfinite(whole) else whole
 
 
@@ -148,7 +149,7 @@ def _epochs(
                     arrays=of_roi,
                     psf=psfs[frame["id"]],
                     coefficient=row["coefficient"],
-                    coefficient_uncertainty=_or_nan(row["coefficient_uncertainty"]),
+                    coefficient_uncertainty=or_nan(row["coefficient_uncertainty"]),
                     flux_kind=row["flux_kind"],
                     zeropoint=zeropoints.get(frame["id"]),
                     star_shift=_star_shift(offsets.get(frame["id"], []), psfs[frame["id"]]),
@@ -248,16 +249,15 @@ def _columns(inputs: RoiInputs) -> dict[str, Any]:
         epoch.zeropoint["normalised_zeropoint"] if epoch.zeropoint else np.nan for epoch in inputs.epochs
     ]
     scatter = [
-        _or_nan(epoch.zeropoint["zeropoint_scatter"]) if epoch.zeropoint else np.nan
-        for epoch in inputs.epochs
+        or_nan(epoch.zeropoint["zeropoint_scatter"]) if epoch.zeropoint else np.nan for epoch in inputs.epochs
     ]
     return {
         "mjd": np.array([frame["mjd_mid"] for frame in frames]),
-        "bjd_tdb": np.array([_or_nan(frame["bjd_tdb"]) for frame in frames]),
+        "bjd_tdb": np.array([or_nan(frame["bjd_tdb"]) for frame in frames]),
         "exptime": np.array([frame["exptime"] for frame in frames]),
-        "seeing": np.array([_or_nan(frame["seeing_arcseconds"]) for frame in frames]),
+        "seeing": np.array([or_nan(frame["seeing_arcseconds"]) for frame in frames]),
         "sky_level_electron_per_second": np.array(
-            [_or_nan(frame["sky_level_electron_per_second"]) for frame in frames]
+            [or_nan(frame["sky_level_electron_per_second"]) for frame in frames]
         ),
         "pixel_scale": np.array([frame["pixel_scale"] for frame in frames]),
         "angle_to_north": np.array([frame["angle_to_north"] for frame in frames]),
@@ -331,7 +331,3 @@ def save(
         "flags": 0,
     }
     replace_rows(connection, schema.roi_models, key, [row])
-
-
-def _or_nan(value: float | None) -> float:
-    return float("nan") if value is None else float(value)

@@ -21,6 +21,7 @@ from lightwatch.structure.files import path_text, safe_name
 from lightwatch.structure.frames_discovery import FoundFile
 from lightwatch.structure.frames_guard import ReadLimits
 from lightwatch.structure.header_parsing import FrameMetadata, HeaderParser, read_metadata
+from lightwatch.structure.unknown import or_null
 
 _HEADER_BYTES = 10_000_000
 _INFLATION = 20.0
@@ -192,11 +193,11 @@ def _write(
         "naxis1": nx,
         "naxis2": ny,
         "header_wcs": wcs_text,
-        "seeing_pixels": _known(seeing.fwhm_px),
-        "ellipticity": _known(seeing.ellipticity),
-        "sky_level_electron_per_second": _known(sky.global_level),
-        "background_rms_electron_per_second": _known(sky.global_rms),
-        "noise_ratio": _known(background.noise_ratio(sky, meta.exptime_s, meta.read_noise)),
+        "seeing_pixels": or_null(seeing.fwhm_px),
+        "ellipticity": or_null(seeing.ellipticity),
+        "sky_level_electron_per_second": or_null(sky.global_level),
+        "background_rms_electron_per_second": or_null(sky.global_rms),
+        "noise_ratio": or_null(background.noise_ratio(sky, meta.exptime_s, meta.read_noise)),
         "n_sources": len(sources),
         "masked_fraction": float(np.mean(mask != 0)),
         "recipe": job.recipe,
@@ -231,13 +232,13 @@ def _metadata_columns(meta: FrameMetadata, saturation: float) -> dict[str, Any]:
         "mjd_mid": meta.mjd_mid,
         "exptime": meta.exptime_s,
         "gain": meta.gain,
-        "read_noise": _known(meta.read_noise),
-        "saturation_adu": _known(saturation),
+        "read_noise": or_null(meta.read_noise),
+        "saturation_adu": or_null(saturation),
         "telescope_name": meta.telescope,
         "telescope_imager_name": meta.instrument,
-        "pointing_ra": _known(meta.ra_deg),
-        "pointing_dec": _known(meta.dec_deg),
-        "header_pixel_scale": _known(meta.pixel_scale_arcsec),
+        "pointing_ra": or_null(meta.ra_deg),
+        "pointing_dec": or_null(meta.dec_deg),
+        "header_pixel_scale": or_null(meta.pixel_scale_arcsec),
     }
 
 
@@ -251,7 +252,7 @@ def _conditions(config: Config, meta: FrameMetadata, row: dict[str, Any]) -> dic
         "flags": 0,
     }
     if site is None:
-        return columns | {"airmass": _known(meta.airmass)}
+        return columns | {"airmass": or_null(meta.airmass)}
     sky = ephemeris.frame_ephemeris(
         [meta.mjd_mid], ra, dec, site.latitude_deg, site.longitude_deg, site.elevation_m
     )
@@ -259,12 +260,12 @@ def _conditions(config: Config, meta: FrameMetadata, row: dict[str, Any]) -> dic
         "telescope_latitude": site.latitude_deg,
         "telescope_longitude": site.longitude_deg,
         "telescope_elevation": site.elevation_m,
-        "airmass": _known(sky.airmass[0]),
-        "altitude": _known(sky.altitude_deg[0]),
-        "azimuth": _known(sky.azimuth_deg[0]),
-        "sun_altitude": _known(sky.sun_altitude_deg[0]),
-        "degrees_to_moon": _known(sky.degrees_to_moon[0]),
-        "moon_phase": _known(sky.moon_phase[0]),
+        "airmass": or_null(sky.airmass[0]),
+        "altitude": or_null(sky.altitude_deg[0]),
+        "azimuth": or_null(sky.azimuth_deg[0]),
+        "sun_altitude": or_null(sky.sun_altitude_deg[0]),
+        "degrees_to_moon": or_null(sky.degrees_to_moon[0]),
+        "moon_phase": or_null(sky.moon_phase[0]),
         "flags": int(Flag(int(sky.flags[0]))),
     }
     return columns
@@ -278,7 +279,3 @@ def _site(config: Config, meta: FrameMetadata) -> ephemeris.Site | None:
         elevation = meta.elevation_m if np.isfinite(meta.elevation_m) else 0.0
         return ephemeris.Site(meta.latitude_deg, meta.longitude_deg, elevation)
     return None
-
-
-def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -16,6 +16,7 @@ from lightwatch.processes.astrometry_sky import apply_proper_motion
 from lightwatch.processes.astrometry_types import AstrometricSolution, Hints, ReferenceStars
 from lightwatch.structure import queries, schema
 from lightwatch.structure.queries import Row, replace_rows
+from lightwatch.structure.unknown import or_null
 from lightwatch.structure.workspace import Workspace
 
 PARALLEL = True
@@ -140,7 +141,7 @@ def save(connection: Connection, context: TaskContext, item: Row, output: Solved
             "method": attempt.method,
             "outcome": attempt.outcome,
             "n_matches": attempt.n_matches,
-            "rms_arcsec": _known(attempt.rms_px * solution.pixel_scale_arcsec) if solution else None,
+            "rms_arcsec": or_null(attempt.rms_px * solution.pixel_scale_arcsec) if solution else None,
             "message": attempt.message,
             "recipe": context.recipe,
         }
@@ -165,13 +166,9 @@ def _columns(item: Row, solution: AstrometricSolution | None, output: Solved) ->
         "pixel_scale": solution.pixel_scale_arcsec,
         "angle_to_north": solution.angle_to_north_deg,
         "pixel_anisotropy": solution.anisotropy,
-        "astrometric_rms_ra_arcsec": _known(solution.rms_ra_arcsec),
-        "astrometric_rms_dec_arcsec": _known(solution.rms_dec_arcsec),
+        "astrometric_rms_ra_arcsec": or_null(solution.rms_ra_arcsec),
+        "astrometric_rms_dec_arcsec": or_null(solution.rms_dec_arcsec),
         "astrometric_matches": solution.n_matches,
         "seeing_arcseconds": None if seeing is None else seeing * solution.pixel_scale_arcsec,
         "image_sha256": output.image_sha256,
     }
-
-
-def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -31,6 +31,7 @@ from lightwatch.structure import queries, schema, store
 from lightwatch.structure.config import Psf
 from lightwatch.structure.files import ProductRef
 from lightwatch.structure.queries import Row, replace_rows
+from lightwatch.structure.unknown import or_null
 
 _OUTLIER_SIGMA = 6.0
 _MODEL_ERROR = 0.02
@@ -228,8 +229,8 @@ def _output(job: PsfJob, choice: PsfStars, fit: PSFFit, reserved: float, flags: 
     fwhm = float(fwhm_of_theta(here.theta))
     row = {
         "psf_ref": "psf_" + hashlib.sha256(json.dumps(used).encode()).hexdigest()[:12],
-        "chi2": _known(fit.reduced_chi2),
-        "reserved_chi2": _known(reserved),
+        "chi2": or_null(fit.reduced_chi2),
+        "reserved_chi2": or_null(reserved),
         "n_stars": len(used),
         "n_reserved": int(choice.reserved.sum()),
         "stars_used": json.dumps(used),
@@ -237,10 +238,10 @@ def _output(job: PsfJob, choice: PsfStars, fit: PSFFit, reserved: float, flags: 
         "subsampling_factor": job.settings.subsampling_factor,
         "fwhm_pixels": fwhm,
         "fwhm_arcseconds": fwhm * job.pixel_scale,
-        "ellipticity": _known(model.ellipticity),
-        "residual_strength": _known(model.prior_sigma),
+        "ellipticity": or_null(model.ellipticity),
+        "residual_strength": or_null(model.prior_sigma),
         "model_error": model.model_error,
-        "total_flux_error": _known(model.total_flux_error),
+        "total_flux_error": or_null(model.total_flux_error),
         "spatial_terms": len(model.theta),
         "flags": int(flags),
     }
@@ -265,7 +266,3 @@ def save(connection: Connection, context: TaskContext, item: Row, output: PsfOut
         "recipe": context.recipe,
     }
     replace_rows(connection, schema.PSFs, key, [row])
-
-
-def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

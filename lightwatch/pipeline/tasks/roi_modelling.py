@@ -20,6 +20,7 @@ from lightwatch.processes.aperture import aperture_light
 from lightwatch.processes.psf_model import LocalPSF
 from lightwatch.structure import light_curve_files, queries, schema, store
 from lightwatch.structure.config import LightCurves, RoiModel
+from lightwatch.structure.unknown import or_null
 
 _REJECTION_SIGMA = 6.0
 _NEVER_REJECT = 1e9
@@ -278,11 +279,11 @@ def save(connection: Connection, context: TaskContext, group: Group, output: Mod
         .values(
             model_relpath=product.relpath,
             model_sha256=product.sha256,
-            reduced_chi2=_known(float(np.nanmedian(solution.reduced_chi2))),
+            reduced_chi2=or_null(float(np.nanmedian(solution.reduced_chi2))),
             astrometry=json.dumps(_astrometry(output)),
             constant_offsets=json.dumps(
                 {
-                    label: _known(s)
+                    label: or_null(s)
                     for label, s in zip(
                         output.inputs.labels, solution.constant_offset_uncertainty, strict=False
                     )
@@ -309,7 +310,7 @@ def _astrometry(output: Modelled) -> dict[str, list[float | None]]:
         block = slice(2 * s, 2 * s + 2)
         covariance = inverse @ output.solution.position_covariance_px2[block, block] @ inverse.T
         sigma = np.sqrt(np.maximum(np.diag(covariance), 0))
-        out[label] = [_known(float(value)) for value in (ra, dec, sigma[0], sigma[1])]
+        out[label] = [or_null(float(value)) for value in (ra, dec, sigma[0], sigma[1])]
     return out
 
 
@@ -332,21 +333,21 @@ def _flux_rows(output: Modelled) -> list[dict[str, Any]]:
                 {
                     "point_source": label,
                     "frame_id": int(frame),
-                    "flux": _known(flux[t]) if measured else None,
-                    "flux_uncertainty": _known(sigma[t]) if measured else None,
-                    "photon_uncertainty": _known(solution.local_uncertainty[t, s]),
-                    "background_uncertainty": _known(solution.background_uncertainty[t, s]),
-                    "normalization_uncertainty": _known(solution.normalization_uncertainty[t, s]),
-                    "reduced_chi2": _known(solution.reduced_chi2[t]),
-                    "dx": _known(solution.shift_px[t, 0]),
-                    "dy": _known(solution.shift_px[t, 1]),
-                    "local_background": _known(solution.local_background[t]),
-                    "zeropoint": _known(a["global_zeropoint"][t]),
-                    "zeropoint_uncertainty": _known(a["global_zeropoint_scatter"][t]),
-                    "mag": _known(told.mag[t]),
-                    "mag_uncertainty_up": _known(told.mag_uncertainty_up[t]),
-                    "mag_uncertainty_down": _known(told.mag_uncertainty_down[t]),
-                    "mag_limit": _known(told.limiting_mag[t]),
+                    "flux": or_null(flux[t]) if measured else None,
+                    "flux_uncertainty": or_null(sigma[t]) if measured else None,
+                    "photon_uncertainty": or_null(solution.local_uncertainty[t, s]),
+                    "background_uncertainty": or_null(solution.background_uncertainty[t, s]),
+                    "normalization_uncertainty": or_null(solution.normalization_uncertainty[t, s]),
+                    "reduced_chi2": or_null(solution.reduced_chi2[t]),
+                    "dx": or_null(solution.shift_px[t, 0]),
+                    "dy": or_null(solution.shift_px[t, 1]),
+                    "local_background": or_null(solution.local_background[t]),
+                    "zeropoint": or_null(a["global_zeropoint"][t]),
+                    "zeropoint_uncertainty": or_null(a["global_zeropoint_scatter"][t]),
+                    "mag": or_null(told.mag[t]),
+                    "mag_uncertainty_up": or_null(told.mag_uncertainty_up[t]),
+                    "mag_uncertainty_down": or_null(told.mag_uncertainty_down[t]),
+                    "mag_limit": or_null(told.limiting_mag[t]),
                     "flags": flags,
                 }
             )
@@ -361,8 +362,8 @@ def _write_light_curves(
     when = {
         int(frame): {
             "mjd": float(a["mjd"][t]),
-            "bjd_tdb": _known(a["bjd_tdb"][t]),
-            "seeing_arcseconds": _known(a["seeing"][t]),
+            "bjd_tdb": or_null(a["bjd_tdb"][t]),
+            "seeing_arcseconds": or_null(a["seeing"][t]),
         }
         for t, frame in enumerate(a["frame_id"])
     }
@@ -371,7 +372,3 @@ def _write_light_curves(
         light_curve_files.write_light_curves(context.workspace.workdir / "light_curves", name, table)
     except OSError as error:
         raise StorageError(f"light_curves/{name}: {error.strerror}") from error
-
-
-def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

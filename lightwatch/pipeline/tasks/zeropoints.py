@@ -17,6 +17,7 @@ from lightwatch.processes.detection import limiting_flux
 from lightwatch.structure import queries, schema
 from lightwatch.structure.config import ZeroPoints
 from lightwatch.structure.queries import Row, replace_rows
+from lightwatch.structure.unknown import or_null
 
 _CLIP_SIGMA = 3.5
 _MIN_COLOUR_STARS = 6
@@ -174,10 +175,10 @@ def save(connection: Connection, context: TaskContext, group: Group, output: Zer
                 "source_catalog": inputs.catalog,
                 "system": band.system,
                 "zeropoint": float(output.frames.zeropoint[i]),
-                "zeropoint_uncertainty": _known(output.frames.zeropoint_uncertainty[i]),
-                "zeropoint_scatter": _known(output.each.scatter[i]),
+                "zeropoint_uncertainty": or_null(output.frames.zeropoint_uncertainty[i]),
+                "zeropoint_scatter": or_null(output.each.scatter[i]),
                 "normalised_zeropoint": float(output.scale.zeropoint[0]),
-                "normalised_zeropoint_uncertainty": _known(output.scale.zeropoint_uncertainty[0]),
+                "normalised_zeropoint_uncertainty": or_null(output.scale.zeropoint_uncertainty[0]),
                 "n_stars": int(output.each.n_stars[i]),
                 "recipe": context.recipe,
                 "flags": int(output.frames.flags[i]) | too_few,
@@ -197,7 +198,7 @@ def _save_catalog(connection: Connection, context: TaskContext, output: Zeropoin
             "band": band.name,
             "star_gaia_id": int(star),
             "mag": float(output.magnitudes.mag[j]),
-            "mag_err": _known(output.magnitudes.mag_uncertainty[j]),
+            "mag_err": or_null(output.magnitudes.mag_uncertainty[j]),
             "original_catalog_id": str(int(star)),
             "system": band.system,
             "recipe": context.recipe,
@@ -220,7 +221,3 @@ def _save_depth(connection: Connection, inputs: ZeropointInputs, zeropoints: dic
         if rms and fwhm:
             depth = zeropoints[frame["id"]] - 2.5 * float(np.log10(limiting_flux(rms, fwhm, _LIMIT_SIGMA)))
         connection.execute(update(frames).where(frames.c.id == frame["id"]).values(limiting_magnitude=depth))
-
-
-def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
