@@ -1,4 +1,4 @@
-"""Small geometry between pixels and sky: proper motion, tangent plane, WCS parsing and trimming."""
+"""Small geometry between pixels and sky: proper motion, tangent plane, WCS parsing."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from lightwatch.errors import AstrometryError
 from lightwatch.processes.astrometry_types import FloatArray
 
 ARCSEC_PER_RADIAN = np.degrees(1.0) * 3600.0
+#: 1 sigma motion, mas/yr, of a catalogued star whose motion nobody has measured
+UNKNOWN_MOTION_MAS_YR = 15.0
 _NUMERIC = re.compile(r"(CRVAL|CRPIX|CDELT|CROTA)[12]|(CD|PC)[12]_[12]|[AB]_(ORDER|\d_\d)")
 
 
@@ -74,14 +76,12 @@ def apply_proper_motion(
     pmdec: FloatArray,
     ref_epoch: FloatArray,
     mjd: float,
-    *,
-    unknown_motion_mas_yr: float,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Positions at ``mjd``: (ra, dec, additional 1 sigma uncertainty in arcsec).
 
     ra, dec in degrees at ``ref_epoch`` (julian years), pmra (with cos dec) and pmdec in mas/yr.
-    A NaN motion is taken as zero and makes the position uncertain by ``unknown_motion_mas_yr``
-    times the time elapsed. Straight motion along a great circle, hence right near the poles.
+    A NaN motion is taken as zero and makes the position uncertain by UNKNOWN_MOTION_MAS_YR times
+    the time elapsed. Straight motion along a great circle, hence right near the poles.
     """
     years = 2000.0 + (mjd - 51544.5) / 365.25 - np.asarray(ref_epoch, float)
     unknown = ~(np.isfinite(pmra) & np.isfinite(pmdec))
@@ -89,7 +89,7 @@ def apply_proper_motion(
     east, north = east_north(ra, dec)
     motion = np.where(unknown, 0.0, pmra)[:, None] * east + np.where(unknown, 0.0, pmdec)[:, None] * north
     new_ra, new_dec = sky_angles(unit_vectors(ra, dec) + np.asarray(arc)[..., None] * motion)
-    return new_ra, new_dec, np.where(unknown, np.abs(years) * unknown_motion_mas_yr / 1000.0, 0.0)
+    return new_ra, new_dec, np.where(unknown, np.abs(years) * UNKNOWN_MOTION_MAS_YR / 1000.0, 0.0)
 
 
 def parse_wcs(header: str | fits.Header) -> WCS:
@@ -127,20 +127,6 @@ def wcs_to_header(wcs: WCS) -> str:
             header.remove(f"PC{i + 1}_{j + 1}", ignore_missing=True)
             header[f"CD{i + 1}_{j + 1}"] = float(matrix[i, j])
     return str(header.tostring())
-
-
-def shift_wcs_for_trim(wcs: WCS, x0: float, y0: float) -> WCS:
-    """WCS of the frame whose pixel (0, 0) was the pixel (x0, y0); distortions move along.
-
-    Raises AstrometryError ``bad_wcs`` for lookup-table distortions, which trimming cannot move.
-    """
-    if any(getattr(wcs, name) is not None for name in ("cpdis1", "cpdis2", "det2im1", "det2im2")):
-        raise AstrometryError("bad_wcs", "lookup-table distortions are not supported")
-    shifted = wcs.deepcopy()
-    shifted.wcs.crpix = wcs.wcs.crpix - [x0, y0]
-    if wcs.sip is not None:
-        shifted.sip = type(wcs.sip)(wcs.sip.a, wcs.sip.b, wcs.sip.ap, wcs.sip.bp, shifted.wcs.crpix)
-    return shifted
 
 
 def sky_to_pixel(wcs: WCS, ra: FloatArray, dec: FloatArray) -> FloatArray:

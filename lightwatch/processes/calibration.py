@@ -1,4 +1,4 @@
-"""From raw counts to electron/s: conversion, trimming, saturation, gain from the data."""
+"""From raw counts to electron/s: conversion, saturation, gain from the data."""
 
 from __future__ import annotations
 
@@ -29,21 +29,6 @@ def to_electron_per_second(adu: NDArray[Any], gain: float, exptime: float) -> ND
     image = adu.astype(np.float32)  # a copy, in native byte order
     image *= np.float32(gain / exptime)
     return image
-
-
-def trim(image: NDArray[Any], vertical_px: int, horizontal_px: int) -> tuple[NDArray[Any], tuple[int, int]]:
-    """Cut ``vertical_px`` rows at the bottom and at the top, ``horizontal_px`` columns at each side.
-
-    Returns (a copy of the inner image, (x0, y0)): the pixel (x, y) of the result was (x + x0, y + y0).
-    Raises FrameError ``trimmed_away`` when nothing would be left, or a width is negative.
-    """
-    ny, nx = image.shape
-    if min(vertical_px, horizontal_px) < 0 or 2 * vertical_px >= ny or 2 * horizontal_px >= nx:
-        raise FrameError(
-            "trimmed_away", f"cannot trim {vertical_px} rows and {horizontal_px} columns of {ny} x {nx} px"
-        )
-    inner = image[vertical_px : ny - vertical_px, horizontal_px : nx - horizontal_px]
-    return inner.copy(), (horizontal_px, vertical_px)
 
 
 def saturated_pixels(adu: NDArray[Any], saturation_adu: float | None) -> NDArray[np.bool_]:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import sep
 from numpy.typing import NDArray
-from scipy.special import erfc
 
 from lightwatch.errors import ProcessError
 from lightwatch.flags import UNUSABLE_PIXEL, Flag
@@ -118,22 +117,6 @@ def detect_sources(
         return _no_sources()
     objects = objects[np.argsort(-objects["flux"], kind="stable")[:max_sources]]
     return _measure(data, rms, unusable, mask, objects, exptime, kernel_fwhm_px)
-
-
-def automatic_threshold(shape: tuple[int, int], kernel_fwhm_px: float, false_per_frame: float) -> float:
-    """Threshold (sigma of the filtered image) above which noise makes ``false_per_frame`` peaks.
-
-    Expected number of excursions of a smooth Gaussian random field (Adler 1981, The Geometry of Random
-    Fields), or of independent pixels, whichever are more. For white noise: correlated noise makes more.
-    """
-    n_pixels = shape[0] * shape[1]
-    thresholds = np.arange(2.0, 12.0, 0.01)
-    gaussian = np.exp(-0.5 * thresholds**2)
-    kernel_sigma = max(kernel_fwhm_px, 1.0) / _FWHM_PER_SIGMA
-    peaks = n_pixels * (2 * np.pi) ** -1.5 * thresholds * gaussian / (2 * kernel_sigma**2)
-    pixels = n_pixels * 0.5 * erfc(thresholds / np.sqrt(2))
-    expected = np.minimum(peaks, pixels)
-    return float(thresholds[np.argmax(expected <= false_per_frame)])
 
 
 def stellar_locus(

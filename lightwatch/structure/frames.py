@@ -41,7 +41,6 @@ __all__ = [
     "content_hash",
     "find_files",
     "header_wcs",
-    "image_hdus",
     "is_settled",
     "read_frame",
     "shown",
@@ -63,9 +62,7 @@ class RawFrame:
     header: fits.Header  # merged
     hdu_index: int  # of the image
     has_bad_pixel_map: bool
-    bitpix: int  # as stored, before scaling; negative for floats
     ceiling_adu: float  # largest value that the stored integers can hold; NaN for floats
-    lossy: bool  # stored with a compression that does not give all bits back
     notes: tuple[str, ...]  # odd but legal things, a line each
 
 
@@ -109,18 +106,9 @@ def read_frame(
         header=header,
         hdu_index=science.index,
         has_bad_pixel_map=bad is not None,
-        bitpix=science.bitpix,
         ceiling_adu=ceiling,
-        lossy=science.lossy,
         notes=notes,
     )
-
-
-def image_hdus(path: Path, *, limits: ReadLimits) -> tuple[HduInfo, ...]:
-    """The HDUs that hold one 2-D science image each: several for a mosaic.  Raises FrameError."""
-    stream, infos = open_fits(path, limits)
-    stream.close()
-    return tuple(hdu for hdu in infos if hdu.plane and hdu.name not in _COMPANIONS)
 
 
 def _find(infos: Sequence[HduInfo], wanted: int | str, name: str) -> HduInfo:

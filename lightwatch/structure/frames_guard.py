@@ -53,7 +53,6 @@ class HduInfo:
     is_image: bool
     bitpix: int
     shape: tuple[int, ...]  # as in NumPy: slowest axis first
-    lossy: bool
     offset: int  # bytes from the start of the (inflated) file
     length: int  # bytes of header and data, without the last padding
 
@@ -230,12 +229,8 @@ def _describe(cards: dict[str, str], index: int, name: str) -> HduInfo:
     if bitpix not in _LEGAL_BITPIX or _integer(cards, "BITPIX", None, name) not in _LEGAL_BITPIX:
         raise FrameError("bad_header", f"{name}: {prefix}BITPIX = {bitpix} does not exist")
     is_image = compressed or index == 0 or cards.get("XTENSION") == "IMAGE"
-    lossy = compressed and (
-        (bitpix < 0 and cards.get("ZQUANTIZ") != "NONE" and cards.get("ZCMPTYPE") != "NOCOMPRESS")
-        or cards.get("ZCMPTYPE") == "HCOMPRESS_1"
-    )
     return HduInfo(
-        index, cards.get("EXTNAME", "").upper(), is_image, bitpix, _axes(cards, prefix, name), lossy, 0, 0
+        index, cards.get("EXTNAME", "").upper(), is_image, bitpix, _axes(cards, prefix, name), 0, 0
     )
 
 

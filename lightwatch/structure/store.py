@@ -86,15 +86,6 @@ def _read_dataset(dataset: h5py.Dataset) -> Any:
     return value if isinstance(value, str) else np.asarray(value, dtype=str)
 
 
-def read_attributes(workdir: Path, relpath: str) -> dict[str, Any]:
-    """Attributes of a product."""
-    try:
-        with h5py.File(workdir / relpath, "r", locking=False) as file:
-            return dict(file.attrs)
-    except OSError as error:
-        raise StorageError(f"{workdir / relpath}: cannot be read ({str(error).splitlines()[0]})") from error
-
-
 def check_product(workdir: Path, relpath: str, sha256: str | None) -> str | None:
     """None when a product is as it was written, else ``missing`` or ``damaged``."""
     path = workdir / relpath

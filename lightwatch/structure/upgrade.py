@@ -23,11 +23,6 @@ def _alembic() -> AlembicConfig:
     return config
 
 
-def head_revision() -> str:
-    """Revision of the schema that this version works with."""
-    return str(ScriptDirectory.from_config(_alembic()).get_current_head())
-
-
 def current_revision(engine: Engine) -> str | None:
     """Revision of a database; None when it is empty.
 

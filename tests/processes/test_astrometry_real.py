@@ -52,9 +52,7 @@ def reference_stars(path: Path, mjd: float) -> ReferenceStars:
         for name in ("ra", "dec", "pmra", "pmdec", "ref_epoch", "phot_g_mean_mag")
     }
     motion = (column["pmra"], column["pmdec"], column["ref_epoch"])
-    ra, dec, extra = apply_proper_motion(
-        column["ra"], column["dec"], *motion, mjd, unknown_motion_mas_yr=10.0
-    )
+    ra, dec, extra = apply_proper_motion(column["ra"], column["dec"], *motion, mjd)
     catalog = np.where(np.asarray(table["source_id"]) > 0, 0.01, 0.1)
     return ReferenceStars(ra, dec, column["phot_g_mean_mag"], np.hypot(catalog, extra))
 

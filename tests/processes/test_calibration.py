@@ -8,7 +8,6 @@ from lightwatch.processes.calibration import (
     estimate_gain_read_noise,
     saturated_pixels,
     to_electron_per_second,
-    trim,
 )
 
 
@@ -40,21 +39,6 @@ def test_an_impossible_exposure_time_is_refused(exptime):
 def test_what_is_not_an_image_is_refused(shape):
     with pytest.raises(FrameError):
         to_electron_per_second(np.ones(shape), 1.0, 1.0)
-
-
-def test_trim_keeps_the_inner_pixels_and_tells_the_offset():
-    image = np.arange(60.0).reshape(6, 10)
-    inner, (x0, y0) = trim(image, vertical_px=1, horizontal_px=3)
-    assert inner.shape == (4, 4)
-    assert inner[2, 1] == image[2 + y0, 1 + x0]
-    inner[:] = 0
-    assert image[2, 4] == 24
-
-
-@pytest.mark.parametrize(("vertical", "horizontal"), [(3, 0), (0, 5), (-1, 0)])
-def test_trimming_everything_away_is_refused(vertical, horizontal):
-    with pytest.raises(FrameError):
-        trim(np.ones((6, 10)), vertical, horizontal)
 
 
 def test_saturation_counts_from_the_level_on_and_needs_one():

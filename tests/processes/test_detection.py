@@ -5,7 +5,6 @@ import pytest
 
 from lightwatch.flags import Flag
 from lightwatch.processes.detection import (
-    automatic_threshold,
     detect_sources,
     limiting_flux,
     stellar_locus,
@@ -161,16 +160,6 @@ def test_an_empty_frame_has_no_sources_and_no_seeing():
     assert len(sources) == 0
     assert seeing.n_stars == 0
     assert np.isnan(seeing.fwhm_px)
-
-
-@pytest.mark.parametrize("kernel", [0.0, 2.0, 4.0])
-def test_the_automatic_threshold_keeps_its_promise_on_blank_sky(kernel):
-    threshold = automatic_threshold((512, 512), kernel, false_per_frame=1.0)
-    assert 4 < threshold < 5.5
-    settings = {**SETTINGS, "kernel_fwhm_px": kernel, "threshold_sigma": threshold, "min_area_px": 1}
-    found = [len(detect_sources(i := blank(s), np.ones_like(i), clean_mask(i), **settings)) for s in range(6)]
-    assert sum(found) <= 13  # 6 expected: 13 or more happen in 0.9 % of cases
-    assert automatic_threshold((512, 512), kernel, 0.01) > threshold + 0.5
 
 
 def test_a_faint_source_at_the_stated_significance_is_found():

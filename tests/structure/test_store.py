@@ -9,7 +9,6 @@ import pytest
 from lightwatch.errors import StorageError
 from lightwatch.structure.store import (
     check_product,
-    read_attributes,
     read_product,
     write_index,
     write_product,
@@ -38,7 +37,8 @@ def test_round_trip_keeps_types_and_bits(tmp_path):
     assert back["exptime"] == 320.0
     assert back["wcs"] == ARRAYS["wcs"]
     assert back["labels"].tolist() == ARRAYS["labels"]
-    assert read_attributes(tmp_path, product.relpath) == {"recipe": "r", "unit": "electron/s"}
+    with h5py.File(tmp_path / product.relpath) as file:
+        assert dict(file.attrs) == {"recipe": "r", "unit": "electron/s"}
     assert set(read_product(tmp_path, product.relpath, prefix="stars")) == {
         "data",
         "mask",
@@ -68,8 +68,6 @@ def test_python_objects_are_not_stored(tmp_path):
 def test_missing_file_and_missing_name(tmp_path):
     with pytest.raises(StorageError, match="cannot be read"):
         read_product(tmp_path, "none.h5")
-    with pytest.raises(StorageError):
-        read_attributes(tmp_path, "none.h5")
     assert check_product(tmp_path, "none.h5", "x") == "missing"
     write_product(tmp_path, "a.h5", {"x": np.ones(3)}, {})
     for arguments in ({"names": ["y"]}, {"prefix": "stars"}):

@@ -184,7 +184,7 @@ def _other_stars(context: TaskContext, roi: str, epochs: list[Epoch]) -> Floats:
     if not len(cone):
         return np.zeros((0, 2))
     at_ra, at_dec, _extra = astrometry_sky.apply_proper_motion(
-        cone.ra, cone.dec, cone.pmra, cone.pmdec, cone.ref_epoch, frame["mjd_mid"], unknown_motion_mas_yr=0.0
+        cone.ra, cone.dec, cone.pmra, cone.pmdec, cone.ref_epoch, frame["mjd_mid"]
     )
     sources = np.array([settings.coordinates, *(settings.point_sources or {}).values()], dtype=float)
     apart = star_selection.distance_to_roi_arcsec(at_ra, at_dec, sources[:, 0], sources[:, 1])

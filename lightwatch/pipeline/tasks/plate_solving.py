@@ -22,7 +22,6 @@ from lightwatch.structure.workspace import Workspace
 PARALLEL = True
 compute = solve_frame
 
-_UNKNOWN_MOTION_MAS_YR = 15.0
 _CATALOG_ERROR_ARCSEC = 0.02
 _TYCHO_EPOCH_ERROR_ARCSEC = 0.1
 _SIBLINGS = 3
@@ -73,9 +72,8 @@ def _catalog(workspace: Workspace, items: Sequence[Row]) -> Any:
 
 def _stars_at(catalog: Any, mjd: float) -> ReferenceStars:
     ra, dec, extra = apply_proper_motion(
-        catalog.ra, catalog.dec, catalog.pmra, catalog.pmdec, catalog.ref_epoch, mjd,
-        unknown_motion_mas_yr=_UNKNOWN_MOTION_MAS_YR,
-    )  # fmt: skip
+        catalog.ra, catalog.dec, catalog.pmra, catalog.pmdec, catalog.ref_epoch, mjd
+    )
     unknown = ~np.isfinite(catalog.pmra)
     base = np.where(unknown, _TYCHO_EPOCH_ERROR_ARCSEC, _CATALOG_ERROR_ARCSEC)
     return ReferenceStars(ra, dec, catalog.phot_g_mean_mag, np.hypot(base, extra))

@@ -26,7 +26,6 @@ from lightwatch.structure.workspace import Workspace
 
 _MARGIN_PX = 4.0
 _BATCH = 200
-_UNKNOWN_MOTION_MAS_YR = 15.0
 _BEST_FRAMES = 12
 _SEEN_FRACTION = 0.5
 _MATCH_PX = 2.0
@@ -292,9 +291,8 @@ def _stars_on_frame(job: StarsJob) -> Outcome:
         return np.array([np.nan if star[name] is None else star[name] for star in job.stars], dtype=float)
 
     ra, dec, _extra = apply_proper_motion(
-        column("ra"), column("dec"), column("pmra"), column("pmdec"), column("ref_epoch"), job.mjd,
-        unknown_motion_mas_yr=_UNKNOWN_MOTION_MAS_YR,
-    )  # fmt: skip
+        column("ra"), column("dec"), column("pmra"), column("pmdec"), column("ref_epoch"), job.mjd
+    )
     x, y = sky_to_pixel(parse_wcs(job.wcs), ra, dec).T
     inside = (
         np.isfinite(x + y)

@@ -22,7 +22,6 @@ from lightwatch.structure.workspace import Workspace
 PARALLEL = True
 compute = extract_stamps
 
-_UNKNOWN_MOTION_MAS_YR = 15.0
 _FALLBACK_FWHM_PX = 4.0
 _EDGE_PX = 64.0
 _ROI_SEEINGS = 4.5
@@ -78,9 +77,8 @@ def _job(context: TaskContext, item: Row, stars: Sequence[Row], catalog: Referen
 
 def _catalog_on_frame(catalog: ReferenceCatalog, item: Row) -> tuple[Any, Any, Any]:
     ra, dec, _extra = apply_proper_motion(
-        catalog.ra, catalog.dec, catalog.pmra, catalog.pmdec, catalog.ref_epoch, item["mjd_mid"],
-        unknown_motion_mas_yr=_UNKNOWN_MOTION_MAS_YR,
-    )  # fmt: skip
+        catalog.ra, catalog.dec, catalog.pmra, catalog.pmdec, catalog.ref_epoch, item["mjd_mid"]
+    )
     x, y = sky_to_pixel(parse_wcs(item["wcs"]), ra, dec).T
     near = (
         (x > -_EDGE_PX) & (y > -_EDGE_PX) & (x < item["naxis1"] + _EDGE_PX) & (y < item["naxis2"] + _EDGE_PX)
