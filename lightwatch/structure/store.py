@@ -51,9 +51,16 @@ def _write_dataset(file: h5py.File, name: str, value: Any) -> None:
 
 
 def read_product(
-    workdir: Path, relpath: str, prefix: str = "", names: Iterable[str] | None = None
+    workdir: Path,
+    relpath: str,
+    prefix: str = "",
+    names: Iterable[str] | None = None,
+    *,
+    optional: bool = False,
 ) -> dict[str, Any]:
     """Arrays of a product below ``prefix`` (all of them, or the named ones), text as ``str``.
+
+    ``optional``: none where the product has no such prefix, as frames that do not hold an ROI.
 
     Raises
     ------
@@ -63,6 +70,8 @@ def read_product(
     path = workdir / relpath
     try:
         with h5py.File(path, "r", locking=False) as file:
+            if optional and prefix not in file:
+                return {}
             group = file[prefix] if prefix else file
             wanted = list(names) if names is not None else _dataset_names(group)
             return {name: _read_dataset(group[name]) for name in wanted}

@@ -75,6 +75,15 @@ def test_missing_file_and_missing_name(tmp_path):
             read_product(tmp_path, "a.h5", **arguments)
 
 
+def test_an_optional_prefix_may_be_missing_but_not_the_file(tmp_path):
+    write_product(tmp_path, "a.h5", {"rois/pair/x": np.ones(3), "rois/pair_2/x": np.zeros(2)}, {})
+    assert read_product(tmp_path, "a.h5", "rois/none", optional=True) == {}
+    assert read_product(tmp_path, "a.h5", "none/pair", optional=True) == {}
+    assert list(read_product(tmp_path, "a.h5", "rois/pair", optional=True)["x"]) == [1, 1, 1]
+    with pytest.raises(StorageError):
+        read_product(tmp_path, "b.h5", "rois/pair", optional=True)
+
+
 def test_no_flipped_bit_is_read_as_another_number(tmp_path):
     """R14: a flip is refused when read, or it hit nothing that is read; the checksum finds every one."""
     product = write_product(

@@ -65,29 +65,8 @@ def load(context: TaskContext, group: Group) -> RoiInputs:
     TooFewStars
         ``no_epochs`` when no frame is left.
     """
-    workspace = context.workspace
-    settings = workspace.config.calibrated_cutouts
-    f = schema.frames
-    ids = [frame["id"] for frame in group.members]
-    allowed = {
-        row["id"]
-        for row in queries.rows(
-            workspace.reader,
-            select(f.c.id).where(
-                f.c.id.in_(ids), queries.frames_within(settings.constraints_on_frame_columns)
-            ),
-        )
-    }
     coefficients = _coefficients(context, group.filter)
-    low, high = settings.constraints_on_coefficient
-    usable = [
-        frame
-        for frame in group.members
-        if frame["id"] in allowed
-        and frame["id"] in coefficients
-        and low <= coefficients[frame["id"]]["coefficient"] <= high
-    ]
-    epochs = _epochs(context, group.roi, usable, coefficients)
+    epochs = _epochs(context, group.roi, _frames_let_through(context, group, coefficients), coefficients)
     if not epochs:
         raise TooFewStars(
             "no_epochs",
@@ -98,9 +77,24 @@ def load(context: TaskContext, group: Group) -> RoiInputs:
         filter=group.filter,
         epochs=epochs,
         others_arcsec=_other_stars(context, group.roi, epochs),
-        subsampling_factor=workspace.config.psf.subsampling_factor,
-        aperture_radius_fwhm=workspace.config.star_photometry.aperture_radius_fwhm,
+        subsampling_factor=context.workspace.config.psf.subsampling_factor,
+        aperture_radius_fwhm=context.workspace.config.star_photometry.aperture_radius_fwhm,
     )
+
+
+def _frames_let_through(context: TaskContext, group: Group, coefficients: Mapping[int, Row]) -> list[Row]:
+    """Frames of the group with a coefficient, within the user's constraints."""
+    settings = context.workspace.config.calibrated_cutouts
+    ids = [frame["id"] for frame in group.members]
+    within = queries.frames_within(settings.constraints_on_frame_columns)
+    query = select(schema.frames.c.id).where(schema.frames.c.id.in_(ids), within)
+    allowed = {row["id"] for row in queries.rows(context.workspace.reader, query)} & coefficients.keys()
+    low, high = settings.constraints_on_coefficient
+    return [
+        frame
+        for frame in group.members
+        if frame["id"] in allowed and low <= coefficients[frame["id"]]["coefficient"] <= high
+    ]
 
 
 def _unshared_uncertainty(row: Row) -> float:
@@ -136,17 +130,14 @@ def _epochs(
     epochs = []
     for frame in frames:
         row = coefficients[frame["id"]]
-        arrays = store.read_product(workspace.workdir, paths[frame["id"]])
-        of_roi = {
-            name.removeprefix(f"rois/{roi}/"): value
-            for name, value in arrays.items()
-            if name.startswith(f"rois/{roi}/")
-        }
-        if of_roi:
+        arrays = store.read_product(
+            workspace.workdir, paths[frame["id"]], prefix=f"rois/{roi}", optional=True
+        )
+        if arrays:
             epochs.append(
                 Epoch(
                     frame=frame,
-                    arrays=of_roi,
+                    arrays=arrays,
                     psf=psfs[frame["id"]],
                     coefficient=row["coefficient"],
                     coefficient_uncertainty=or_nan(row["coefficient_uncertainty"]),
