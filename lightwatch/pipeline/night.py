@@ -106,7 +106,7 @@ NIGHT: tuple[Task, ...] = (
     ),
     Task(
         name="prepare_calibrated_cutouts",
-        version=2,
+        version=3,
         after=("calculate_absolute_zeropoints",),
         scope="groups",
         sections=("calibrated_cutouts",),

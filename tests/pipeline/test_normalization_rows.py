@@ -10,6 +10,7 @@ import pytest
 from lightwatch.pipeline.tasks.calibrated_cutouts import _unshared_uncertainty
 from lightwatch.pipeline.tasks.normalization import FluxTable, _exclusions, compute
 from lightwatch.structure.config import Normalization as Settings
+from lightwatch.structure.store import read_product
 
 
 def table(flux, error, good):
@@ -65,3 +66,16 @@ def test_what_the_roi_shares_is_not_counted_in_its_light_curve():
     assert _unshared_uncertainty(row) == 0.004
     assert _unshared_uncertainty({**row, "psf_uncertainty": None}) == 0.005
     assert math.isnan(_unshared_uncertainty({**row, "coefficient_uncertainty": None}))
+
+
+def test_the_rois_cutouts_get_the_error_without_it(night):
+    rows = night.sql(
+        "SELECT m.cutouts_relpath, k.frame_id, k.coefficient, k.coefficient_uncertainty, k.psf_uncertainty "
+        "FROM roi_models m JOIN normalization_coefficients k ON k.filter = m.filter"
+    )
+    assert rows
+    for relpath, frame, coefficient, whole, shared in rows:
+        cutouts = read_product(night.path, relpath, names=["frame_id", "relative_normalization_error"])
+        told = dict(zip(cutouts["frame_id"], cutouts["relative_normalization_error"], strict=True))
+        assert 0 < shared < whole
+        assert told[frame] == pytest.approx(np.sqrt(whole**2 - shared**2) / coefficient)

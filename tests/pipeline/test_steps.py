@@ -9,6 +9,7 @@ import pytest
 from lightwatch.pipeline import night, steps
 from lightwatch.pipeline.reporting import TaskSummary
 from lightwatch.pipeline.steps import StepResult
+from lightwatch.pipeline.workflow_manager import WorkflowManager
 from lightwatch.structure.workspace import Workspace
 
 from .rows import fill, make_workdir
@@ -23,6 +24,11 @@ TUTORIAL = (
 def test_every_step_has_its_function_under_both_names():
     assert [getattr(steps, name) for name in TUTORIAL] == [getattr(steps, name) for name in night.NAMES]
     assert steps.prepare_roi_deconv_file is steps.prepare_roi_file
+
+
+def test_the_manager_names_the_tasks_in_order(tmp_path):
+    workspace = Workspace.open(make_workdir(tmp_path / "w"))
+    assert WorkflowManager(workspace).get_tasks() == list(night.NAMES)
 
 
 def test_a_step_works_on_the_workdir_of_the_variable(tmp_path, monkeypatch):

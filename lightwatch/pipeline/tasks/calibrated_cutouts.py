@@ -140,7 +140,7 @@ def _epochs(
                     arrays=arrays,
                     psf=psfs[frame["id"]],
                     coefficient=row["coefficient"],
-                    coefficient_uncertainty=or_nan(row["coefficient_uncertainty"]),
+                    coefficient_uncertainty=_unshared_uncertainty(row),
                     flux_kind=row["flux_kind"],
                     zeropoint=zeropoints.get(frame["id"]),
                     star_shift=_star_shift(offsets.get(frame["id"], []), psfs[frame["id"]]),
