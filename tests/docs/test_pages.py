@@ -14,6 +14,7 @@ from lightwatch.pipeline import init_lightcurver
 from lightwatch.pipeline.cli import app
 from lightwatch.structure.config import Config
 from lightwatch.structure.config_file import load_config
+from lightwatch.structure.schema import metadata
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "benchmarks" / "README.md"]
@@ -59,6 +60,21 @@ def test_every_key_of_lightcurver_has_its_line():
     for section, key in re.findall(rf"`({sections})\.(\w+)`", "\n".join(lines.values())):
         if section != "rois":
             assert key in Config.model_fields[section].annotation.model_fields, f"{section}.{key}"
+
+
+def test_method_names_tables_columns_and_keys_that_exist():
+    keys = {
+        f"{section}.{key}"
+        for section, field in Config.model_fields.items()
+        for key in getattr(field.annotation, "model_fields", ())
+    }
+    columns = {
+        f"{table.name}.{column.name}" for table in metadata.tables.values() for column in table.columns
+    }
+    known = keys | columns | set(metadata.tables) | {name.split(".")[1] for name in columns}
+    known |= {"background_rms", "full_psf"}  # arrays of products
+    named = re.findall(r"`([a-zA-Z_0-9.]+)`", text_of(ROOT / "docs" / "method.md"))
+    assert {name for name in named if "_" in name} <= known
 
 
 # ---------------------------------------------------------------- commands
