@@ -306,15 +306,18 @@ def gauge_fluxes(flux: Floats, good: Bools, g_mag: Floats, *, step_mag: float) -
     return np.asarray(10 ** (-0.4 * (g_mag - zeropoint)))
 
 
-def unsteadiness(flux: Floats, good: Bools, solution: Normalization, *, min_frames: int) -> float:
-    """Median over the stars with ``min_frames`` fluxes of their median absolute relative residual."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        relative = flux / solution.coefficient[:, None] / solution.star_flux - 1
-    usable = good & np.isfinite(relative)
-    middle = masked_median(relative, usable, 0)
-    deviation = masked_median(np.abs(np.where(usable, relative, 0.0) - middle), usable, 0)
-    judged = usable.sum(axis=0) >= min_frames
-    return float(np.median(deviation[judged])) if judged.any() else float("nan")
+def apertures_serve_better(
+    model_error: Floats, fwhm_px: Floats, *, least_model_error: float, largest_fwhm_px: float
+) -> bool:
+    """Whether the PSF misses the light of stars that are small against pixels, on most of the frames.
+
+    ``model_error`` (n_frames,) fraction of the light by which the PSF misses the data of its stars, and
+    ``fwhm_px`` (n_frames,) its FWHM; NaN where a frame has no PSF: it has no say. Each frame is judged by
+    itself and most of them decide, so that one more frame matters only where opinions are even.
+    """
+    known = np.isfinite(model_error) & np.isfinite(fwhm_px)
+    missed = known & (model_error > least_model_error) & (fwhm_px < largest_fwhm_px)
+    return bool(2 * missed.sum() > known.sum())
 
 
 def _bits(where: Bools, flag: Flag) -> Ints:

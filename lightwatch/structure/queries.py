@@ -280,7 +280,7 @@ def current_psf(frame_id: int) -> Select[Any]:
 
 
 def star_fluxes(footprint_hash: str, recipe: str, filter_name: str) -> Select[Any]:
-    """Measured fluxes of one filter, with the PSF's chi2 of each frame."""
+    """Measured fluxes of one filter, with what is known of the PSF of each frame."""
     x, f, p = s.star_flux_in_frame, s.frames, s.PSFs
     return (
         select(
@@ -294,6 +294,8 @@ def star_fluxes(footprint_hash: str, recipe: str, filter_name: str) -> Select[An
             x.c.flags,
             p.c.chi2.label("psf_chi2"),
             p.c.total_flux_error.label("psf_total_flux_error"),
+            p.c.model_error.label("psf_model_error"),
+            p.c.fwhm_pixels.label("psf_fwhm_pixels"),
             p.c.flags.label("psf_flags"),
         )
         .join(f, f.c.id == x.c.frame_id)

@@ -24,6 +24,8 @@ def table(flux, error, good):
         aperture_flux_uncertainty=error,
         good=good,
         psf_error=np.full(frames, np.nan),
+        model_error=np.zeros(frames),
+        fwhm_px=np.full(frames, 4.0),
         gmag=np.full(stars, np.nan),
         settings=Settings(),
         only_single_sources=False,

@@ -9,7 +9,7 @@ import pytest
 
 from lightwatch.errors import InputError, TooFewStars
 from lightwatch.flags import Flag
-from lightwatch.processes.normalization import gauge_fluxes, normalize, unsteadiness
+from lightwatch.processes.normalization import apertures_serve_better, gauge_fluxes, normalize
 
 SETTINGS = {
     "common_error": None,
@@ -310,12 +310,37 @@ def test_gauge_stays_when_frames_are_added_and_needs_magnitudes():
     assert gauge_fluxes(flux, good, np.full(3, np.nan), step_mag=0.5) is None
 
 
-def test_unsteadiness_is_the_scatter_of_a_typical_star():
-    sky = make_sky(19, n_frames=60, n_stars=20, scatter=0.01, log_flux=(4.0, 4.5))
-    result = run(sky)
-    found = unsteadiness(sky.flux, sky.good, result, min_frames=10)
-    assert found == pytest.approx(0.01 / 1.4826, rel=0.4)
-    assert np.isnan(unsteadiness(sky.flux, sky.good, result, min_frames=61))
+LIMITS = {"least_model_error": 0.03, "largest_fwhm_px": 2.5}
+
+
+@pytest.mark.parametrize(
+    ("model_error", "fwhm_px", "expected"),
+    [
+        ([0.07, 0.05, 0.09], [1.4, 1.0, 2.2], True),
+        ([0.07, 0.07, 0.0], [1.4, 1.4, 1.4], True),  # a frame with few stars may not know its error
+        ([0.07, 0.0, 0.0], [1.4, 1.4, 1.4], False),
+        ([0.07, 0.0], [1.4, 1.4], False),  # even: the PSF
+        ([0.07, np.nan, np.nan], [1.4, 1.4, np.nan], True),  # frames without PSF have no say
+        ([0.07, 0.05, 0.09], [4.0, 3.0, 2.6], False),  # stars that are well sampled
+        ([0.0, 0.0, 0.0], [2.0, 1.5, 1.2], False),  # small stars whose PSF explains the data
+        ([np.nan], [np.nan], False),
+    ],
+)
+def test_apertures_serve_where_most_psfs_miss_stars_that_are_small_against_pixels(
+    model_error, fwhm_px, expected
+):
+    assert apertures_serve_better(np.array(model_error), np.array(fwhm_px), **LIMITS) is expected
+
+
+def test_one_more_frame_does_not_change_the_kind_of_flux():
+    rng = np.random.default_rng(0)
+    error, fwhm = rng.uniform(0.05, 0.12, 142), rng.uniform(1.0, 2.2, 142)  # a night of undersampled frames
+    kinds = {apertures_serve_better(error[:n], fwhm[:n], **LIMITS) for n in range(1, 143)}
+    assert kinds == {True}
+    kinds = {
+        apertures_serve_better(np.r_[error, [0.0] * n], np.r_[fwhm, [4.0] * n], **LIMITS) for n in range(140)
+    }
+    assert kinds == {True}
 
 
 def test_pulls_keep_their_width_when_faint_stars_pin_the_scale():

@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from lightwatch.errors import TooFewStars
 from lightwatch.flags import Flag
 from lightwatch.pipeline.task import Group, Outcome, TaskContext
 from lightwatch.processes.normalization import Normalization as Solution
-from lightwatch.processes.normalization import gauge_fluxes, normalize, unsteadiness
+from lightwatch.processes.normalization import apertures_serve_better, gauge_fluxes, normalize
 from lightwatch.structure import queries, schema
 from lightwatch.structure.config import Normalization as Settings
 from lightwatch.structure.queries import replace_rows
@@ -28,8 +27,10 @@ _OUTLIER_SIGMA = 6.0
 _MAX_ITERATIONS = 40
 #: the scale is pinned to the catalogue, to the nearest half magnitude, so that new frames do not move it
 _GAUGE_STEP_MAG = 0.5
-_CLEARLY_STEADIER = 0.95
-_FRAMES_TO_JUDGE = 10
+#: a PSF that misses more of the light measures stars worse than apertures do (decision 006: simulated stars)
+_LEAST_MODEL_ERROR = 0.03
+#: pixel-integrated; of larger stars, apertures lose light when the PSF changes
+_UNDERSAMPLED_FWHM_PX = 2.5
 #: single fluxes that kept less than this part of their weight are listed
 _LISTED_WEIGHT = 0.5
 #: a blend or a shifted star repeats itself, and what does not repeat shows as its scatter
@@ -50,6 +51,8 @@ class FluxTable:
     aperture_flux_uncertainty: Floats
     good: NDArray[np.bool_]
     psf_error: Floats  # (n_frames,) relative error of the PSF's total flux
+    model_error: Floats  # (n_frames,) fraction of the light by which the PSF misses the data
+    fwhm_px: Floats  # (n_frames,)
     gmag: Floats
     settings: Settings
     only_single_sources: bool  # every ROI is one point source: its flux may be an aperture's
@@ -76,7 +79,7 @@ def load(context: TaskContext, group: Group) -> FluxTable:
     shape = (len(frame_ids), len(star_ids))
     flux, error, good = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, bool)
     aperture, aperture_error = np.full(shape, np.nan), np.full(shape, np.nan)
-    psf_error = np.full(len(frame_ids), np.nan)
+    psf_error, model_error, fwhm_px = np.full((3, len(frame_ids)), np.nan)
     allowed = [_is_allowed(settings, star) for star in stars]
     query = queries.star_fluxes(context.footprint_hash, context.recipes["star_photometry"], group.filter)
     for item in queries.rows(workspace.reader, query):
@@ -87,13 +90,26 @@ def load(context: TaskContext, group: Group) -> FluxTable:
         aperture[i, j] = or_nan(item["aperture_flux"])
         aperture_error[i, j] = or_nan(item["aperture_flux_uncertainty"])
         psf_error[i] = or_nan(item["psf_total_flux_error"])
+        model_error[i], fwhm_px[i] = or_nan(item["psf_model_error"]), or_nan(item["psf_fwhm_pixels"])
         psf_is_good = item["psf_chi2"] is None or item["psf_chi2"] <= settings.max_psf_chi2
         good[i, j] = allowed[j] and psf_is_good and not item["flags"] & int(_UNUSABLE)
     gmag = np.array([or_nan(star["gmag"]) for star in stars])
     rois = workspace.config.rois.values()
     single = all(len(roi.point_sources or {}) <= 1 for roi in rois)
     return FluxTable(
-        frame_ids, star_ids, flux, error, aperture, aperture_error, good, psf_error, gmag, settings, single
+        frame_ids=frame_ids,
+        star_ids=star_ids,
+        flux=flux,
+        flux_uncertainty=error,
+        aperture_flux=aperture,
+        aperture_flux_uncertainty=aperture_error,
+        good=good,
+        psf_error=psf_error,
+        model_error=model_error,
+        fwhm_px=fwhm_px,
+        gmag=gmag,
+        settings=settings,
+        only_single_sources=single,
     )
 
 
@@ -104,24 +120,23 @@ def _is_allowed(settings: Settings, star: Mapping[str, Any]) -> bool:
 
 
 def compute(table: FluxTable) -> Outcome:
-    """Solve all frames of the filter, with the kind of flux in which the stars are steadier.
+    """Solve all frames of the filter, with PSF fluxes or with those in apertures.
 
     PSF fluxes are better wherever the PSF can be known. Where stars are smaller than pixels it cannot, and
-    apertures repeat better; they serve when no ROI is a blend.
+    apertures serve when no ROI is a blend: their sums do not depend on how the light lies on the pixels.
     """
-    by_psf = _solve(table, table.flux, table.flux_uncertainty, table.good)
-    if not table.only_single_sources:
-        return Outcome(output=Normalized(table, by_psf, "psf"))
+    in_apertures = table.only_single_sources and apertures_serve_better(
+        table.model_error,
+        table.fwhm_px,
+        least_model_error=_LEAST_MODEL_ERROR,
+        largest_fwhm_px=_UNDERSAMPLED_FWHM_PX,
+    )
+    if not in_apertures:
+        solution = _solve(table, table.flux, table.flux_uncertainty, table.good)
+        return Outcome(output=Normalized(table, solution, "psf"))
     sound = table.good & np.isfinite(table.aperture_flux) & (table.aperture_flux_uncertainty > 0)
-    try:
-        by_aperture = _solve(table, table.aperture_flux, table.aperture_flux_uncertainty, sound)
-    except TooFewStars:
-        return Outcome(output=Normalized(table, by_psf, "psf"))
-    of_aperture = unsteadiness(table.aperture_flux, sound, by_aperture, min_frames=_FRAMES_TO_JUDGE)
-    of_psf = unsteadiness(table.flux, table.good, by_psf, min_frames=_FRAMES_TO_JUDGE)
-    if of_aperture < _CLEARLY_STEADIER * of_psf:
-        return Outcome(output=Normalized(table, by_aperture, "aperture"))
-    return Outcome(output=Normalized(table, by_psf, "psf"))
+    solution = _solve(table, table.aperture_flux, table.aperture_flux_uncertainty, sound)
+    return Outcome(output=Normalized(table, solution, "aperture"))
 
 
 def _solve(table: FluxTable, flux: Floats, error: Floats, good: NDArray[np.bool_]) -> Solution:
