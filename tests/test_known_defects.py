@@ -83,8 +83,9 @@ def _fluxes(seed=1, n_frames=20, n_stars=12):
 
 
 SETTINGS = {
-    "common_error": None, "gauge_flux": None, "min_stars": 2, "min_snr": 5.0, "scatter_floor": 0.001, "variable_scatter": 0.01,
-    "outlying_frame_scatter": 0.05, "coefficient_range": (0.02, 50.0), "outlier_sigma": 6.0, "max_iterations": 40,
+    "common_error": None, "gauge_flux": None, "min_stars": 2, "min_snr": 5.0, "scatter_floor": 0.001,
+    "variable_scatter": 0.01, "outlying_frame_scatter": 0.05, "coefficient_range": (0.02, 50.0),
+    "outlier_sigma": 6.0, "max_iterations": 40,
 }  # fmt: skip
 
 
