@@ -54,7 +54,7 @@ NIGHT: tuple[Task, ...] = (
     ),
     Task(
         name="stamp_extraction",
-        version=1,
+        version=2,
         after=("query_gaia_for_stars",),
         scope="frames",
         sections=("cutouts", "rois"),
@@ -86,7 +86,7 @@ NIGHT: tuple[Task, ...] = (
     ),
     Task(
         name="calculate_normalization_coefficient",
-        version=2,
+        version=3,
         after=("star_photometry",),
         scope="groups",
         sections=("normalization",),

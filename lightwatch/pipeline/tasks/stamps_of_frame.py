@@ -21,6 +21,9 @@ from lightwatch.structure.files import ProductRef
 _BAD_LINE_SIGMA = 10.0
 _COSMIC_ITERATIONS = 2
 _MAX_NEIGHBOURS = 8
+#: to the corner of the cutout (0.71) and on: wings that a neighbour lays into it pass for those of the star, and make
+#: the total flux of the PSF, with all fluxes of the frame, wrong by up to 0.7 %
+_REACH_PARTS, _REACH_FWHM = 0.75, 2.0
 _GROW_SATURATED_PX = 1
 _FALLBACK_FWHM_PX = 3.0
 
@@ -192,6 +195,6 @@ def _neighbours(job: StampJob, stars: Mapping[str, Any]) -> neighbours.Neighbour
         detected_flux=sources.flux,
         detected_snr=sources.snr,
         fwhm_px=job.fwhm_px,
-        reach_px=0.5 * job.star_size_px + job.fwhm_px,
+        reach_px=_REACH_PARTS * job.star_size_px + _REACH_FWHM * job.fwhm_px,
         max_neighbours=_MAX_NEIGHBOURS,
     )
