@@ -67,11 +67,15 @@ def struck_pixels(
     steep = maximum_filter(model, [0] * (model.ndim - 2) + [3, 3], mode="nearest")
     spread = np.sqrt(variance + (error * steep) ** 2)
     excess = np.where(good, residual / spread, 0.0)
-    fwhm = np.asarray(fwhm_px, dtype=np.float64)[..., None, None]
-    point_source = np.exp(-4 * np.log(2) / np.maximum(fwhm, 1.5) ** 2)
-    flank = _faintest_opposite_neighbours(excess * np.sign(excess), np.sign(excess))
-    sharp = flank < SHARPNESS * point_source * np.abs(excess)
-    return good & (np.abs(excess) > outlier_sigma) & sharp
+    struck = np.asarray(good & (np.abs(excess) > outlier_sigma))
+    suspects = struck.any((-2, -1))  # few cutouts have any pixel so far off
+    if suspects.any():
+        fwhm = np.broadcast_to(np.asarray(fwhm_px, dtype=np.float64), suspects.shape)[suspects][:, None, None]
+        point_source = np.exp(-4 * np.log(2) / np.maximum(fwhm, 1.5) ** 2)
+        seen = excess[suspects]
+        flank = _faintest_opposite_neighbours(np.abs(seen), np.sign(seen))
+        struck[suspects] &= flank < SHARPNESS * point_source * np.abs(seen)
+    return struck
 
 
 def _faintest_opposite_neighbours(size: FloatArray, sign: FloatArray) -> FloatArray:

@@ -7,6 +7,7 @@ fitted again, and the PSF may vary across the frame where the stars give evidenc
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import cast
@@ -18,6 +19,7 @@ from lightwatch.flags import Flag
 from lightwatch.processes.photometry import light_of_neighbours
 from lightwatch.processes.psf_batch import bucket, solve_in_batches
 from lightwatch.processes.psf_cutouts import BoolArray, StarCutouts, usable_pixels
+from lightwatch.processes.psf_gradient import asks_for_gradient, better, with_gradient
 from lightwatch.processes.psf_jax import jax
 from lightwatch.processes.psf_model import FloatArray, PSFModel, local_psf, position_terms, render
 from lightwatch.processes.psf_moffat_stage import starting_state
@@ -41,6 +43,7 @@ __all__ = ["PSFFit", "StarCutouts", "fit_psfs"]
 STAR_BUCKETS = (8, 16, 24, 32, 64)
 MODES = 20  # cosines per axis; 2L / M <= 0.3 for n / FWHM up to 17
 ROUNDS = 4
+LENIENT_TURNS = 2  # while neighbours are not yet well subtracted
 FROM_THE_START = as_steps((Step.FLUXES, 1), (Step.MOFFAT, 7), (Step.TRUST, 1), (Step.STRUCTURE, 3))
 FROM_THE_LAST = as_steps((Step.TRUST, 1), (Step.STRUCTURE, 2))
 # nodes per pixel and axis of the Gauss-Legendre integral: where two are enough, one more changes nothing
@@ -58,9 +61,7 @@ NEGLIGIBLE_PULL = 10.0  # sigma, of all changed pixels of a frame together
 WEAKER_STRUCTURE = (0.1, 0.03, 1e-4)
 NORM_RANGE = (0.7, 1.01)
 DEEPEST_HOLE = 0.01  # negative light, of the peak
-MIN_STARS_TO_VARY = 6
 GRADIENT_STEPS = 2
-GRADIENT_SIGMA = (0.15, 0.1, 0.1, 0.2)  # prior of theta's slopes, per half field
 REDUCED_CHI2_RANGE = (0.8, 1.3)
 
 
@@ -90,26 +91,48 @@ def fit_psfs(cutouts: StarCutouts, *, outlier_sigma: float, min_stars: int, batc
     """
     works = [_begin(cutouts, index) for index in range(len(cutouts.data))]
     pending = [work.index for work in works if work.used.sum() >= max(min_stars, 1)]
+    judge = partial(put_aside, outlier_sigma=outlier_sigma, min_stars=min_stars)
     for turn in range(ROUNDS):
-        for work in _solve(cutouts, [works[i] for i in pending], batch_size):
+        fitted = _fit(cutouts, [works[i] for i in pending], batch_size, first=turn == 0)
+        for work in fitted:
             works[work.index] = work
-        if turn == 0:
-            for work in _solve(cutouts, _unexplained(cutouts, [works[i] for i in pending]), batch_size):
+        if turn < ROUNDS - 1:
+            changed = _changed(cutouts, fitted, judge, turn)
+            for work in changed:
                 works[work.index] = work
-        unlikely = pending
-        for sigma in WEAKER_STRUCTURE:
-            weaker = _weaker_structure(cutouts, [works[i] for i in unlikely], sigma)
-            unlikely = [work.index for work in weaker]
-            for work in _solve(cutouts, weaker, batch_size):
-                works[work.index] = work
-        if turn == ROUNDS - 1 or not pending:
-            break
-        judged = _judge(cutouts, [works[i] for i in pending], outlier_sigma, min_stars, turn)
-        changed = [work for work in judged if _differs(work, works[work.index]) or not work.converged]
-        for work in changed:
-            works[work.index] = work
-        pending = [work.index for work in changed]
+            pending = [work.index for work in changed]
     return [_result(cutouts, work) for work in works]
+
+
+def _fit(cutouts: StarCutouts, works: list[Work], batch_size: int, *, first: bool) -> list[Work]:
+    """Fit frames, some again with an error granted to the model or with less structure."""
+    best = {work.index: work for work in _solve(cutouts, works, batch_size)}
+    if first:
+        for work in _solve(cutouts, _unexplained(cutouts, list(best.values())), batch_size):
+            best[work.index] = work
+    unlikely = list(best)
+    for sigma in WEAKER_STRUCTURE:
+        weaker = _weaker_structure(cutouts, [best[i] for i in unlikely], sigma)
+        unlikely = [work.index for work in weaker]
+        for work in _solve(cutouts, weaker, batch_size):
+            best[work.index] = work
+    return list(best.values())
+
+
+def _changed(
+    cutouts: StarCutouts, works: list[Work], judge: Callable[[Work, BoolArray], Work], turn: int
+) -> list[Work]:
+    """Frames that must be fitted again, with what is put aside; the last judgement spares nobody."""
+    changed = []
+    for judged, old in zip(_judge(cutouts, works, judge, turn), works, strict=True):
+        if _to_fit_again(judged, old):
+            changed.append(judged)
+            continue
+        if cutouts.neighbour_present[old.index].any():
+            strictly = judge(judged, np.zeros(len(judged.data), bool))
+            if _to_fit_again(strictly, old):
+                changed.append(strictly)
+    return changed
 
 
 def _begin(cutouts: StarCutouts, index: int) -> Work:
@@ -155,16 +178,16 @@ def _solve(cutouts: StarCutouts, works: list[Work], batch_size: int) -> list[Wor
 
     Whether a PSF varies is decided when a frame is fitted from the start; later its slopes only follow.
     """
-    following = [_with_gradient(work) if work.varies and not work.afresh else work for work in works]
+    following = [with_gradient(work) if work.varies and not work.afresh else work for work in works]
     fitted = _solve_all(cutouts, following, batch_size)
     best = {work.index: work for work in fitted}
     new = {work.index for work in works if work.afresh}
     trusted = [work for work in fitted if not (_undersampled(cutouts, work) and error_of_model(work) > 0)]
-    asking = [work for work in trusted if work.index in new and _asks_for_gradient(work)]
+    asking = [work for work in trusted if work.index in new and asks_for_gradient(work)]
     for _ in range(GRADIENT_STEPS):
-        asking = _solve_all(cutouts, [_with_gradient(work) for work in asking], batch_size)
+        asking = _solve_all(cutouts, [with_gradient(work) for work in asking], batch_size)
         for work in asking:
-            best[work.index] = _better(best[work.index], work)
+            best[work.index] = better(best[work.index], work)
     return [best[work.index] for work in works]
 
 
@@ -244,59 +267,8 @@ def _cropped(solution: Solution, k: int) -> Solution:
     )
 
 
-def _asks_for_gradient(work: Work) -> bool:
-    """Whether the stars promise (a score test) that slopes of theta pay their price, without any one of them."""
-    price, there = _price_of_gradient(work), work.present
-    if there.sum() < MIN_STARS_TO_VARY or _gradient_step(work, there)[1] <= price:
-        return False
-    others = there * (1 - np.eye(len(there)))
-    return all(_gradient_step(work, rest)[1] > price for rest in others[there > 0])
-
-
-def _with_gradient(work: Work) -> Work:
-    """Theta and its slopes moved to where the stars ask for them."""
-    step, _ = _gradient_step(work, work.present)
-    s = solution_of(work)
-    moved = s._replace(state=s.state._replace(theta=s.state.theta + step[0]))
-    return replace(work, gradient=work.gradient + step[1:], solution=moved)
-
-
-def _gradient_step(work: Work, stars: FloatArray) -> tuple[FloatArray, float]:
-    """Step (3, 4) of theta and of its slopes along X and Y that ``stars`` (K,) 1 or 0 ask for, and the drop of
-    chi2 that the slopes promise.
-    """
-    says = solution_of(work).assessment
-    h = np.einsum("kp,kq,kab,k->paqb", work.terms, work.terms, says.theta_information, stars).reshape(12, 12)
-    g = np.einsum("kp,ka,k->pa", work.terms, says.theta_score, stars).ravel()
-    prior = np.tile(np.array(GRADIENT_SIGMA) ** -2.0, 2)
-    h += np.diag(np.concatenate([np.full(4, 1e-6), prior]))
-    g[4:] -= prior * work.gradient.ravel()
-    step = np.linalg.solve(h, g)
-    return step.reshape(3, 4), float(g @ step - g[:4] @ np.linalg.solve(h[:4, :4], g[:4]))
-
-
-def _price_of_gradient(work: Work) -> float:
-    """Drop of chi2 that the 8 gradient terms must bring, in units of the fit's own reduced chi2.
-
-    The BIC with the number of stars, not of pixels: the stars sample the field.
-    """
-    stars = float(work.present.sum())
-    return 8 * (1 + float(np.log(max(stars, 1.0)))) * max(reduced_chi2(work), 1.0)
-
-
-def _better(old: Work, varying: Work) -> Work:
-    """The varying PSF where the stars common to both fits pay its price, or improve on one that varies.
-
-    All but the one that gains most: a blend or a galaxy must not bend the PSF of the whole field.
-    """
-    gain = (chi2_of_stars(old) - chi2_of_stars(varying))[(old.present > 0) & (varying.present > 0)]
-    if old.varies:
-        return varying if gain.sum() > 0 else old
-    return varying if gain.sum() - gain.max(initial=0) > _price_of_gradient(varying) else old
-
-
 def _judge(
-    cutouts: StarCutouts, works: list[Work], outlier_sigma: float, min_stars: int, turn: int
+    cutouts: StarCutouts, works: list[Work], judge: Callable[[Work, BoolArray], Work], turn: int
 ) -> list[Work]:
     """Put aside struck pixels and stars that are not single; subtract neighbours.
 
@@ -304,15 +276,15 @@ def _judge(
     their light may have passed for a PSF that varies, which is decided again without it.
     """
     cleaned = _without_neighbours(cutouts, works)
-    if turn == 0:
+    if turn < LENIENT_TURNS:
         cleaned = [
             replace(work, gradient=np.zeros((2, 4)), afresh=True)
             if work.varies and cutouts.neighbour_present[work.index].any()
             else work
             for work in cleaned
         ]
-    spared = np.logical_and(cutouts.neighbour_present.any(2), turn < 2)
-    judged = [put_aside(work, spared[work.index], outlier_sigma, min_stars) for work in cleaned]
+    spared = np.logical_and(cutouts.neighbour_present.any(2), turn < LENIENT_TURNS)
+    judged = [judge(work, spared[work.index]) for work in cleaned]
     return [_granting(cutouts, work, error_of_model(work)) for work in judged]
 
 
@@ -379,11 +351,16 @@ def _selected(cutouts: StarCutouts, index: NDArray[np.intp]) -> StarCutouts:
     return replace(cutouts, **{name: array[index] for name, array in arrays.items()})
 
 
-def _differs(new: Work, old: Work) -> bool:
+def _to_fit_again(new: Work, old: Work) -> bool:
     """Whether a frame must be fitted again: by its stars, or by the pull that changed pixels had or have."""
     if not new.used.any():
         return False
-    if new.afresh or new.model_error != old.model_error or not np.array_equal(new.used, old.used):
+    if (
+        not old.converged
+        or new.afresh
+        or new.model_error != old.model_error
+        or not np.array_equal(new.used, old.used)
+    ):
         return True
     changed = new.weight != old.weight
     before, now = old.weight * (old.data - old.model), new.weight * (new.data - old.model)

@@ -45,8 +45,18 @@ def starting_state(frame: FrameStars, modes: int) -> FitState:
     stars = Stars(np.ones(len(frame.present)), frame.offset[:, 0], frame.offset[:, 1])
     zero = np.float64(0)
     theta = np.array([np.log(frame.fwhm / START_FWHM_PER_SCALE), 0.0, 0.0, np.log(START_BETA_1)])
+    nothing = np.zeros(modes * modes)
     return FitState(
-        theta, np.zeros(modes * modes), stars, zero, zero, zero, zero, frame.present, 0 * frame.present
+        theta=theta,
+        z=nothing,
+        stars=stars,
+        log_variance=zero,
+        effective_modes=zero,
+        total_flux_error=zero,
+        flux_direction=nothing,
+        last_step=zero,
+        present=frame.present,
+        suspect=0 * frame.present,
     )
 
 

@@ -75,6 +75,7 @@ class Assessment(NamedTuple):
     model_variance: AnyArray  # (K, n, n)
     theta_information: AnyArray  # (K, 4, 4) of each star about its own theta
     theta_score: AnyArray  # (K, 4)
+    flux_pull: AnyArray  # (K,) sigma by which each star wants another total flux than all together
 
 
 class Solution(NamedTuple):
@@ -175,8 +176,8 @@ def _flux_row(structure: Structure, theta: jax.Array, z: jax.Array, n: int, mode
 def _solve_structure(
     system: _Reduced, gauge: jax.Array, z: jax.Array, tau: jax.Array, row: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Step of z, the trace of the inverse of its matrix by random probes (Hutchinson 1989), and the variance
-    of ``row`` (M^2,) times z.
+    """Step of z, the trace of the inverse of its matrix by random probes (Hutchinson 1989), and the covariance
+    (M^2,) of z with ``row`` (M^2,) times z.
     """
     probes = np.random.default_rng(0).choice([-1.0, 1.0], (len(z), PROBES))
     a = system.h + (tau * GAUGE_WEIGHT) * (gauge.T @ gauge) + tau * jnp.eye(len(z))
@@ -188,8 +189,8 @@ def _solve_structure(
         jnp.concatenate([rhs[:, None], row[:, None], jnp.asarray(probes)], 1) / scale[:, None],
         lower=True,
     )
-    dz = jax.scipy.linalg.solve_triangular(factor.T, solved[:, 0], lower=False) / scale
-    return dz, (solved[:, 2:] ** 2).sum() / PROBES, (solved[:, 1] ** 2).sum()
+    back = jax.scipy.linalg.solve_triangular(factor.T, solved[:, :2], lower=False) / scale[:, None]
+    return back[:, 0], (solved[:, 2:] ** 2).sum() / PROBES, back[:, 1]
 
 
 def structure_step(
@@ -203,7 +204,7 @@ def structure_step(
     tau = jnp.exp(-log_variance)
     gauge = _gauge_rows(structure, state.theta, frame.data.shape[-1], modes)
     row = _flux_row(structure, state.theta, state.z, frame.data.shape[-1], modes)
-    dz, trace, flux_variance = _solve_structure(system, gauge, state.z, tau, row)
+    dz, trace, direction = _solve_structure(system, gauge, state.z, tau, row)
     rhs = system.y[..., -1:] - (system.y[..., :-1] @ dz)[..., None]
     ds = jax.scipy.linalg.solve_triangular(jnp.swapaxes(system.factor, 1, 2), rhs, lower=False)[..., 0]
     ds = ds * state.present[:, None]
@@ -221,20 +222,27 @@ def structure_step(
         stars=Stars(*(old + factor * ds[:, i] for i, old in enumerate(state.stars))),
         log_variance=updated,
         effective_modes=modes_determined,
-        total_flux_error=jnp.sqrt(flux_variance),
+        total_flux_error=jnp.sqrt(row @ direction),
+        flux_direction=direction,
         last_step=jnp.maximum(jnp.maximum(moved, brightened), relative),
     )
 
 
-def assess(frame: FrameStars, state: FitState, picture: Picture) -> Assessment:
+def assess(frame: FrameStars, structure: Structure, state: FitState, picture: Picture) -> Assessment:
     """The model at the state beside the data."""
     w, variance = pixel_weights(frame, state, picture, frame.model_error)
     r = frame.data - picture.model
     j = star_jacobian(state.stars.flux, picture)
     h, g = star_system(frame, state, j, w, r)
-    by_theta = state.stars.flux.astype(r.dtype)[:, None, None, None] * picture.p_theta
-    information, score, _ = theta_systems(by_theta, j, w, r, h, g)
-    return Assessment(picture.model, variance, information, score)
+    flux = state.stars.flux.astype(r.dtype)[:, None, None]
+    information, score, _ = theta_systems(flux[:, None] * picture.p_theta, j, w, r, h, g)
+    modes = picture.phi_x.shape[-1]
+    towards = (structure.whitening * state.flux_direction).reshape(modes, modes)
+    change = picture.phi_y @ towards @ jnp.swapaxes(picture.phi_x, 1, 2)
+    brighter = (flux * picture.d * change.astype(r.dtype))[:, None]
+    own, wish, _ = theta_systems(brighter, j, w, r, h, g)
+    pull = wish[:, 0] / jnp.sqrt(jnp.maximum(own[:, 0, 0], 1e-300))
+    return Assessment(picture.model, variance, information, score, pull)
 
 
 def solve_frame(
@@ -245,7 +253,11 @@ def solve_frame(
     def body(i: jax.Array, carried: tuple[FitState, Assessment]) -> tuple[FitState, Assessment]:
         state, assessment = carried
         structure = structure_of(frame, state.theta, modes)
-        picture = render_stars(frame, structure, state, modes, quadrature)
+        first_stage = (
+            steps[i] < Step.STRUCTURE
+        )  # of the Moffat alone, also in a fit that goes on from a last one
+        seen = state._replace(z=jnp.where(first_stage, 0.0, state.z))
+        picture = render_stars(frame, structure, seen, modes, quadrature)
         return jax.lax.switch(
             steps[i],
             [
@@ -253,14 +265,13 @@ def solve_frame(
                 lambda: (moffat_step(frame, state, picture), assessment),
                 lambda: (trust(frame, state, picture), assessment),
                 lambda: (structure_step(frame, structure, state, picture, modes), assessment),
-                lambda: (state, assess(frame, state, picture)),
+                lambda: (state, assess(frame, structure, state, picture)),
             ],
         )
 
     k = len(frame.present)
-    nothing = Assessment(
-        jnp.zeros_like(frame.data), jnp.zeros_like(frame.data), jnp.zeros((k, 4, 4)), jnp.zeros((k, 4))
-    )
+    blank, none = jnp.zeros_like(frame.data), jnp.zeros((k, 4))
+    nothing = Assessment(blank, blank, jnp.zeros((k, 4, 4)), none, none[:, 0])
     return Solution(*jax.lax.fori_loop(0, count, body, (start, nothing)))
 
 

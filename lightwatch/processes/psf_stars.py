@@ -57,6 +57,9 @@ class FitState(NamedTuple):
     log_variance: AnyArray  # ln sigma^2 of the prior of S
     effective_modes: AnyArray  # 0 before the first step of S
     total_flux_error: AnyArray  # 1 sigma of ln(flux), common to all stars measured with the PSF
+    flux_direction: (
+        AnyArray  # (M^2,) covariance of z with ln(flux): where a star pulls to change the total flux
+    )
     last_step: AnyArray  # largest relative step of the last iteration
     present: AnyArray  # (K,) 1 for the stars that take part
     suspect: AnyArray  # (K,) 1 for those left out because they are not like the others
@@ -175,14 +178,15 @@ def products(a: jax.Array, w: jax.Array, b: jax.Array) -> jax.Array:
 def theta_systems(
     t: jax.Array, j: jax.Array, w: jax.Array, r: jax.Array, h: jax.Array, g: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Per star: information (K, 4, 4) and score (K, 4) of theta with the star eliminated, and
-    (K, 3, 5) = h^-1 [cross terms, g] for the back-substitution.
+    """Per star: information (K, T, T) and score (K, T) of T parameters of the PSF, whose images are t (K, T, n, n),
+    with the star eliminated, and (K, 3, T + 1) = h^-1 [cross terms, g] for the back-substitution.
     """
+    n_t = t.shape[1]
     columns = products(t, w, jnp.concatenate([t, j, r[:, None]], 1))
-    cross = columns[..., 4:7]
+    cross = columns[..., n_t : n_t + 3]
     back = solve_positive(h, jnp.concatenate([jnp.swapaxes(cross, 1, 2), g[..., None]], -1))
-    information = columns[..., :4] - cross @ back[..., :4]
-    score = columns[..., 7] - jnp.einsum("kab,kb->ka", cross, back[..., 4])
+    information = columns[..., :n_t] - cross @ back[..., :n_t]
+    score = columns[..., -1] - jnp.einsum("kab,kb->ka", cross, back[..., n_t])
     return information, score, back
 
 

@@ -25,6 +25,7 @@ NOISE_EXPLAINS_CHI2 = 1.5
 LARGEST_SIGMA = 0.3
 CONVERGED_STEP = 0.03
 NOT_SINGLE_CHI2 = 1.5
+FLUX_PULL = 3.0  # sigma by which one star may want another total flux
 NOT_SINGLE_RATIO = 3.0
 FAILED_CHI2 = 3.0
 NOT_SINGLE_RESIDUAL = 0.02
@@ -181,10 +182,12 @@ def put_aside(work: Work, spared: BoolArray, outlier_sigma: float, min_stars: in
     work = replace(work, struck=struck)
     faint = work.used & (work.present == 0) & ~work.suspect
     flags = work.star_flags | np.where(faint, Flag.LOW_SNR.value, 0)
-    multiple = not_single(work) & ~spared
-    if (work.used & (flags == 0) & ~multiple).sum() >= min_stars:
-        flags = flags | np.where(multiple, Flag.OUTLIER.value, 0)
-    return replace(work, star_flags=flags, afresh=work.afresh or bool((flags & ~work.star_flags).any()))
+    for found, worse in ((not_single(work), True), (_pulls_total_flux(work), False)):
+        left_out = found & ~spared & (flags == 0)
+        if left_out.any() and (work.used & (flags == 0) & ~left_out).sum() >= min_stars:
+            flags = flags | np.where(left_out, Flag.OUTLIER.value, 0)
+            work = replace(work, afresh=work.afresh or worse)
+    return replace(work, star_flags=flags, afresh=work.afresh or bool(faint.any()))
 
 
 def not_single(work: Work) -> BoolArray:
@@ -202,3 +205,14 @@ def not_single(work: Work) -> BoolArray:
         unlike = residual == residual[there].max()
     still_suspect = work.suspect & (residual > SUSPECT_RESIDUAL)
     return (there & (poor | (typical > FAILED_CHI2)) & unlike) | (work.used & still_suspect)
+
+
+def _pulls_total_flux(work: Work) -> BoolArray:
+    """The star (K,), if there is one, that wants another total flux than all together.
+
+    A galaxy or a faint star behind its wings changes its chi2 little, but the light that the PSF puts outside
+    of the cutouts, and with it the scale of the whole frame.
+    """
+    pull = np.where(work.used & (work.present > 0), solution_of(work).assessment.flux_pull, 0.0)
+    worst = np.abs(pull) == np.abs(pull).max()
+    return np.asarray(worst & (np.abs(pull) > FLUX_PULL * np.sqrt(max(reduced_chi2(work), 1.0))))

@@ -180,3 +180,37 @@ def test_what_noise_does_not_explain_is_granted_to_an_undersampled_psf(night) ->
         assert fit.rejected_pixels.any((1, 2)).sum() <= 2
         ratio = fit.flux / flux[i]
         assert np.nanstd(ratio / np.nanmedian(ratio)) < 0.05
+
+
+def test_a_galaxy_behind_the_wings_of_a_bright_star_does_not_change_the_scale_of_the_frame() -> None:
+    rng = np.random.default_rng(11)
+    psfs = [truth.structured(rng, fwhm) for fwhm in (4.2, 4.6, 5.0, 5.4)]
+    cutouts, flux = truth.make_cutouts(rng, psfs, np.geomspace(150, 1200, 14), 48)
+    grid = np.arange(48) - 23.5
+    galaxy = np.exp(-((grid[None, :] - 13) ** 2 + (grid[:, None] + 9) ** 2) / (2 * 5.0**2))
+    data = cutouts.data.copy()
+    data[:, 13] += 0.02 * flux[:, 13, None, None] * galaxy / galaxy.sum()  # the brightest star
+    clean = fit_psfs(cutouts, **SETTINGS)
+    for i, fit in enumerate(fit_psfs(replace(cutouts, data=data), **SETTINGS)):
+        assert not fit.used[13]
+        assert fit.star_flags[13] & Flag.OUTLIER
+        assert fit.used[:13].sum() >= 12
+        assert np.nanmedian(fit.flux[:13] / clean[i].flux[:13]) == pytest.approx(1, abs=0.002)
+        assert clean[i].used.sum() >= 13
+
+
+def test_light_of_neighbours_does_not_pass_for_a_psf_that_varies() -> None:
+    rng = np.random.default_rng(12)
+    psfs = [truth.structured(rng, fwhm) for fwhm in (3.6, 4.0, 4.4)]
+    cutouts, _ = truth.make_cutouts(rng, psfs, np.geomspace(150, 1500, 10), N)
+    data, offset, present = cutouts.data.copy(), np.zeros((3, 10, 1, 2)), np.zeros((3, 10, 1), bool)
+    for i, psf in enumerate(psfs):
+        for k in range(0, 10, 2):
+            place = psf.fwhm * rng.uniform(1, 3) * np.array([np.cos(k), np.sin(k)])
+            data[i, k] += rng.uniform(0.2, 1) * data[i, k].sum() * psf.cutout(*place, N)
+            offset[i, k, 0], present[i, k, 0] = place, True
+    fits = fit_psfs(
+        replace(cutouts, data=data, neighbour_offset=offset, neighbour_present=present), **SETTINGS
+    )
+    assert not any(fit.model.varies for fit in fits)
+    assert max(psf_error(fit, psf) for fit, psf in zip(fits, psfs, strict=True)) < 0.01
