@@ -64,7 +64,7 @@ NIGHT: tuple[Task, ...] = (
     ),
     Task(
         name="psf_modeling",
-        version=1,
+        version=2,
         after=("stamp_extraction",),
         scope="frames",
         sections=("psf",),
