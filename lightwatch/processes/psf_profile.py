@@ -67,6 +67,14 @@ def _nodes(u: jax.Array, v: jax.Array, quadrature: int) -> Iterator[tuple[float,
         )
 
 
+def _node_arrays(u: jax.Array, v: jax.Array, quadrature: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Weights (q^2,) and offsets (q^2, nu), (q^2, nv) of the Gauss-Legendre nodes of the pixels."""
+    node, weight = np.polynomial.legendre.leggauss(quadrature)
+    i, j = np.indices((quadrature, quadrature)).reshape(2, -1)
+    at = [jnp.asarray(node[k] / 2, u.dtype)[:, None] for k in (j, i)]
+    return jnp.asarray(weight[i] * weight[j] / 4, u.dtype), u + at[0], v + at[1]
+
+
 def _quadratic_form(theta: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """A, B, C, rt of r2 = A u^2 + 2 B u v + C v^2."""
     k = jnp.exp(-2 * theta[0])
@@ -107,14 +115,19 @@ def moffat_jacobian(
     a, b, c, rt = _quadratic_form(theta)
     beta_1, k = jnp.exp(theta[3]), jnp.exp(-2 * theta[0])
     # sums over the nodes: of the Moffat times 1 and ln q, and of Moffat / q times u, v, uu, uv, vv; q = 1 + r2
-    m = by_log = by_u = by_v = uu = uv = vv = jnp.zeros((), u.dtype)
-    for weight, nu, nv in _nodes(u, v, quadrature):
+    weights, nodes_u, nodes_v = _node_arrays(u, v, quadrature)
+
+    def add(sums: Any, node: Any) -> tuple[Any, None]:
+        weight, nu, nv = node[0], node[1][None, :], node[2][:, None]
         q = 1 + a * nu * nu + 2 * b * nu * nv + c * nv * nv
         log_q = jnp.log(q)
         here = weight * jnp.exp(-(1 + beta_1) * log_q)
         slope_u, slope_v = here / q * nu, here / q * nv
-        m, by_log, by_u, by_v = m + here, by_log + here * log_q, by_u + slope_u, by_v + slope_v
-        uu, uv, vv = uu + slope_u * nu, uv + slope_u * nv, vv + slope_v * nv
+        terms = (here, here * log_q, slope_u, slope_v, slope_u * nu, slope_u * nv, slope_v * nv)
+        return tuple(total + term for total, term in zip(sums, terms, strict=True)), None
+
+    zero = jnp.zeros((v.shape[0], u.shape[0]), u.dtype)
+    (m, by_log, by_u, by_v, uu, uv, vv), _ = jax.lax.scan(add, (zero,) * 7, (weights, nodes_u, nodes_v))
     peak = moffat_peak(theta)
     slope = -(1 + beta_1) * peak
     d_theta = jnp.stack(
