@@ -137,6 +137,8 @@ def struck_pixels(epoch: EpochData, model: EpochModel, rejection: Rejection, siz
     No more than MAX_STRUCK of them, the worst: if there are more it is the model that errs. None if
     they are the point sources themselves: then the PSF is wrong, and the fit must look poor.
     """
+    if np.isinf(rejection.sigma):
+        return np.zeros(epoch.good.shape, dtype=bool)
     tolerance = model.variance + (PSF_TOLERANCE * np.abs(model.sources)) ** 2
     residual = np.where(epoch.good, model.residual, 0.0).reshape(size, size)
     if rejection.sharp_only:

@@ -23,7 +23,7 @@ from lightwatch.structure.config import LightCurves, RoiModel
 from lightwatch.structure.unknown import or_null
 
 _REJECTION_SIGMA = 6.0
-_NEVER_REJECT = 1e9
+_NEVER_REJECT = np.inf
 _MAX_PASSES = 8
 _POOR_CHI2 = 2.0
 
