@@ -18,7 +18,7 @@ AnyArray: TypeAlias = Any
 
 jax.config.update("jax_enable_x64", True)
 
-__all__ = ["AnyArray", "core_jit", "jax", "jnp"]
+__all__ = ["AnyArray", "core_jit", "frames_side_by_side", "jax", "jnp"]
 
 # The older emitters of XLA compile these programs in half the time and run them as fast.
 LEAN_COMPILATION = {"xla_cpu_use_fusion_emitters": False}
@@ -46,3 +46,8 @@ def _known_options() -> dict[str, bool] | None:
     except jax.errors.JaxRuntimeError:
         return None
     return LEAN_COMPILATION
+
+
+def frames_side_by_side() -> int:
+    """Frames to solve in one call: one on a CPU, whose linear algebra a leading axis slows down, more elsewhere."""
+    return 1 if jax.default_backend() == "cpu" else 16

@@ -96,6 +96,16 @@ def test_a_frame_alone_gives_what_it_gave_among_others(night) -> None:
     np.testing.assert_array_equal(again.model.coefficients, fits[3].model.coefficients)
 
 
+def test_frames_side_by_side_give_what_each_gives_alone(night) -> None:
+    """As on an accelerator."""
+    _, cutouts, _, fits = night
+    names = [name for name in cutouts.__dataclass_fields__ if name != "frame_shape"]
+    three = replace(cutouts, **{name: getattr(cutouts, name)[2:5] for name in names})
+    for fit, alone in zip(fit_psfs(three, **{**SETTINGS, "batch_size": 2}), fits[2:5], strict=True):
+        np.testing.assert_allclose(fit.model.coefficients, alone.model.coefficients, atol=1e-10)
+        np.testing.assert_allclose(fit.flux, alone.flux, rtol=1e-9)
+
+
 def test_missed_cosmic_rays_a_blend_a_hole_and_an_empty_cutout(night) -> None:
     psfs, cutouts, _, _ = night
     rng = np.random.default_rng(2)

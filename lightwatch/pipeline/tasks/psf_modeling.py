@@ -25,6 +25,7 @@ from lightwatch.pipeline.tasks.star_cutouts import (
 from lightwatch.processes.astrometry_sky import parse_wcs, sky_to_pixel
 from lightwatch.processes.photometry import reserved_star_chi2
 from lightwatch.processes.psf_fit import PSFFit, fit_psfs
+from lightwatch.processes.psf_jax import frames_side_by_side
 from lightwatch.processes.psf_model import fwhm_of_theta, local_psf, rendered_grid
 from lightwatch.processes.psf_star_selection import PsfStars, choose_psf_stars
 from lightwatch.structure import queries, schema, store
@@ -41,7 +42,6 @@ _CELLS_PER_SIDE = 3
 _MIN_TO_RESERVE = 8
 _POSITION_SIGMA_PX = 0.3
 _RESERVED_CHI2_RANGE = (0.7, 1.6)
-_BATCH_SIZE = 1
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def compute(jobs: list[PsfJob]) -> list[Outcome]:
             cutouts,
             outlier_sigma=_OUTLIER_SIGMA,
             min_stars=jobs[alike[0]].settings.min_stars,
-            batch_size=_BATCH_SIZE,
+            batch_size=frames_side_by_side(),
         )
         for i, fit in zip(alike, fits, strict=True):
             outcomes[i] = _outcome(jobs[i], choices[i], fit)
