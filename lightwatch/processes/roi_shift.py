@@ -20,6 +20,7 @@ ROUNDS = 5
 SMALLEST_SCATTER_PX = 0.002
 SCATTER_STEP = 1.25  # between the values of the scatter that are tried
 DECISIVE = 2.0  # gain in log likelihood from which an additional scatter is believed
+UNTOLD = 1e-9  # data that say less than this fraction of what the prior says: lost in rounding
 
 
 def star_shift(offset_px: FloatArray, snr: FloatArray, fwhm_px: float) -> tuple[FloatArray, float]:
@@ -66,13 +67,17 @@ def additional_scatter(
     A target with a proper motion, or stars that say less than they claim, show here. ``shift`` (T, 2) and
     ``covariance`` (T, 2, 2) are posteriors under a prior of mean zero and variance ``applied`` (T,), which is
     divided out; ``expected_variance`` (T,) is the stars'. The scatter of highest likelihood up to ``cap_px``.
+    Epochs without light for a shift to be seen by have no say.
     """
-    of_data = np.linalg.inv(covariance) - np.eye(2) / applied[:, None, None]
-    seen = np.asarray(np.linalg.inv(of_data), dtype=np.float64)
-    measured = np.einsum("tab,tbc,tc->ta", seen, np.linalg.inv(covariance), shift)
+    whole = np.linalg.inv(covariance)
+    of_data = whole - np.eye(2) / applied[:, None, None]
+    told = np.linalg.eigvalsh(of_data)[:, 0] > UNTOLD / applied
+    seen = np.asarray(np.linalg.inv(of_data[told]), dtype=np.float64)
+    measured = np.einsum("tab,tbc,tc->ta", seen, whole[told], shift[told])
+    expected = expected_variance[told]
     count = int(np.ceil(np.log(max(cap_px / SMALLEST_SCATTER_PX, 1)) / np.log(SCATTER_STEP)))
     tried = np.append(0.0, SMALLEST_SCATTER_PX * SCATTER_STEP ** np.arange(count + 1))
-    likelihood = np.array([_log_likelihood(measured, seen, expected_variance + s**2) for s in tried])
+    likelihood = np.array([_log_likelihood(measured, seen, expected + s**2) for s in tried])
     best = int(likelihood.argmax())
     return float(tried[best]) if likelihood[best] > likelihood[0] + DECISIVE else 0.0
 

@@ -63,6 +63,19 @@ def test_scatter_of_the_shifts_is_recovered_whatever_prior_was_applied(scatter: 
         assert found == pytest.approx(scatter, rel=0.25)
 
 
+def test_epochs_without_light_have_no_say() -> None:
+    """A source that is not there yet: its epochs' posterior is the prior, to the last digit."""
+    rng = np.random.default_rng(7)
+    applied, expected = np.full(60, 0.1**2), np.full(60, 0.003**2)
+    precision = np.where(np.arange(60) < 40, 0.02**-2, 0.0) + 1 / applied
+    covariance = np.eye(2) / precision[:, None, None]
+    shift = rng.normal(0, np.hypot(0.02, 0.05), (60, 2)) * (1 - 1 / applied / precision)[:, None]
+    found = additional_scatter(shift, covariance, expected, applied, 1.0)
+    assert found == pytest.approx(0.05, rel=0.35)
+    assert found == additional_scatter(shift[:40], covariance[:40], expected[:40], applied[:40], 1.0)
+    assert additional_scatter(shift[40:], covariance[40:], expected[40:], applied[40:], 1.0) == 0
+
+
 def test_prior_is_at_most_as_wide_as_the_setting() -> None:
     variance = prior_variance(np.array([0.01, 0.5, np.inf]), 0.02, 0.3)
     np.testing.assert_allclose(variance, [0.01**2 + 0.02**2, 0.09, 0.09])
