@@ -35,6 +35,7 @@ EPOCH_FIELDS = (
     "epoch_weight",
     "flux_response",
     "coefficient",
+    "fitted_coefficient",
 )
 
 
@@ -71,6 +72,7 @@ def epoch_rows(
         "rejected": (problem.good & ~state.good).reshape(cube),
         "epoch_weight": state.weight,
         "coefficient": problem.coefficient,
+        "fitted_coefficient": problem.coefficient,
     }
 
 

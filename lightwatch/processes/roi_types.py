@@ -80,7 +80,8 @@ class ROISolution:
     )
     vector: FloatArray  # (G,): information @ globals = vector without a prior
     flux_response: Float32Array  # (T, S, G): fluxes fall by flux_response @ change of the globals
-    coefficient: FloatArray  # (T,) normalization coefficients of the fit
+    coefficient: FloatArray  # (T,) normalization coefficients that the fluxes were divided by
+    fitted_coefficient: FloatArray  # (T,) those of the fit of each epoch, on the same scale
     model: FloatArray  # (T, n, n) electron/s of the frame
     point_source_model: FloatArray  # (T, n, n) the part of the point sources
     rejected: BoolArray  # (T, n, n) good pixels that the model disowned

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lightwatch.errors import InputError
+from lightwatch.flags import Flag
 from lightwatch.processes.roi_background import (
     Lattice,
     covariance_root,
@@ -50,10 +51,11 @@ def regauged(
     """The solution on the scale of other normalization coefficients (T,), and what is left between them (T,).
 
     A common factor is absorbed exactly by the background. Differences between epochs go into the fluxes, whose
-    background is wrong by that fraction of itself: it is returned, for the caller to judge.
+    background is wrong by that fraction of itself, all changes since the epoch was fitted together: it is
+    returned, for the caller to judge.
     """
     factor = float(np.nanmedian(coefficient / solution.coefficient))
-    rest = coefficient / solution.coefficient / factor
+    fitted = solution.fitted_coefficient * factor
     nodes = solution.background.size
     unit = np.ones(len(solution.vector))
     unit[:nodes] = factor
@@ -76,8 +78,9 @@ def regauged(
         vector=solution.vector * unit,
         flux_response=(solution.flux_response * unit * scale[:, :, None]).astype(np.float32),
         coefficient=coefficient,
+        fitted_coefficient=fitted,
     )
-    return changed, rest - 1
+    return changed, coefficient / fitted - 1
 
 
 def add_epochs(
@@ -106,6 +109,8 @@ def add_epochs(
     state = moved(state, equations, change, problem.position_active)
     rows = epoch_rows(problem, state, lattice, solution.shift_sigma_px)
     rows["flux_response"] = flux_response(problem, equations)
+    if not solution.converged:
+        rows["flags"] = rows["flags"] | int(Flag.NOT_CONVERGED)
     relative = (epochs.coefficient_uncertainty / epochs.coefficient)[use]
     new = among_all(with_uncertainties(rows, np.zeros(rows["flux"].shape), relative), use, flags)
     old = {name: getattr(solution, name) for name in EPOCH_FIELDS}

@@ -45,7 +45,9 @@ def arrays() -> dict[str, Any]:
         "model/origin": np.full((COUNT, 2), (SIZE - 1) / 2),
         "model/star_shift": np.zeros((COUNT, 2)),
         "model/star_shift_sigma": np.full(COUNT, 0.01),
+        "model/psf_model_error": np.zeros(COUNT),
         "model/quadrature": 2,
+        "model/flux_kind": "psf",
         **{f"model/psf/{name}": value for name, value in psf.items()},
     }
 
@@ -116,6 +118,21 @@ def test_changed_coefficients_are_followed_up_to_a_limit(arrays, memory) -> None
             np.testing.assert_allclose(found[0].flux * factor[:-1, None], memory.solution.flux, rtol=1e-9)
 
 
+def test_small_changes_of_coefficients_do_not_add_up_unseen(arrays, memory) -> None:
+    """Four runs, each of which changes them by less than the limit."""
+    held = []
+    for turn in range(1, 5):
+        factor = 1.05**turn * (1 + 6e-4 * turn * np.linspace(-1, 1, COUNT))
+        a = arrays | {
+            "model/coefficient": arrays["model/coefficient"] * factor,
+            "data": arrays["data"] / factor[:, None, None],
+        }
+        found = asked(memory, a)
+        held.append(found is not None)
+        memory = replace(memory, solution=found[0]) if found else memory
+    assert held == [True, False, False, False]
+
+
 @pytest.mark.parametrize(
     ("name", "change"),
     [
@@ -124,6 +141,7 @@ def test_changed_coefficients_are_followed_up_to_a_limit(arrays, memory) -> None
         ("model/origin", 0.01),
         ("model/star_shift", 0.01),
         ("model/psf/theta", 1e-6),
+        ("model/psf_model_error", 0.01),
         ("exptime", 1.0),
     ],
 )
@@ -137,6 +155,7 @@ def test_what_else_ends_the_memory(arrays, memory) -> None:
     marks = epoch_marks(arrays)
     assert asked(None, arrays) is None
     assert asked(memory, some(arrays, np.arange(1, COUNT))) is None  # a frame is gone
+    assert asked(memory, arrays | {"model/flux_kind": "aperture"}) is None
     assert continued(memory, arrays, marks, ["A", "C"], POSITIONS) is None
     assert continued(memory, arrays, marks, LABELS, POSITIONS + 0.1) is None
     assert continued(memory, arrays, marks, LABELS, POSITIONS[:1]) is None

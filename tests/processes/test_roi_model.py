@@ -274,6 +274,15 @@ def test_added_epochs_without_any_light_are_flagged(lens) -> None:
     np.testing.assert_allclose(longer.flux[:-2], solution.flux, rtol=1e-9)
 
 
+def test_epochs_added_to_a_fit_that_has_not_converged_say_so(lens) -> None:
+    epochs, _, _, solution = lens
+    for converged in (True, False):
+        longer = add_epochs(
+            replace(solution, converged=converged), taken(epochs, [0]), free(TWO), rejection_sigma=6.0
+        )
+        assert (Flag.NOT_CONVERGED in Flag(int(longer.flags[-1]))) != converged
+
+
 def test_another_scale_of_the_coefficients_changes_the_fluxes_alone(lens) -> None:
     """A common factor is exact: as if the joint fit had had it."""
     epochs, _, _, solution = lens

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightwatch.errors import StorageError
-from lightwatch.pipeline.task import Group, TaskContext
+from lightwatch.pipeline.task import Group, TaskContext, digest_of
 from lightwatch.processes import roi_model
 from lightwatch.processes.psf_model import LocalPSF
 from lightwatch.structure import queries, store
@@ -39,8 +39,13 @@ class Memory:
 
 
 def model_path(context: TaskContext, name: str, digest: str) -> str:
-    """Product of the model of a group in a certain state."""
-    return f"roi_models/{context.footprint_hash[:16]}/{name}.{digest[:8]}.h5"
+    """Product of the model of a group in a certain state.
+
+    The digest knows the cutouts alone: with the recipe, a run of other settings that ends too early cannot leave
+    its product in the place of the last one.
+    """
+    state = digest_of([digest, context.recipe])
+    return f"roi_models/{context.footprint_hash[:16]}/{name}.{state[:8]}.h5"
 
 
 def remembered(context: TaskContext, group: Group, name: str) -> Memory | None:
@@ -78,10 +83,12 @@ def epoch_marks(a: dict[str, Any]) -> list[str]:
         "origin",
         "star_shift",
         "star_shift_sigma",
+        "psf_model_error",
     )
+    of_all = str((data.shape[1:], int(a["model/quadrature"]), str(a["model/flux_kind"])))
     marks = []
     for t in range(len(data)):
-        mark = hashlib.sha256(str((data.shape[1:], int(a["model/quadrature"]))).encode())
+        mark = hashlib.sha256(of_all.encode())
         for values in (whole, a["exptime"], *(a[f"model/{name}"] for name in names)):
             mark.update(np.ascontiguousarray(values[t]).tobytes())
         for values in psf:  # without the zeros to which coefficients of a batch are padded

@@ -89,7 +89,8 @@ def compute(inputs: ModelInputs) -> Outcome:
     if not in_apertures and not (a["model/psf_model_error"] > 0).any():
         found = roi_memory.continued(inputs.memory, a, marks, inputs.labels, positions)
     if found is not None and inputs.memory is not None:
-        reference = inputs.memory.reference
+        # those of the last joint fit: small differences must not add up from run to run
+        reference, positions = inputs.memory.reference, inputs.memory.positions_arcsec
         solution = _joined(inputs, *found, positions, reference)
     else:
         reference, jacobian = roi_model.reference_frame(a["model/jacobian_px_per_arcsec"])
