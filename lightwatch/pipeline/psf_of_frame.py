@@ -18,7 +18,7 @@ from lightwatch.errors import InputError, NoUsableData
 from lightwatch.processes.astrometry_sky import parse_wcs, sky_to_pixel
 from lightwatch.processes.psf_model import LocalPSF, PSFModel, local_psf, render
 from lightwatch.processes.psf_shape import fwhm_of_pixels
-from lightwatch.structure import queries, store
+from lightwatch.structure import queries, store, upgrade
 from lightwatch.structure.queries import Row
 from lightwatch.structure.unknown import or_nan
 from lightwatch.structure.workspace import Workspace
@@ -81,6 +81,8 @@ def psf_at(frame: int | str | Path, ra: float, dec: float, workspace: Workspace 
     ------
     NoUsableData
         Before the first run.
+    SchemaError
+        When another version of lightwatch has made the database.
     InputError
         ``unknown_frame``, ``no_psf`` or ``off_frame``, with a line that says what to do.
     """
@@ -101,12 +103,13 @@ def _offsets(size_px: int, subsampling_factor: int = 1) -> NDArray[np.float64]:
 def _psf_at(workspace: Workspace, name: str, ra: float, dec: float) -> PsfAt:
     if not workspace.has_database:
         raise NoUsableData(f"{workspace.workdir}: no database yet; run the steps up to psf_modeling first")
+    upgrade.refuse_older(workspace.reader)
     frame = _frame(workspace, name)
     row = next(iter(queries.rows(workspace.reader, queries.current_psf(frame["id"]))), None)
     if row is None:
         raise InputError("no_psf", f"{_title(frame)} has no PSF: {_why(workspace, frame)}")
     x, y = _pixel(frame, ra, dec)
-    model = PSFModel.from_arrays(store.read_product(workspace.workdir, row["relpath"], prefix="model"))
+    model = _model(workspace, frame, row)
     psf = local_psf(model, x, y)
     fwhm = float(fwhm_of_pixels(psf, model.quadrature))
     offsets = _offsets(model.size)
@@ -128,6 +131,17 @@ def _psf_at(workspace: Workspace, name: str, ra: float, dec: float) -> PsfAt:
         _psf=psf,
         _quadrature=model.quadrature,
     )
+
+
+def _model(workspace: Workspace, frame: Row, row: Row) -> PSFModel:
+    arrays = store.read_product(workspace.workdir, row["relpath"], prefix="model")
+    try:
+        return PSFModel.from_arrays(arrays)
+    except KeyError as error:
+        raise InputError(
+            "no_psf",
+            f"the PSF of {_title(frame)} is of another version of lightwatch; model_all_psfs() makes it anew",
+        ) from error
 
 
 def _frame(workspace: Workspace, name: str) -> Row:

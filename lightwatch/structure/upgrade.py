@@ -40,6 +40,20 @@ def current_revision(engine: Engine) -> str | None:
     return revision
 
 
+def refuse_older(engine: Engine) -> None:
+    """For readers that no run has gone before, as notebooks are.
+
+    Raises
+    ------
+    SchemaError
+        When the database still waits for its migration, or is of a newer version.
+    """
+    if current_revision(engine) != ScriptDirectory.from_config(_alembic()).get_current_head():
+        raise SchemaError(
+            "the database was made by another version; initialize_database() or 'lightwatch db upgrade' mends that"
+        )
+
+
 def upgrade(engine: Engine) -> bool:
     """Create or migrate the tables and views; True when something changed.
 

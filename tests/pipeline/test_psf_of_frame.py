@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lightwatch import psf_at
-from lightwatch.errors import InputError, NoUsableData
+from lightwatch.errors import InputError, NoUsableData, SchemaError
+from lightwatch.processes.psf_model import PSFModel
 from lightwatch.structure import store
 from lightwatch.structure.workspace import Workspace
 
@@ -128,6 +129,23 @@ def test_a_frame_without_psf_says_why(workdir):
         assert told in text
     workdir.change("UPDATE task_recipes SET recipe = 'changed' WHERE task = 'psf_modeling'")
     assert refused(workdir, 4, *here)[0] == "no_psf"  # the PSF of other settings is not this night's
+
+
+def test_what_another_version_left_is_refused_in_words(workdir):
+    here = workdir.sql(CENTRE)[0]
+    workspace = workdir.open()
+    (relpath,) = workdir.sql("SELECT relpath FROM PSFs WHERE frame_id = 1")[0]
+    model = PSFModel.from_arrays(store.read_product(workspace.workdir, relpath, prefix="model"))
+    older = {
+        f"model/{name}": value for name, value in model.to_arrays().items() if name != "total_flux_error"
+    }
+    store.write_product(workspace.workdir, relpath, older, {})
+    workspace.close()
+    code, text = refused(workdir, 1, *here)
+    assert (code, "model_all_psfs()" in text) == ("no_psf", True)
+    workdir.change("UPDATE alembic_version SET version_num = '0001'")
+    with pytest.raises(SchemaError, match="db upgrade"):
+        psf_at(1, *here, workdir.open())
 
 
 def test_before_the_first_run(tmp_path):
