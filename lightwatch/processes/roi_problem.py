@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from lightwatch.errors import InputError
 from lightwatch.flags import Flag
 from lightwatch.processes.roi_passes import BackgroundColumns, Problem, State
 from lightwatch.processes.roi_psf import source_images, take_psf
+from lightwatch.processes.roi_shift import known_by_stars
 from lightwatch.processes.roi_types import BoolArray, FloatArray, IntArray, PointSources, ROIEpochs
 
 MIN_COVERAGE = 0.4  # of a source's information (sum P^2) that good pixels must hold
@@ -61,7 +64,9 @@ def make_problem(
     fit_local_background: bool,
     shift_sigma_px: float,
 ) -> Problem:
-    """Problem of the epochs ``use`` (T,)."""
+    """Problem of the epochs ``use`` (T,). Stars that say less than ``shift_sigma_px`` leave them to their WCS."""
+    told = known_by_stars(epochs.star_shift_sigma, shift_sigma_px)
+    epochs = replace(epochs, star_shift=np.where(told[:, None], epochs.star_shift, 0.0))
     size = epochs.data.shape[-1]
     good = _good_pixels(epochs)[use].reshape(int(use.sum()), size * size)
     sigma = np.repeat(sources.sigma_px, 2)

@@ -402,6 +402,17 @@ def test_fixed_positions_and_trusted_wcs_stay() -> None:
     np.testing.assert_array_equal(solution.position_covariance_px2, 0)
 
 
+def test_stars_that_say_less_than_the_setting_move_nothing() -> None:
+    epochs, _, _ = simulate(5, count=4, size=16, position=ONE, flux=np.array([50.0]), fwhm=(2.5, 3))
+    vague = replace(epochs, star_shift=np.full((4, 2), 0.3), star_shift_sigma=np.full(4, 0.5))
+    for sigma in (0.0, 0.1):
+        one, other = (
+            fit_roi(e, PointSources(ONE, np.zeros(1)), **SETTINGS | {"shift_sigma_px": sigma})
+            for e in (epochs, vague)
+        )
+        np.testing.assert_array_equal(one.shift_px, other.shift_px)
+
+
 def test_local_background_is_taken_out() -> None:
     epochs, _, bound = simulate(6, count=8, size=20, position=ONE, flux=np.array([50.0]), fwhm=(2.5, 3))
     level = np.linspace(-0.3, 0.3, 8)
