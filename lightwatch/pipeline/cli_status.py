@@ -294,7 +294,9 @@ def frames(
                 workspace, eliminate or [], eliminated=True, comment=comment or "eliminated by hand"
             )
             set_eliminated(workspace, restore or [], eliminated=False, comment=None)
-        say(f"{len(eliminate or [])} frames eliminated, {len(restore or [])} restored; the next run follows")
+        say(
+            f"frames eliminated: {len(eliminate or [])}, restored: {len(restore or [])}; the next run follows"
+        )
         return
     rows = queries.rows(workspace.reader, queries_overview.frame_quality())
     if as_json:

@@ -90,7 +90,7 @@ def _check(workspace: Workspace, formats: Sequence[str], roi: str | None) -> Non
     if roi is not None and roi not in workspace.config.rois:
         problems.append(f"no ROI '{roi}': the config has {', '.join(workspace.config.rois)}")
     if "parquet" in formats and not table_files.has_parquet():
-        problems.append("parquet needs pyarrow: pip install 'lightwatch[parquet]'")
+        problems.append("parquet needs pyarrow: pip install pyarrow")
     if problems:
         raise ConfigError(problems)
 

@@ -80,7 +80,8 @@ class Roi(Section):
 
     coordinates: SkyPosition = Field(description="[ra, dec] of its centre, degrees ICRS.")
     point_sources: dict[str, SkyPosition] | None = Field(
-        None, description="Label: [ra, dec] of each point source; default: one source at the coordinates."
+        None,
+        description="Label: [ra, dec] of each point source; default: one at the coordinates, labelled as the ROI.",
     )
 
 
