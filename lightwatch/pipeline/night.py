@@ -20,7 +20,7 @@ NIGHT: tuple[Task, ...] = (
     ),
     Task(
         name="read_convert_skysub_character_catalog",
-        version=1,
+        version=2,
         after=(),
         scope="files",
         sections=("importation", "background", "source_extraction", "telescope"),

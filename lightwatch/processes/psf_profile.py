@@ -208,12 +208,14 @@ def prior_variance(count: int, extent: jax.Array) -> jax.Array:
 
 def structure_integral(psf: LocalPSF) -> jax.Array:
     """Integral of D S over the plane."""
-    return jnp.sum(mode_integrals(psf) * jnp.asarray(psf.coefficients))
+    return jnp.sum(mode_integrals(psf, INTEGRAL_NODES) * jnp.asarray(psf.coefficients))
 
 
-def mode_integrals(psf: LocalPSF) -> jax.Array:
-    """Integrals (M, M) over the plane of D phi_i phi_j, by Gauss-Legendre nodes in the warped coordinate."""
-    node, weight = np.polynomial.legendre.leggauss(INTEGRAL_NODES)
+def mode_integrals(psf: LocalPSF, nodes: int) -> jax.Array:
+    """Integrals (M, M) over the plane of D phi_i phi_j, by ``nodes`` Gauss-Legendre nodes per axis in the warped
+    coordinate.
+    """
+    node, weight = np.polynomial.legendre.leggauss(nodes)
     far = jnp.arcsinh((1 + 2.7 * TAPER_PER_EDGE) * psf.edge / psf.u0)
     u = psf.u0 * jnp.sinh(far * node)
     du = weight * far * jnp.sqrt(u * u + jnp.asarray(psf.u0) ** 2)

@@ -52,6 +52,7 @@ from lightwatch.processes.psf_stars import (
 FLUX_STEP = 0.6
 GAUGE_WEIGHT = 1e3
 PROBES = 16
+NODES_FOR_AN_ERROR = 40  # of the plane integral, per axis; the flux itself takes more
 SMALLEST_START_SIGMA = 0.003
 SMALLEST_SIGMA = 1e-5
 JITTER = 3e-7  # of the diagonal: rounding of the float32 pixels
@@ -163,7 +164,7 @@ def _flux_row(structure: Structure, theta: jax.Array, z: jax.Array, n: int, mode
     """
     c = (structure.whitening * z).reshape(modes, modes)
     psf = LocalPSF(theta, c, warp_scale(theta), structure.extent, structure.edge, 1.0)
-    integrals = mode_integrals(psf)
+    integrals = mode_integrals(psf, NODES_FOR_AN_ERROR)
     g = pixel_grid(n)
     m, _, _ = moffat_with_gradient(theta, g, g, 2)
     d = envelope(m, theta, g, g, structure.edge)
