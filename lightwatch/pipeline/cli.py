@@ -16,6 +16,7 @@ from lightwatch.pipeline.cli_session import (
     EXIT_INTERRUPTED,
     ConfigArgument,
     Session,
+    complain,
     end_with_error,
     say,
     session_of,
@@ -90,6 +91,7 @@ def export(
 ) -> None:
     """Light curves as files for other programs."""
     from lightwatch.report.exports import export_light_curves
+    from lightwatch.report.light_curve_table import DOUBTFUL, light_curve_rows
 
     workspace = session_of(ctx).open_existing(config)
     written = export_light_curves(
@@ -102,6 +104,12 @@ def export(
     )
     for path in written:
         say(str(path))
+    flags = [row["flags"] for row in light_curve_rows(workspace, roi)]
+    doubtful = sum(bool(flag & DOUBTFUL) for flag in flags)
+    if doubtful and (nightly or "aavso" in (formats or [])):
+        complain(
+            f"{doubtful} of {len(flags)} points are doubtful by their flags: not in nightly means and AAVSO files"
+        )
 
 
 def main(arguments: list[str] | None = None) -> None:

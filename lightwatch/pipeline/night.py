@@ -117,7 +117,7 @@ NIGHT: tuple[Task, ...] = (
     ),
     Task(
         name="model_calibrated_cutouts",
-        version=2,
+        version=3,
         after=("prepare_calibrated_cutouts",),
         scope="groups",
         sections=("roi_model", "light_curves"),

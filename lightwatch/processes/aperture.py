@@ -6,6 +6,8 @@ import numpy as np
 import sep
 from numpy.typing import NDArray
 
+from lightwatch.flags import UNUSABLE_PIXEL
+
 Floats = NDArray[np.float64]
 
 
@@ -44,3 +46,24 @@ def aperture_light(
         total, error, _ = sep.sum_circle(filled[i], *place, var=variance[i], subpix=0)
         flux[i], sigma[i] = total[0] / share[0], error[0] / share[0]
     return flux, sigma
+
+
+def aperture_flags(
+    mask: NDArray[np.int64],
+    source_model: Floats,
+    uncertainty: Floats,
+    *,
+    x: Floats,
+    y: Floats,
+    radius_px: Floats,
+) -> NDArray[np.int64]:
+    """(N,) bits of the unusable pixels whose centres are in the apertures of ``aperture_light``.
+
+    ``mask`` (N, n, n) holds lightwatch.flags.Flag; ``uncertainty`` (N,) electron/s is that of the flux. Where the
+    pixels together hold less of the source's light than that, the model that stands in for them cannot matter.
+    """
+    grid = np.arange(mask.shape[-1])
+    off_x, off_y = grid[None, None, :] - x[:, None, None], grid[None, :, None] - y[:, None, None]
+    bits = np.where(np.hypot(off_x, off_y) <= radius_px[:, None, None], mask & int(UNUSABLE_PIXEL), 0)
+    filled = np.where(bits != 0, source_model, 0.0).sum(axis=(1, 2))
+    return np.where(filled > uncertainty, np.bitwise_or.reduce(bits, axis=(1, 2)), 0).astype(np.int64)

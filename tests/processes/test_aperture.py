@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from lightwatch.processes.aperture import aperture_light
+from lightwatch.flags import Flag
+from lightwatch.processes.aperture import aperture_flags, aperture_light
 
 
 def gaussian(n, x, y, sigma):
@@ -54,3 +55,16 @@ def test_no_model_no_flux():
         exposure=np.ones(1), x=np.array([np.nan]), y=np.array([3.0]), model_flux=np.ones(1), radius_px=np.ones(1),
     )  # fmt: skip
     assert np.isnan(flux).all()
+
+
+def test_unusable_pixels_count_by_the_light_they_hold():
+    mask = np.zeros((3, 24, 24), int)
+    mask[:, 12, 11] = int(Flag.SATURATED)
+    mask[:, 12, 15] = int(Flag.BAD | Flag.CONTAMINATED)
+    mask[:, 2, 2] = int(Flag.OUTSIDE)  # beyond the aperture
+    model = np.tile(1000.0 * gaussian(24, 11.3, 12.1, 1.5), (3, 1, 1))
+    flags = aperture_flags(
+        mask, model, np.array([10.0, 200.0, np.nan]),
+        x=np.full(3, 11.3), y=np.full(3, 12.1), radius_px=np.full(3, 4.0),
+    )  # fmt: skip
+    np.testing.assert_array_equal(flags, [int(Flag.SATURATED | Flag.BAD), 0, 0])

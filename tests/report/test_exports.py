@@ -12,6 +12,7 @@ from astropy.io.votable.ucd import check_ucd
 from astropy.table import Table
 
 from lightwatch.errors import ConfigError, NoUsableData
+from lightwatch.pipeline import cli
 from lightwatch.report import aavso
 from lightwatch.report.columns import LIGHT_CURVE, NIGHTLY
 from lightwatch.report.exports import export_light_curves
@@ -190,3 +191,16 @@ def test_column_dictionary_is_complete(columns):
         assert column.description
         assert check_ucd(column.ucd, check_controlled_vocabulary=True)
         u.Unit(column.unit)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"), [(["--nightly"], True), (["--format", "aavso"], True), ([], False)]
+)
+def test_the_command_says_how_many_points_are_left_out(workspace, tmp_path, capsys, words, told):
+    rows = light_curve_rows(workspace)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["export", str(workspace.workdir), "--out", str(tmp_path), *words])
+    assert not end.value.code
+    doubtful = sum(bool(row["flags"] & DOUBTFUL) for row in rows)
+    assert doubtful
+    assert (f"{doubtful} of {len(rows)} points are doubtful" in capsys.readouterr().err) == told

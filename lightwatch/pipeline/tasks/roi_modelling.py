@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, delete, update
 
 from lightwatch.errors import StorageError
-from lightwatch.flags import Flag
+from lightwatch.flags import UNUSABLE_PIXEL, Flag
 from lightwatch.pipeline.task import Group, Outcome, TaskContext
 from lightwatch.pipeline.tasks import roi_memory
 from lightwatch.processes import astrometry_sky, lightcurve, roi_model
-from lightwatch.processes.aperture import aperture_light
+from lightwatch.processes.aperture import aperture_flags, aperture_light
 from lightwatch.processes.psf_model import LocalPSF
+from lightwatch.processes.roi_result import LOW_SNR
 from lightwatch.structure import light_curve_files, queries, schema, store
 from lightwatch.structure.config import LightCurves, RoiModel
 from lightwatch.structure.unknown import or_null
@@ -26,6 +27,8 @@ _REJECTION_SIGMA = 6.0
 _NEVER_REJECT = np.inf
 _MAX_PASSES = 8
 _POOR_CHI2 = 2.0
+#: said of the PSF's fit to the pixels, on which a flux in an aperture does not rest
+_OF_THE_FIT = Flag.POOR_FIT | Flag.NOT_CONVERGED
 
 Floats = NDArray[np.float64]
 
@@ -84,7 +87,7 @@ def compute(inputs: ModelInputs) -> Outcome:
     a = inputs.arrays
     positions = np.vstack([inputs.positions_arcsec, a["model/others_arcsec"].reshape(-1, 2)])
     marks = roi_memory.epoch_marks(a)
-    in_apertures = str(a["model/flux_kind"]) == "aperture" and len(positions) == 1
+    in_apertures = _measured_in_apertures(a, positions)
     found = None
     if not in_apertures and not (a["model/psf_model_error"] > 0).any():
         found = roi_memory.continued(inputs.memory, a, marks, inputs.labels, positions)
@@ -97,9 +100,13 @@ def compute(inputs: ModelInputs) -> Outcome:
         epochs = _epochs(a, jacobian)
         solution = _solve(inputs, epochs, _sources(inputs, positions, reference))
         if in_apertures:
-            solution = _in_apertures(epochs, solution, a["model/aperture_radius_px"])
+            solution = _in_apertures(epochs, solution, a["model/aperture_radius_px"], a["model/mask"])
     flags = 0 if solution.converged else int(Flag.NOT_CONVERGED)
     return Outcome(output=Modelled(inputs, solution, reference, positions, marks), flags=flags)
+
+
+def _measured_in_apertures(a: dict[str, Any], positions_arcsec: Floats) -> bool:
+    return str(a["model/flux_kind"]) == "aperture" and len(positions_arcsec) == 1
 
 
 def _sources(inputs: ModelInputs, positions_arcsec: Floats, reference: Floats) -> roi_model.PointSources:
@@ -194,10 +201,15 @@ def _fit(
 
 
 def _in_apertures(
-    epochs: roi_model.ROIEpochs, solution: roi_model.ROISolution, radius_px: Floats
+    epochs: roi_model.ROIEpochs,
+    solution: roi_model.ROISolution,
+    radius_px: Floats,
+    mask: NDArray[np.int32],
 ) -> roi_model.ROISolution:
     """The flux of a single point source measured as the reference stars' were, where apertures are steadier:
     on the frame's own sky, for a local one follows the unlisted neighbours of a crowded field.
+
+    Its flags are those of the epoch, of the pixels in the aperture (``mask``, (T, n, n)) and of its own noise.
     """
     place = (
         epochs.origin + solution.shift_px + np.einsum("tij,j->ti", epochs.jacobian, solution.position_px[0])
@@ -213,11 +225,25 @@ def _in_apertures(
         model_flux=solution.flux[:, 0] * epochs.coefficient,
         radius_px=radius_px,
     )
+    unnamed = ~epochs.good & ((mask & int(UNUSABLE_PIXEL)) == 0)
+    unusable = np.where(unnamed, int(Flag.BAD), mask)
+    unusable = np.where(solution.rejected, unusable | int(Flag.COSMIC_RAY), unusable).astype(np.int64)
+    of_pixels = aperture_flags(
+        unusable, solution.point_source_model, sigma, x=place[:, 0], y=place[:, 1], radius_px=radius_px
+    )
+    faint = np.where(np.abs(flux) >= LOW_SNR * sigma, 0, int(Flag.LOW_SNR))  # or no flux at all
+    of_source = (solution.source_flags & ~int(Flag.LOW_SNR)) | (of_pixels | faint)[:, None]
     flux, local = (values[:, None] / epochs.coefficient[:, None] for values in (flux, sigma))
     share = np.abs(flux) * (epochs.coefficient_uncertainty / epochs.coefficient)[:, None]
     total = np.sqrt(local**2 + solution.background_uncertainty**2 + share**2)
     return replace(
-        solution, flux=flux, local_uncertainty=local, normalization_uncertainty=share, flux_uncertainty=total
+        solution,
+        flux=flux,
+        local_uncertainty=local,
+        normalization_uncertainty=share,
+        flux_uncertainty=total,
+        flags=solution.flags & ~int(_OF_THE_FIT),
+        source_flags=of_source,
     )
 
 
@@ -319,6 +345,9 @@ def _flux_rows(output: Modelled) -> list[dict[str, Any]]:
     solution, inputs = output.solution, output.inputs
     a = inputs.arrays
     rows: list[dict[str, Any]] = []
+    chi2 = solution.reduced_chi2
+    if _measured_in_apertures(a, output.first_positions_arcsec):
+        chi2 = np.full(len(chi2), np.nan)  # the model's is no measure of what was measured
     for s, label in enumerate(inputs.labels):
         flux, sigma = solution.flux[:, s], solution.flux_uncertainty[:, s]
         told = lightcurve.magnitudes(
@@ -328,7 +357,7 @@ def _flux_rows(output: Modelled) -> list[dict[str, Any]]:
         for t, frame in enumerate(a["frame_id"]):
             measured = np.isfinite(flux[t]) and np.isfinite(sigma[t]) and sigma[t] > 0
             flags = int(solution.flags[t]) | int(solution.source_flags[t, s])
-            if solution.reduced_chi2[t] > _POOR_CHI2:
+            if chi2[t] > _POOR_CHI2:
                 flags |= int(Flag.POOR_FIT)
             rows.append(
                 {
@@ -339,7 +368,7 @@ def _flux_rows(output: Modelled) -> list[dict[str, Any]]:
                     "photon_uncertainty": or_null(solution.local_uncertainty[t, s]),
                     "background_uncertainty": or_null(solution.background_uncertainty[t, s]),
                     "normalization_uncertainty": or_null(solution.normalization_uncertainty[t, s]),
-                    "reduced_chi2": or_null(solution.reduced_chi2[t]),
+                    "reduced_chi2": or_null(chi2[t]),
                     "dx": or_null(solution.shift_px[t, 0]),
                     "dy": or_null(solution.shift_px[t, 1]),
                     "local_background": or_null(solution.local_background[t]),
