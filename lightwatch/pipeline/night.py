@@ -106,7 +106,7 @@ NIGHT: tuple[Task, ...] = (
     ),
     Task(
         name="prepare_calibrated_cutouts",
-        version=3,
+        version=4,
         after=("calculate_absolute_zeropoints",),
         scope="groups",
         sections=("calibrated_cutouts",),

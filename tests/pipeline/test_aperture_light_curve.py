@@ -43,6 +43,7 @@ def rows() -> list[dict[str, Any]]:
         "data": data / coefficient[:, None, None],
         "exptime": np.full(COUNT, 100.0),
         "global_zeropoint": np.full(COUNT, 25.0),
+        "global_zeropoint_uncertainty": np.full(COUNT, 0.02),
         "global_zeropoint_scatter": np.full(COUNT, 0.2),
         "model/coefficient": coefficient,
         "model/coefficient_uncertainty": np.full(COUNT, 0.002),
@@ -79,3 +80,7 @@ def test_pixels_in_the_aperture_do(rows) -> None:
     assert rows[DEAD_NEAR]["flags"] == int(Flag.BAD)
     assert rows[STRUCK]["flags"] == int(Flag.COSMIC_RAY)
     assert [bool(row["flags"] & DOUBTFUL) for row in rows] == [False, True, False, False, True, False]
+
+
+def test_the_zero_point_is_as_uncertain_as_the_scale(rows) -> None:
+    assert {row["zeropoint_uncertainty"] for row in rows} == {0.02}

@@ -236,12 +236,10 @@ def compute(inputs: RoiInputs) -> Outcome:
 def _columns(inputs: RoiInputs) -> dict[str, Any]:
     """One number per epoch, under the names that notebooks know."""
     frames = [epoch.frame for epoch in inputs.epochs]
-    zeropoint = [
-        epoch.zeropoint["normalised_zeropoint"] if epoch.zeropoint else np.nan for epoch in inputs.epochs
-    ]
-    scatter = [
-        or_nan(epoch.zeropoint["zeropoint_scatter"]) if epoch.zeropoint else np.nan for epoch in inputs.epochs
-    ]
+
+    def of_zeropoint(name: str) -> Floats:
+        return np.array([or_nan(e.zeropoint[name]) if e.zeropoint else np.nan for e in inputs.epochs])
+
     return {
         "mjd": np.array([frame["mjd_mid"] for frame in frames]),
         "bjd_tdb": np.array([or_nan(frame["bjd_tdb"]) for frame in frames]),
@@ -252,8 +250,9 @@ def _columns(inputs: RoiInputs) -> dict[str, Any]:
         ),
         "pixel_scale": np.array([frame["pixel_scale"] for frame in frames]),
         "angle_to_north": np.array([frame["angle_to_north"] for frame in frames]),
-        "global_zeropoint": np.array(zeropoint, dtype=float),
-        "global_zeropoint_scatter": np.array(scatter, dtype=float),
+        "global_zeropoint": of_zeropoint("normalised_zeropoint"),
+        "global_zeropoint_uncertainty": of_zeropoint("normalised_zeropoint_uncertainty"),
+        "global_zeropoint_scatter": of_zeropoint("zeropoint_scatter"),
     }
 
 

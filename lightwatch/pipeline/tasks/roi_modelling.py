@@ -373,7 +373,7 @@ def _flux_rows(output: Modelled) -> list[dict[str, Any]]:
                     "dy": or_null(solution.shift_px[t, 1]),
                     "local_background": or_null(solution.local_background[t]),
                     "zeropoint": or_null(a["global_zeropoint"][t]),
-                    "zeropoint_uncertainty": or_null(a["global_zeropoint_scatter"][t]),
+                    "zeropoint_uncertainty": or_null(a["global_zeropoint_uncertainty"][t]),
                     "mag": or_null(told.mag[t]),
                     "mag_uncertainty_up": or_null(told.mag_uncertainty_up[t]),
                     "mag_uncertainty_down": or_null(told.mag_uncertainty_down[t]),
