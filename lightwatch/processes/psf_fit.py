@@ -44,7 +44,7 @@ STAR_BUCKETS = (8, 16, 24, 32, 64)
 MODES = 20  # cosines per axis; 2L / M <= 0.3 for n / FWHM up to 17
 ROUNDS = 4
 LENIENT_TURNS = 2  # while neighbours are not yet well subtracted
-FROM_THE_START = as_steps((Step.FLUXES, 1), (Step.MOFFAT, 7), (Step.TRUST, 1), (Step.STRUCTURE, 3))
+FROM_THE_START = as_steps((Step.FLUXES, 1), (Step.MOFFAT, 5), (Step.TRUST, 1), (Step.STRUCTURE, 3))
 FROM_THE_LAST = as_steps((Step.TRUST, 1), (Step.STRUCTURE, 2))
 # nodes per pixel and axis of the Gauss-Legendre integral: where two are enough, one more changes nothing
 # in the third digit of the PSF
