@@ -3,6 +3,7 @@
 # make test                      install the test extras, run all checks and tests
 # make bench                     accuracy against truth, other programs on the same cutouts, cost: docs/accuracy.md
 #                                (FULL=1: more sets for the other programs)
+# make reliability               every goal of docs/reliability.md measured, in small (FULL=1: the whole procedure)
 # make bench-env                 install those other programs in an environment of their own
 # make lock                      renew the lock files
 # make clean                     remove the environments and the demo
@@ -21,7 +22,7 @@ export OMP_NUM_THREADS ?= 1
 # a run that set some frames aside (exit code 10) is a run
 RUN = $(BIN)/lightwatch run $(1) || { code=$$?; test $$code -eq 10 || exit $$code; }
 
-.PHONY: demo test lint bench bench-env lock clean install
+.PHONY: demo test lint bench reliability bench-env lock clean install
 .DELETE_ON_ERROR:
 
 install: $(VENV)/.installed
@@ -56,6 +57,9 @@ lint: $(VENV)/.installed-test
 
 bench: install
 	@$(BIN)/python benchmarks/bench.py $(if $(FULL),--full) --write docs/accuracy.md
+
+reliability: $(VENV)/.installed-test
+	@$(BIN)/python benchmarks/reliability/board.py $(if $(FULL),--full --write docs/reliability.md)
 
 # STARRED is under the GPL: no code of lightwatch imports it, and it has an environment of its own
 bench-env: $(BENCH_VENV)/.installed

@@ -1,0 +1,1 @@
+"""The scoreboard of reliability: every goal, what was measured, and whether that is enough."""

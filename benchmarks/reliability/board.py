@@ -1,0 +1,113 @@
+"""Measures every goal of reliability and prints the scoreboard: ``make reliability``, ``make reliability FULL=1``.
+
+    python benchmarks/reliability/board.py [--full] [--only R1 --only R9] [--write docs/reliability.md]
+
+A missed goal makes the exit code 1. Each goal has a temporary directory of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from reliability.goal import Effort, Goal, Measured, NotMeasured
+
+_BEGIN, _END = "<!-- scoreboard -->", "<!-- end of scoreboard -->"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A goal and what came out; ``measured`` None where this machine cannot tell, ``why_not`` says why."""
+
+    goal: Goal
+    measured: Measured | None
+    why_not: str
+    seconds: float
+
+    @property
+    def verdict(self) -> str:
+        """One word."""
+        return "not measured" if self.measured is None else "reached" if self.measured.passed else "MISSED"
+
+
+def all_goals() -> list[Goal]:
+    """Every goal (the tuple GOALS of each module goals_*.py), in the order of its number."""
+    modules = [import_module(f"reliability.{path.stem}") for path in HERE.glob("goals_*.py")]
+    goals = [goal for module in modules for goal in module.GOALS]
+    return sorted(goals, key=lambda goal: [int(n) for n in re.findall(r"\d+", goal.number)])
+
+
+def measure(goals: Iterable[Goal], effort: Effort) -> Iterable[Row]:
+    """Measure goals one after the other."""
+    for goal in goals:
+        begun = time.perf_counter()
+        with tempfile.TemporaryDirectory(prefix=f"lightwatch-{goal.number}-") as scratch:
+            try:
+                measured, why_not = goal.measure(Path(scratch), effort), ""
+            except NotMeasured as reason:
+                measured, why_not = None, str(reason)
+        yield Row(goal, measured, why_not, time.perf_counter() - begun)
+
+
+def as_markdown(rows: Sequence[Row], effort: Effort) -> str:
+    """The scoreboard as a table."""
+    procedure = "the whole procedure" if effort.full else "the part that every commit goes through"
+    lines = [
+        f"Measured with {procedure}, on {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"SQLite {sqlite3.sqlite_version}.",
+        "",
+        "| | Goal | Target | Measured | | s |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        text = row.measured.text if row.measured else row.why_not
+        cells = (row.goal.number, row.goal.title, row.goal.target, text, row.verdict, f"{row.seconds:.0f}")
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def write_into(path: Path, table: str) -> None:
+    """Put the table in its place between the two marks of a page."""
+    before, _, rest = path.read_text().partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    path.write_text(f"{before}{_BEGIN}\n{table}\n{_END}{after}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--full", action="store_true", help="the whole procedure of every goal")
+    parser.add_argument("--only", action="append", metavar="R1", help="this goal; may be given again")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="page that shows the table")
+    arguments = parser.parse_args()
+    effort = Effort(arguments.full)
+    chosen = [goal for goal in all_goals() if arguments.only is None or goal.number in arguments.only]
+    rows = []
+    for row in measure(chosen, effort):
+        rows.append(row)
+        text = row.measured.text if row.measured else row.why_not
+        print(
+            f"{row.goal.number:4} {row.verdict:12} {row.seconds:6.1f} s  {row.goal.title}: {text}", flush=True
+        )
+    if arguments.write:
+        write_into(arguments.write, as_markdown(rows, effort))
+    return 1 if any(row.measured and not row.measured.passed for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
