@@ -24,7 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from reliability.goal import Effort, Goal, Measured, NotMeasured
+from reliability.goal import Effort, Goal, Measured, NotMeasured  # noqa: E402 - the path must be known first
 
 _BEGIN, _END = "<!-- scoreboard -->", "<!-- end of scoreboard -->"
 
