@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import replace
 from math import asin, ceil, cos, degrees, inf, radians, sin, sqrt
 from pathlib import Path
@@ -18,6 +19,7 @@ from lightwatch.structure.catalogs_tap import (
     TapService,
     query_services,
 )
+from lightwatch.structure.files import remove, write_atomically
 
 __all__ = [
     "GAIA_SERVICES",
@@ -79,7 +81,7 @@ def _from_archive(
         try:
             return read_catalog(path)
         except CatalogError:
-            path.unlink(missing_ok=True)  # damaged: ask again
+            remove(path)  # damaged: ask again
     larger = replace(cone, radius_deg=ceil((1.1 * cone.radius_deg + 0.01) * 1000) / 1000)
     services = _in_order(source, cache_dir, network.services)
     table, service = query_services(larger, replace(network, services=services))
@@ -131,8 +133,6 @@ def _in_order(
 
 def _keep(cached: Path, catalog: ReferenceCatalog, service: TapService) -> None:
     """Put an answer into the cache; a cache that cannot be written costs time, not the run."""
-    try:
+    with suppress(StorageError):
         write_catalog(cached, catalog, comments=(f"from {service.name}, {service.url}",))
-        (cached.parent / _LAST_MIRROR).write_text(service.name + "\n")
-    except (StorageError, OSError):
-        cached.unlink(missing_ok=True)
+        write_atomically(cached.parent / _LAST_MIRROR, lambda path: path.write_text(service.name + "\n"))

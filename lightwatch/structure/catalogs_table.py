@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -17,7 +15,8 @@ from astropy import units as u
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from lightwatch.errors import CatalogError, StorageError
+from lightwatch.errors import CatalogError
+from lightwatch.structure.files import write_atomically
 from lightwatch.structure.frames_guard import shown
 
 _FORMATS = {
@@ -252,16 +251,4 @@ def write_catalog(path: Path, catalog: ReferenceCatalog, *, comments: tuple[str,
     for column, unit in _UNITS.items():
         table[column].unit = unit
     table.meta = {"catalog_name": catalog.name, "release": catalog.release, "comments": list(comments)}
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-            temporary = Path(file.name)
-            table.write(file, format="ascii.ecsv")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        if temporary:
-            temporary.unlink(missing_ok=True)
-        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
+    write_atomically(path, lambda temporary: table.write(temporary, format="ascii.ecsv", overwrite=True))

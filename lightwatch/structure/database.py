@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +15,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from lightwatch.errors import SchemaError, StorageError
+from lightwatch.structure import failpoint
+from lightwatch.structure.files import free_space, path_text, put_whole
 from lightwatch.structure.schema import VIEWS
 
 #: lock errors are worth waiting for; everything else is not
@@ -99,14 +100,16 @@ def transaction(engine: Engine) -> Iterator[Connection]:
             break
         except DBAPIError as error:
             if not _is_busy(error) or time.monotonic() > deadline:
-                raise _storage_error(error) from error
+                raise _storage_error(engine, error) from error
             time.sleep(0.05)
     try:
         yield connection
+        failpoint.reached("commit", _path(engine))
         connection.commit()
+        failpoint.reached("committed", _path(engine))
     except DBAPIError as error:
         if isinstance(error.orig, sqlite3.OperationalError):
-            raise _storage_error(error) from error
+            raise _storage_error(engine, error) from error
         raise
     finally:
         connection.close()
@@ -116,10 +119,17 @@ def _is_busy(error: DBAPIError) -> bool:
     return getattr(error.orig, "sqlite_errorcode", None) in _BUSY
 
 
-def _storage_error(error: DBAPIError) -> StorageError:
+def _storage_error(engine: Engine, error: DBAPIError) -> StorageError:
+    path = _path(engine)
     return StorageError(
-        f"database: {error.orig}; nothing of this step was kept, run again when this is mended"
+        f"database {path_text(path)}: {error.orig} ({free_space(path.parent)}); "
+        "nothing of this step was kept, run again when this is mended"
     )
+
+
+def _path(engine: Engine) -> Path:
+    """File of an SQLite database; of a server, the name of the database."""
+    return Path(engine.url.database or ".")
 
 
 def upsert(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -180,15 +190,20 @@ def quick_check(engine: Engine, *, full: bool = False) -> list[str]:
 
 def backup_sqlite(source: Path, target: Path) -> None:
     """Copy of a live database by SQLite's backup interface; appears whole or not at all."""
-    temporary = target.with_suffix(".tmp")
-    with (
-        sqlite3.connect(f"file:{quote(str(source))}?mode=ro", uri=True) as reader,
-        sqlite3.connect(temporary) as writer,
-    ):
-        reader.backup(writer)
-    reader.close()
-    writer.close()
-    descriptor = os.open(temporary, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
-    temporary.replace(target)
+    put_whole(target, lambda temporary: _copy_database(source, temporary))
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)  # of a process of this number that was killed
+    try:
+        with (
+            closing(sqlite3.connect(f"file:{quote(str(source))}?mode=ro", uri=True)) as reader,
+            closing(sqlite3.connect(target, isolation_level=None)) as writer,
+        ):
+            writer.execute("PRAGMA journal_mode = OFF")  # a copy that is not whole is thrown away
+            writer.execute("PRAGMA synchronous = OFF")  # synced when it is whole
+            reader.backup(writer)
+    except sqlite3.Error as error:
+        raise StorageError(
+            f"{path_text(target.parent)}: no copy of the database could be made: {error} ({free_space(target.parent)})"
+        ) from error

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from lightwatch.errors import StorageError
+from lightwatch.structure import failpoint
+
+#: what file systems say that cannot sync a directory, as some network ones: there is nothing to be done about it
+_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP}
 
 
 @dataclass(frozen=True)
@@ -21,8 +27,26 @@ class ProductRef:
     size: int
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> tuple[str, int]:
-    """Let ``write`` make a temporary file, sync it, and rename it to ``path``; sha256 and size of it.
+def write_atomically(path: Path, write: Callable[[Path], object]) -> tuple[str, int]:
+    """As ``put_whole``; sha256 and size of the file.
+
+    Raises
+    ------
+    StorageError
+        When the disk is full or fails; the temporary file is gone then.
+    """
+    told: list[tuple[str, int]] = []
+
+    def write_and_look(temporary: Path) -> None:
+        write(temporary)
+        told.append((sha256_of(temporary), temporary.stat().st_size))
+
+    put_whole(path, write_and_look)
+    return told[0]
+
+
+def put_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` make a temporary file, sync it, and rename it to ``path``.
 
     The rename comes after the sync of the file and before the sync of its directory, so that a row committed
     later never names a file that a power cut could take away.
@@ -32,22 +56,43 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> tuple[str, in
     StorageError
         When the disk is full or fails; the temporary file is gone then.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        make_directory(path.parent)
+        failpoint.reached("write", temporary)
         write(temporary)
-        digest, size = sha256_of(temporary), temporary.stat().st_size
+        failpoint.reached("fsync", temporary)
         _sync(temporary)
+        failpoint.reached("rename", path)
         temporary.replace(path)
-        _sync(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        reason = error.strerror or str(error).splitlines()[0]
-        raise StorageError(f"{path}: could not be written: {reason} ({_free_space(path.parent)})") from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        _sync_directory(path.parent)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise storage_error(path, error) from error
         raise
-    return digest, size
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory and those above it, so that a power cut cannot take them away again."""
+    missing = [folder for folder in (directory, *directory.parents) if not folder.is_dir()]
+    for folder in reversed(missing):
+        failpoint.reached("mkdir", folder)
+        folder.mkdir(exist_ok=True)
+        _sync_directory(folder.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file that may have gone already."""
+    failpoint.reached("remove", path)
+    path.unlink(missing_ok=True)
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """What to tell of a write that failed: the path, the reason, and the free space."""
+    reason = error.strerror or str(error).splitlines()[0]
+    return StorageError(f"{path_text(path)}: could not be written: {reason} ({free_space(path.parent)})")
 
 
 def _sync(path: Path) -> None:
@@ -58,7 +103,17 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _free_space(directory: Path) -> str:
+def _sync_directory(directory: Path) -> None:
+    failpoint.reached("fsync directory", directory)
+    try:
+        _sync(directory)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
+
+
+def free_space(directory: Path) -> str:
+    """Free space of the disk that holds a directory, in words."""
     try:
         stat = os.statvfs(directory)
     except (OSError, AttributeError):

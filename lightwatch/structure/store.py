@@ -6,7 +6,8 @@ recomputed product is a new file, and the row in the database is switched to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import io
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,65 @@ def write_product(workdir: Path, relpath: str, arrays: Arrays, attributes: Mappi
     Numbers and booleans keep their type; text and lists of text are stored as UTF-8.
     """
 
-    def write(path: Path) -> None:
-        with h5py.File(path, "w", libver=("v110", "v110")) as file:
-            for name, value in attributes.items():
-                file.attrs[name] = value
-            for name, value in arrays.items():
-                _write_dataset(file, name, value)
+    def fill(file: h5py.File) -> None:
+        for name, value in attributes.items():
+            file.attrs[name] = value
+        for name, value in arrays.items():
+            _write_dataset(file, name, value)
 
-    digest, size = write_atomically(workdir / relpath, write)
+    digest, size = write_atomically(workdir / relpath, lambda path: _write_file(path, fill))
     return ProductRef(relpath, digest, size)
+
+
+def _write_file(path: Path, fill: Callable[[h5py.File], None]) -> None:
+    """A new HDF5 file. An error of the disk is raised when HDF5 has closed it."""
+    with path.open("w+b", buffering=0) as stream:
+        disk = _Disk(stream)
+        try:
+            with h5py.File(disk, "w", libver=("v110", "v110")) as file:
+                fill(file)
+        finally:
+            if disk.error is not None:
+                raise disk.error
+
+
+class _Disk(io.RawIOBase):
+    """A file for HDF5 that never fails to write; ``error`` is the first error that there was.
+
+    HDF5 itself swallows errors of writing when it closes datasets, so that a file without some of its chunks
+    passes for whole, and once it could not close a file it crashes the process at the end.
+    """
+
+    def __init__(self, stream: io.FileIO) -> None:
+        self._stream = stream
+        self.error: OSError | None = None
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def readinto(self, buffer: Any) -> int | None:
+        return self._stream.readinto(buffer)
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data)
+        size = len(left)
+        try:
+            while left and self.error is None:
+                left = left[self._stream.write(left) :]
+        except OSError as error:
+            self.error = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            if self.error is None:
+                self._stream.truncate(size)
+        except OSError as error:
+            self.error = error
+        return size or 0
 
 
 def _write_dataset(file: h5py.File, name: str, value: Any) -> None:
@@ -106,9 +157,8 @@ def check_product(workdir: Path, relpath: str, sha256: str | None) -> str | None
 def write_index(path: Path, links: Mapping[str, str]) -> None:
     """A thin file of external links, so that one file shows every product; holds no data of its own."""
 
-    def write(temporary: Path) -> None:
-        with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
-            for name, target in links.items():
-                file[name] = h5py.ExternalLink(target, "/")
+    def fill(file: h5py.File) -> None:
+        for name, target in links.items():
+            file[name] = h5py.ExternalLink(target, "/")
 
-    write_atomically(path, write)
+    write_atomically(path, lambda temporary: _write_file(temporary, fill))

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, inspect
 
 from lightwatch.errors import SchemaError
 from lightwatch.structure.database import backup_sqlite, create_views, transaction, views_are_current
+from lightwatch.structure.files import remove
 
 _BACKUPS_KEPT = 7
 
@@ -96,9 +97,8 @@ def backup(engine: Engine, label: str) -> Path | None:
         return None
     source = Path(engine.url.database)
     directory = source.parent / "backups"
-    directory.mkdir(exist_ok=True)
     target = directory / f"{source.stem}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{label}.sqlite3"
     backup_sqlite(source, target)
     for old in sorted(directory.glob(f"{source.stem}-*-{label}.sqlite3"))[:-_BACKUPS_KEPT]:
-        old.unlink()
+        remove(old)
     return target

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, and_, delete, select
 
 from lightwatch.structure import schema as s
 from lightwatch.structure.database import quick_check, transaction
+from lightwatch.structure.files import remove
 from lightwatch.structure.queries import rows
 from lightwatch.structure.store import check_product
 from lightwatch.structure.workspace import Workspace
@@ -177,5 +178,5 @@ def _remove_old(workspace: Workspace, orphans: Iterable[str]) -> Iterator[str]:
     for relpath in orphans:
         path = workspace.path(relpath)
         if path.is_file() and path.stat().st_mtime < limit:
-            path.unlink()
+            remove(path)
             yield relpath

@@ -111,7 +111,7 @@ def test_bundle_is_read_back_unchanged(tmp_path):
 
 def test_unwritable_place_is_a_storage_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="cannot be written"):
+    with pytest.raises(StorageError, match="could not be written"):
         write_catalog(tmp_path / "file" / "x.ecsv", make_catalog(gaia_like(), name="g", release=""))
 
 

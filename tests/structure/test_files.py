@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import stat
+from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lightwatch.errors import StorageError
-from lightwatch.structure import files
+from lightwatch.structure import failpoint
 from lightwatch.structure.files import path_text, safe_name, sha256_of, write_atomically
 
 
@@ -46,33 +50,67 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, error):
         assert "MB free" in str(caught.value)
 
 
+STEPS = ["mkdir", "fsync directory", "write", "fsync", "rename", "fsync directory"]
+
+
 def test_the_file_is_synced_before_the_rename_and_the_directory_after(tmp_path, monkeypatch):
     """R4: a row that is committed afterwards never names a file that a power cut can take away."""
-    seen = []
-    original = files._sync
-
-    def sync(path):
-        seen.append((path.is_dir(), (tmp_path / "a.bin").exists()))
-        original(path)
-
-    monkeypatch.setattr(files, "_sync", sync)
-    write_atomically(tmp_path / "a.bin", lambda path: path.write_bytes(b"1"))
-    assert seen == [(False, False), (True, True)]
+    seen, synced = [], []
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(len(seen)), sync(descriptor)))
+    target = tmp_path / "deep" / "a.bin"
+    monkeypatch.setattr(failpoint, "reached", lambda step, path: seen.append((step, target.exists())))
+    write_atomically(target, lambda path: path.write_bytes(b"1"))
+    assert seen == [(step, k == 5) for k, step in enumerate(STEPS)]
+    assert synced == [2, 4, 6], "what stands above is what was done"
 
 
-@pytest.mark.parametrize("failing", [1, 2])
-def test_a_failed_sync_is_a_storage_error(tmp_path, monkeypatch, failing):
+@pytest.mark.parametrize("failing", range(len(STEPS)), ids=STEPS)
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EMFILE])
+def test_a_failed_step_is_a_storage_error(tmp_path, monkeypatch, failing, number):
     calls = []
 
-    def sync(_path):
+    def reached(_step, _path):
         calls.append(1)
-        if len(calls) == failing:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        if len(calls) == failing + 1:
+            raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(files, "_sync", sync)
-    with pytest.raises(StorageError, match="Input/output error"):
-        write_atomically(tmp_path / "a.bin", lambda path: path.write_bytes(b"1"))
+    monkeypatch.setattr(failpoint, "reached", reached)
+    target = tmp_path / "deep" / "a.bin"
+    with pytest.raises(StorageError, match=re.escape(str(target))) as caught:
+        write_atomically(target, lambda path: path.write_bytes(b"1"))
+    assert os.strerror(number) in str(caught.value)
     assert not [name for name in _listing(tmp_path) if name.endswith(".tmp")]
+    monkeypatch.undo()
+    write_atomically(target, lambda path: path.write_bytes(b"2"))
+    assert target.read_bytes() == b"2"
+
+
+def test_a_disk_that_cannot_even_remove_is_told_by_its_first_error(tmp_path, monkeypatch):
+    def fail(*_arguments, **_named):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path, "unlink", fail)
+
+    def write(_path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(StorageError, match="No space left"):
+        write_atomically(tmp_path / "a.bin", write)
+
+
+@pytest.mark.parametrize(("number", "fails"), [(errno.EINVAL, False), (errno.EIO, True)])
+def test_a_file_system_that_cannot_sync_directories_is_put_up_with(tmp_path, monkeypatch, number, fails):
+    sync = os.fsync
+
+    def of_files(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", of_files)
+    with pytest.raises(StorageError) if fails else nullcontext():
+        write_atomically(tmp_path / "a.bin", lambda path: path.write_bytes(b"1"))
 
 
 @given(st.text(max_size=300))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from functools import partial
+
 import h5py
 import numpy as np
 import pytest
 
 from lightwatch.errors import StorageError
+from lightwatch.structure import store
 from lightwatch.structure.store import (
     check_product,
     read_product,
@@ -63,6 +68,41 @@ def test_python_objects_are_not_stored(tmp_path):
     with pytest.raises(StorageError, match="Python objects"):
         write_product(tmp_path, "a.h5", {"x": np.array([{}, None], dtype=object)}, {})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("chunks_that_fit", [0, 1, 3, 10, 30])
+def test_a_full_disk_is_an_error_and_no_file(tmp_path, monkeypatch, chunks_that_fit):
+    """HDF5 alone would lose chunks in silence, and crash the process later."""
+    monkeypatch.setattr(store, "_Disk", partial(_FullDisk, chunks_that_fit))
+    with pytest.raises(
+        StorageError, match=r"a\.h5: could not be written: No space left on device \(\d+ MB free"
+    ):
+        write_product(tmp_path, "a.h5", ARRAYS, {"recipe": "r"})
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    product = write_product(tmp_path, "a.h5", ARRAYS, {"recipe": "r"})
+    assert np.array_equal(read_product(tmp_path, product.relpath)["stars/data"], ARRAYS["stars/data"])
+
+
+class _FullDisk(store._Disk):
+    """Takes so many writes, then none until the end."""
+
+    def __init__(self, left, stream):
+        super().__init__(_Full(left, stream))
+
+
+class _Full:
+    def __init__(self, left, stream):
+        self.left, self.stream = left, stream
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+    def write(self, data):
+        self.left -= 1
+        if self.left < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return self.stream.write(data[: max(1, len(data) // 2)])  # a disk may take a part
 
 
 def test_missing_file_and_missing_name(tmp_path):
