@@ -73,6 +73,7 @@ def run(
     if dry_run:
         show_plan(workspace, start, stop, only, as_json=as_json)
         return
+    session.stack.enter_context(workspace.lock())  # before the heavy imports: a second cron job ends at once
     result, causes = _run_logged(
         session, workspace, quiet=quiet or as_json, verbose=verbose,
         arguments={

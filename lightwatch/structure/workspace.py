@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine
-
-from lightwatch.errors import AnotherRunActive, ConfigError, StorageError
-from lightwatch.structure import upgrade
+from lightwatch.errors import ConfigError, StorageError
 from lightwatch.structure.config import Config
 from lightwatch.structure.config_file import load_config, resolve_paths
-from lightwatch.structure.database import open_engine, open_reader
+from lightwatch.structure.lock import WorkdirLock
+
+# the database's libraries take longer to import than a second run may take to be refused: only where they are used
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 CONFIG_VARIABLE = "LIGHTWATCH_CONFIG"
 _LIGHTCURVER_VARIABLE = "LIGHTCURVER_CONFIG"
@@ -70,11 +66,15 @@ class Workspace:
     @cached_property
     def engine(self) -> Engine:
         """Engine that writes; only the holder of the lock uses it."""
+        from lightwatch.structure.database import open_engine
+
         return open_engine(self.database_url)
 
     @cached_property
     def reader(self) -> Engine:
         """Engine that only reads."""
+        from lightwatch.structure.database import open_reader
+
         return open_reader(self.database_url)
 
     @property
@@ -85,6 +85,8 @@ class Workspace:
 
     def initialize(self) -> bool:
         """Create or migrate the database; True when something changed."""
+        from lightwatch.structure import upgrade
+
         return upgrade.upgrade(self.engine)
 
     def path(self, relpath: str) -> Path:
@@ -108,34 +110,19 @@ class Workspace:
         """sha256 of the effective configuration."""
         return hashlib.sha256(self.config_text().encode()).hexdigest()
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the workdir for one run.
+    @cached_property
+    def _lock(self) -> WorkdirLock:
+        return WorkdirLock(self.workdir)
+
+    def lock(self) -> WorkdirLock:
+        """Hold the workdir for one run: ``with workspace.lock():``; within it the same workspace may lock again.
 
         Raises
         ------
         AnotherRunActive
-            At once, naming the holder.
+            On entering, at once, naming the holder.
         """
-        path = self.workdir / ".lightwatch.lock"
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise StorageError(f"{path}: {error.strerror}; the workdir must be writable") from None
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                holder = os.read(descriptor, 500).decode(errors="replace").strip() or "unknown process"
-                raise AnotherRunActive(f"another run is active in {self.workdir}: {holder}") from None
-            os.ftruncate(descriptor, 0)
-            started = (
-                f"pid {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}\n"
-            )
-            os.pwrite(descriptor, started.encode(), 0)
-            yield
-        finally:
-            os.close(descriptor)  # releases the lock, as the death of the process would
+        return self._lock
 
     def close(self) -> None:
         """Let go of the database."""
