@@ -5,7 +5,8 @@ LightwatchError
 ├── SchemaError            the database is newer than the code, or not ours: exit code 78
 ├── AnotherRunActive       the workdir is locked by another run: exit code 75
 ├── NoUsableData           nothing to work on: exit code 65
-├── StorageError           disk full, input/output error, damaged product: exit code 74
+├── StorageError           disk full, input/output error: exit code 74
+│   └── ProductError       one product is missing or damaged; has a reason code
 ├── InputError             one item (frame, catalogue) that cannot be used; has a reason code
 │   ├── FrameError         a raw file that is not a usable frame
 │   ├── HeaderError        the header parser's result is missing or out of range
@@ -53,9 +54,24 @@ class NoUsableData(LightwatchError):
 
 
 class StorageError(LightwatchError):
-    """A product could not be written, or is missing or damaged."""
+    """The disk is full or fails: nothing can go on."""
 
     exit_code = 74
+
+
+class ProductError(StorageError):
+    """One product is missing or damaged: whoever reads it fails alone, and it can be made again.
+
+    ``reason_code`` is ``missing_product`` or ``damaged_product``, ``relpath`` the product below the workdir.
+    """
+
+    def __init__(self, reason_code: str, message: str, relpath: str) -> None:
+        self.reason_code = reason_code
+        self.relpath = relpath
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        return type(self), (self.reason_code, str(self), self.relpath)
 
 
 class InputError(LightwatchError):

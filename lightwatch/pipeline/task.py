@@ -37,7 +37,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one item: an output to save, or the reason why there is none."""
+    """What became of one item: an output to save, or the reason why there is none.
+
+    ``product``: the missing or damaged product, below the workdir, for want of which it failed.
+    """
 
     state: State = "done"
     output: Any = None
@@ -45,6 +48,7 @@ class Outcome:
     reason_code: str | None = None
     reason: str | None = None
     details: str | None = None
+    product: str | None = None
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,10 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 from numpy.typing import NDArray
 
-from lightwatch.errors import StorageError
+from lightwatch.structure.damage import unreadable
 from lightwatch.structure.files import ProductRef, write_atomically
+
+_CHUNK_BYTES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,14 @@ def read_stored_frame(workdir: Path, relpath: str) -> StoredFrame:
 
     Raises
     ------
-    StorageError
+    ProductError
         When it is missing or damaged.
+    StorageError
+        When the disk fails.
     """
     path = workdir / relpath
     try:
+        _check(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
             with fits.open(path, memmap=False) as hdus:
@@ -66,9 +71,22 @@ def read_stored_frame(workdir: Path, relpath: str) -> StoredFrame:
                     cards=hdus[0].header.copy(),
                 )
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise StorageError(
-            f"{path}: cannot be read ({str(error).splitlines()[0]}); 'lightwatch verify --repair' remakes it"
-        ) from error
+        raise unreadable(workdir, relpath, error) from error
+
+
+def _check(path: Path) -> None:
+    """Refuse a file that is not as it was written.
+
+    With a CHECKSUM in every header the 32-bit words of each HDU, and so of the file, add up to zero in ones'
+    complement arithmetic (Seaman, Pence & Rots 2012): one sum knows every flipped bit, of headers and padding too,
+    in a third of the time that reading takes.
+    """
+    total = 0
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            total += int(np.frombuffer(chunk, ">u4").sum(dtype=np.uint64))
+    if total % 0xFFFFFFFF:
+        raise ValueError("its checksum is wrong")
 
 
 def replace_wcs(workdir: Path, relpath: str, wcs_text: str) -> ProductRef:
@@ -104,16 +122,25 @@ def write_sources(workdir: Path, relpath: str, columns: Mapping[str, Any]) -> Pr
 
 
 def read_sources(workdir: Path, relpath: str) -> dict[str, NDArray[Any]]:
-    """Columns of a table of detected sources."""
+    """Columns of a table of detected sources.
+
+    Raises
+    ------
+    ProductError
+        When it is missing or damaged.
+    StorageError
+        When the disk fails.
+    """
     path = workdir / relpath
     try:
+        _check(path)
         with fits.open(path, memmap=False) as hdus:
             data = hdus["SOURCES"].data
             return {
                 name: np.asarray(data[name]).astype(data[name].dtype.newbyteorder("=")) for name in data.names
             }
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise StorageError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
+        raise unreadable(workdir, relpath, error) from error
 
 
 def _write(hdus: fits.HDUList, path: Path) -> None:

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from lightwatch.errors import StorageError
+from lightwatch.structure.damage import unreadable
 from lightwatch.structure.files import ProductRef, sha256_of, write_atomically
 
 Arrays = Mapping[str, Any]
@@ -115,8 +116,10 @@ def read_product(
 
     Raises
     ------
-    StorageError
+    ProductError
         When the file is missing, damaged, or lacks a name.
+    StorageError
+        When the disk fails.
     """
     path = workdir / relpath
     try:
@@ -127,10 +130,7 @@ def read_product(
             wanted = list(names) if names is not None else _dataset_names(group)
             return {name: _read_dataset(group[name]) for name in wanted}
     except (OSError, KeyError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise StorageError(
-            f"{path}: cannot be read ({reason}); 'lightwatch verify --repair' remakes it"
-        ) from error
+        raise unreadable(workdir, relpath, error) from error
 
 
 def _dataset_names(group: h5py.Group) -> list[str]:
