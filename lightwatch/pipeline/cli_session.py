@@ -131,7 +131,7 @@ def complain(text: str, secrets: Sequence[str] = ()) -> None:
 def end_with_error(error: Exception, session: Session) -> int:
     """Tell an error in a line (a line per problem of a configuration); the exit code that belongs to it."""
     if isinstance(error, LightwatchError):
-        problems = error.problems if isinstance(error, ConfigError) else [str(error)]
+        problems = _located(error, session) if isinstance(error, ConfigError) else [str(error)]
         for problem in problems:
             complain(printable(problem), session.secrets)
         return error.exit_code
@@ -146,6 +146,15 @@ def end_with_error(error: Exception, session: Session) -> int:
         f"this is a bug in lightwatch: {type(error).__name__}; please report it with {path}", session.secrets
     )
     return EXIT_BUG
+
+
+def _located(error: ConfigError, session: Session) -> list[str]:
+    """Problems that begin with a key of the config file, with its line."""
+    if session.workspace is None:
+        return error.problems
+    from lightwatch.structure.config_file import located
+
+    return [located(problem, session.workspace.config_path) for problem in error.problems]
 
 
 def _end_with_database_error(error: sqlite3.DatabaseError, session: Session) -> int:

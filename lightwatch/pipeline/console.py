@@ -23,18 +23,17 @@ _HIDDEN = "***"
 
 
 def secrets_of(config: Config) -> tuple[str, ...]:
-    """Texts that may never be shown: the database's URL and its password."""
+    """Texts that may never be shown, longest first: the database's URL, and its password as written and as meant."""
     if config.database.url is None:
         return ()
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
+    from urllib.parse import unquote, urlsplit
 
     url = config.database.url.get_secret_value()
     try:
-        password = make_url(url).password
-    except ArgumentError:
-        password = None
-    return tuple(text for text in (url, str(password or "")) if text)
+        password = urlsplit(url).password or ""
+    except ValueError:  # no URL at all: opening the database says so
+        password = ""
+    return tuple(sorted({text for text in (url, password, unquote(password)) if text}, key=len, reverse=True))
 
 
 def redacted(text: str, secrets: Sequence[str]) -> str:

@@ -6,56 +6,39 @@ template (`lightwatch init`), the JSON Schema (`lightwatch config schema`) and d
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Degrees = Annotated[float, Field(ge=-360.0, le=360.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-NonNegative = Annotated[float, Field(ge=0.0)]
-Count = Annotated[int, Field(ge=1)]
-Interval = tuple[float, float]
+from lightwatch.structure.config_values import (
+    Arcminutes,
+    Band,
+    Count,
+    DatabaseUrl,
+    Degrees,
+    FrameColumn,
+    GivenPath,
+    Magnitude,
+    Name,
+    NonNegative,
+    Number,
+    OrderedInterval,
+    Positive,
+    Seconds,
+    SkyPosition,
+    StarId,
+    StarName,
+    StarNames,
+    Switch,
+    Trim,
+    Whole,
+    in_order,
+    no_star_twice,
+    separation_deg,
+)  # fmt: skip
 
-
-def _ordered(interval: Interval) -> Interval:
-    if interval[0] >= interval[1]:
-        raise ValueError(f"the lower end {interval[0]:g} must be below the upper end {interval[1]:g}")
-    return interval
-
-
-def _sky_position(position: tuple[float, float]) -> tuple[float, float]:
-    ra, dec = position
-    if not (0.0 <= ra < 360.0 and -90.0 <= dec <= 90.0):
-        raise ValueError("expected [ra, dec] in degrees, 0 <= ra < 360 and -90 <= dec <= 90")
-    return position
-
-
-def _as_text(star: Any) -> Any:
-    """An id may be written without quotes."""
-    return str(star) if isinstance(star, int) and not isinstance(star, bool) else star
-
-
-def _star_id(star: str) -> str:
-    if not star.removeprefix("-").isdecimal():
-        raise ValueError("expected the id of a star in the catalogue, a whole number")
-    return star
-
-
-OrderedInterval = Annotated[Interval, AfterValidator(_ordered)]
-SkyPosition = Annotated[tuple[float, float], AfterValidator(_sky_position)]
-Band = Literal["G", "BP", "RP", "g_sdss", "r_sdss", "i_sdss", "z_sdss", "B", "V", "R", "Ic", "B_T", "V_T"]
-StarName = Annotated[str, BeforeValidator(_as_text)]
-StarId = Annotated[str, BeforeValidator(_as_text), AfterValidator(_star_id)]
-StarNames = list[StarName] | None
+#: half of the largest cutout (512 px), at 28 arcsec per pixel
+_FARTHEST_SOURCE_DEG = 2.0
 
 
 class Section(BaseModel):
@@ -68,27 +51,39 @@ class Telescope(Section):
     """Where the frames were taken; the header parser may give it per frame."""
 
     name: str | None = Field(None, description="Name stored with every frame.")
-    latitude: Annotated[float, Field(ge=-90, le=90)] | None = Field(
+    latitude: Annotated[Number, Field(ge=-90, le=90)] | None = Field(
         None, description="Degrees, north positive."
     )
     longitude: Degrees | None = Field(None, description="Degrees, east positive.")
-    elevation: float = Field(0.0, description="Metres above sea level.")
+    elevation: Annotated[Number, Field(ge=-500, le=10000)] = Field(0.0, description="Metres above sea level.")
 
 
 class Roi(Section):
     """A region of interest: the target."""
 
     coordinates: SkyPosition = Field(description="[ra, dec] of its centre, degrees ICRS.")
-    point_sources: dict[str, SkyPosition] | None = Field(
+    point_sources: Annotated[dict[Name, SkyPosition], Field(min_length=1)] | None = Field(
         None,
         description="Label: [ra, dec] of each point source; default: one at the coordinates, labelled as the ROI.",
     )
+
+    @model_validator(mode="after")
+    def _sources_in_reach(self) -> Roi:
+        placed: dict[tuple[float, float], str] = {}
+        for label, position in (self.point_sources or {}).items():
+            apart = separation_deg(self.coordinates, position)
+            if apart > _FARTHEST_SOURCE_DEG:
+                raise ValueError(f"point source {label} lies {apart:.2g} degrees from the ROI's coordinates")
+            if position in placed:
+                raise ValueError(f"point sources {placed[position]} and {label} have the same position")
+            placed[position] = label
+        return self
 
 
 class Discovery(Section):
     """Which files are looked at."""
 
-    recursive: bool = Field(True, description="Look into the subdirectories of raw_dirs.")
+    recursive: Switch = Field(True, description="Look into the subdirectories of raw_dirs.")
     min_file_age_seconds: NonNegative = Field(
         60.0, description="Younger files must keep their size for a second, else they wait for the next run."
     )
@@ -100,15 +95,15 @@ class Discovery(Section):
 class Importation(Section):
     """From a raw file to a frame in electron/s."""
 
-    hdu_data: int | str | None = Field(None, description="HDU of the image, number or name; null: found.")
-    hdu_headers: list[int] | None = Field(
+    hdu_data: Whole | str | None = Field(None, description="HDU of the image, number or name; null: found.")
+    hdu_headers: list[Annotated[Whole, Field(ge=0)]] | None = Field(
         None, description="HDUs whose headers are merged; null: primary, image."
     )
-    hdu_bad_pixels: int | str | None = Field(
+    hdu_bad_pixels: Whole | str | None = Field(
         None, description="HDU of a bad pixel map (non-zero = bad), or null."
     )
-    trim_vertical_px: Annotated[int, Field(ge=0)] = Field(0, description="Rows cut off at bottom and top.")
-    trim_horizontal_px: Annotated[int, Field(ge=0)] = Field(0, description="Columns cut off left and right.")
+    trim_vertical_px: Trim = Field(0, description="Rows cut off at bottom and top.")
+    trim_horizontal_px: Trim = Field(0, description="Columns cut off left and right.")
     time_reference: Literal["start", "mid", "end"] = Field(
         "start", description="What the header parser's mjd is: start, mid or end of the exposure."
     )
@@ -117,11 +112,13 @@ class Importation(Section):
 class BackgroundSettings(Section):
     """Sky background."""
 
-    subtract: bool = Field(True, description="Subtract the background (its rms is measured in any case).")
+    subtract: Switch = Field(True, description="Subtract the background (its rms is measured in any case).")
     method: Literal["mesh", "masked_mesh"] = Field(
         "masked_mesh", description="sep mesh, or the same in two passes with the sources masked."
     )
-    box_size_px: Annotated[int, Field(ge=8)] = Field(128, description="Side of a mesh box, pixels.")
+    box_size_px: Annotated[Whole, Field(ge=8, le=10_000)] = Field(
+        128, description="Side of a mesh box, pixels."
+    )
 
 
 class SourceExtraction(Section):
@@ -130,7 +127,7 @@ class SourceExtraction(Section):
     threshold_sigma: Positive = Field(5.0, description="Threshold in units of the background rms.")
     min_area_px: Count = Field(5, description="Connected pixels above the threshold that make a source.")
     deblend_levels: Count = Field(32, description="Levels of deblending.")
-    deblend_contrast: Annotated[float, Field(gt=0, le=1)] = Field(
+    deblend_contrast: Annotated[Number, Field(gt=0, le=1)] = Field(
         0.005, description="Minimum flux of a part."
     )
 
@@ -138,27 +135,31 @@ class SourceExtraction(Section):
 class PlateSolving(Section):
     """The WCS of each frame."""
 
-    already_plate_solved: bool | Literal["auto"] = Field(
+    already_plate_solved: Switch | Literal["auto"] = Field(
         "auto",
         description="auto: a header WCS that the stars confirm is refined, else solved; true: believed.",
     )
-    catalog: str | None = Field(
+    catalog: Name | None = Field(
         None, description="Reference stars for astrometry, as reference_stars.catalog; null: the same."
     )
     pixel_scale_arcsec: Positive | OrderedInterval | None = Field(
         None, description="Arcsec per pixel, or [low, high]; null: from the header parser."
     )
-    scale_tolerance: Annotated[float, Field(gt=0, lt=1)] = Field(
+    scale_tolerance: Annotated[Number, Field(gt=0, lt=1)] = Field(
         0.1, description="Fraction a single scale may be off."
     )
-    search_radius_arcmin: Positive = Field(30.0, description="How far the pointing may be off.")
-    use_solve_field: bool = Field(True, description="Try astrometry.net's solve-field when it is installed.")
-    min_matches: Annotated[int, Field(ge=4)] = Field(6, description="Fewer matched stars are no solution.")
+    search_radius_arcmin: Arcminutes = Field(30.0, description="How far the pointing may be off.")
+    use_solve_field: Switch = Field(
+        True, description="Try astrometry.net's solve-field when it is installed."
+    )
+    min_matches: Annotated[Whole, Field(ge=4, le=10_000)] = Field(
+        6, description="Fewer matched stars are no solution."
+    )
     max_rms_px: Positive = Field(1.0, description="A solution with a larger scatter is rejected.")
     max_pixel_anisotropy: Positive = Field(
         0.02, description="A solution with less square pixels is rejected."
     )
-    max_sip_order: Annotated[int, Field(ge=1, le=4)] = Field(
+    max_sip_order: Annotated[Whole, Field(ge=1, le=4)] = Field(
         3, description="Highest order of distortion tried."
     )
 
@@ -166,7 +167,7 @@ class PlateSolving(Section):
 class ReferenceStars(Section):
     """The stars that carry PSF, normalization and zero point."""
 
-    catalog: str = Field(
+    catalog: Name = Field(
         "gaia", description="gaia (TAP), vizier, frames (made from the frames), or the path of a table."
     )
     strategy: Literal["ROI_disk", "common_footprint_stars", "stars_per_frame"] = Field(
@@ -176,10 +177,12 @@ class ReferenceStars(Section):
     roi_disk_radius_arcsec: Positive | None = Field(
         None, description="Radius of ROI_disk; null: the frame's extent."
     )
-    min_gmag: float | None = Field(
+    min_gmag: Magnitude | None = Field(
         None, description="Brightest G magnitude; null: no cut (saturation is measured)."
     )
-    max_gmag: float | None = Field(None, description="Faintest G magnitude; null: no cut (S/N is measured).")
+    max_gmag: Magnitude | None = Field(
+        None, description="Faintest G magnitude; null: no cut (S/N is measured)."
+    )
     max_astrometric_excess_noise_sig: Positive | None = Field(
         3.0, description="Larger: likely a galaxy; null: no cut."
     )
@@ -194,25 +197,25 @@ class ReferenceStars(Section):
     max_number: Count = Field(200, description="More are cut, the brightest stay.")
 
     @model_validator(mode="after")
-    def _ordered_magnitudes(self) -> ReferenceStars:
-        if self.min_gmag is not None and self.max_gmag is not None:
-            _ordered((self.min_gmag, self.max_gmag))
+    def _ordered_limits(self) -> ReferenceStars:
+        in_order("min_gmag", self.min_gmag, "max_gmag", self.max_gmag)
+        in_order("min_number", self.min_number, "max_number", self.max_number)
         return self
 
 
 class Cutouts(Section):
     """Small squares of pixels around stars and ROIs."""
 
-    star_size_px: Annotated[int, Field(ge=8, le=256)] | None = Field(
+    star_size_px: Annotated[Whole, Field(ge=8, le=256)] | None = Field(
         None, description="Side; null: from the seeing."
     )
-    roi_size_px: Annotated[int, Field(ge=8, le=512)] | None = Field(
+    roi_size_px: Annotated[Whole, Field(ge=8, le=512)] | None = Field(
         None, description="Side; null: from the ROI."
     )
-    mask_bad_rows_and_columns: bool = Field(True, description="Find and mask bad rows and columns.")
-    clean_cosmics: bool = Field(True, description="Mask cosmic rays (L.A.Cosmic, astroscrappy).")
+    mask_bad_rows_and_columns: Switch = Field(True, description="Find and mask bad rows and columns.")
+    clean_cosmics: Switch = Field(True, description="Mask cosmic rays (L.A.Cosmic, astroscrappy).")
     cosmics_sigclip: Positive = Field(4.5, description="Laplacian significance of a cosmic ray.")
-    cosmics_sigfrac: Annotated[float, Field(gt=0, le=1)] = Field(
+    cosmics_sigfrac: Annotated[Number, Field(gt=0, le=1)] = Field(
         0.3, description="Fraction of it for neighbours."
     )
     cosmics_objlim: Positive = Field(5.0, description="Contrast against the fine structure.")
@@ -226,10 +229,16 @@ class Psf(Section):
     min_stars: Count = Field(3, description="A frame with fewer usable stars gets no PSF.")
     max_stars: Count = Field(16, description="At most so many stars make the PSF.")
     min_snr: Positive = Field(40.0, description="Fainter stars do not make the PSF.")
-    reserved_fraction: Annotated[float, Field(ge=0, le=0.5)] = Field(
+    reserved_fraction: Annotated[Number, Field(ge=0, le=0.5)] = Field(
         0.15, description="Fraction of the stars kept out of the fit to judge it."
     )
-    subsampling_factor: Annotated[int, Field(ge=1, le=8)] = Field(2, description="Of the rendered grid.")
+    subsampling_factor: Annotated[Whole, Field(ge=1, le=8)] = Field(2, description="Of the rendered grid.")
+
+    @model_validator(mode="after")
+    def _possible_choice(self) -> Psf:
+        in_order("min_stars", self.min_stars, "max_stars", self.max_stars)
+        no_star_twice(self.stars_to_use, self.stars_to_exclude)
+        return self
 
 
 class StarPhotometry(Section):
@@ -238,7 +247,7 @@ class StarPhotometry(Section):
     position_sigma_px: Positive = Field(
         0.3, description="Prior on the catalogue position after the common shift."
     )
-    local_background: bool = Field(False, description="Fit a constant under each star.")
+    local_background: Switch = Field(False, description="Fit a constant under each star.")
     aperture_radius_fwhm: Positive = Field(1.2, description="Aperture radius in units of the seeing.")
 
 
@@ -251,22 +260,27 @@ class Normalization(Section):
     min_stars: Count = Field(2, description="A frame with fewer gets no coefficient.")
     max_psf_chi2: Positive = Field(3.0, description="Frames with a worse PSF are left out.")
 
+    @model_validator(mode="after")
+    def _possible_choice(self) -> Normalization:
+        no_star_twice(self.stars_to_use, self.stars_to_exclude)
+        return self
+
 
 class ZeroPoints(Section):
     """Absolute scale."""
 
     band: Band = Field("G", description="G, BP, RP, g_sdss, r_sdss, i_sdss, z_sdss, B, V, R, Ic, B_T or V_T.")
-    use_uncoloured_stars: bool = Field(
+    use_uncoloured_stars: Switch = Field(
         True, description="Use stars without a colour, with a wider uncertainty."
     )
-    colour_term: bool = Field(False, description="Fit one colour term per filter where colours exist.")
+    colour_term: Switch = Field(False, description="Fit one colour term per filter where colours exist.")
     min_stars: Count = Field(3, description="With fewer a zero point is flagged.")
 
 
 class CalibratedCutouts(Section):
     """Which frames enter the light curves."""
 
-    constraints_on_frame_columns: dict[str, OrderedInterval] = Field(
+    constraints_on_frame_columns: dict[FrameColumn, OrderedInterval] = Field(
         default_factory=dict, description="Column of the table frames: [low, high]."
     )
     constraints_on_coefficient: OrderedInterval = Field(
@@ -277,12 +291,12 @@ class CalibratedCutouts(Section):
 class RoiModel(Section):
     """Joint model of all epochs of an ROI."""
 
-    enabled: bool = Field(True, description="Model the ROI (else stop at its calibrated cutouts).")
-    background: bool | Literal["auto"] = Field(
+    enabled: Switch = Field(True, description="Model the ROI (else stop at its calibrated cutouts).")
+    background: Switch | Literal["auto"] = Field(
         "auto",
         description="Extended light common to all epochs; auto: when an ROI has several point sources.",
     )
-    local_background: bool = Field(True, description="A constant per epoch.")
+    local_background: Switch = Field(True, description="A constant per epoch.")
     astrometry: Literal["free", "fixed"] | Positive = Field(
         "free", description="Of the point sources: free, fixed, or the sigma of a prior in pixels."
     )
@@ -307,44 +321,61 @@ class Executor(Section):
     kind: Literal["processes", "serial", "dask"] = Field(
         "processes", description="Worker processes, none, or Dask."
     )
-    jobs: Count | None = Field(
+    jobs: Annotated[Whole, Field(ge=1, le=1024)] | None = Field(
         None,
         description="Worker processes, at most; null: the number of cores, at most 8. One serves 16 frames.",
     )
     dask_scheduler: str | None = Field(None, description="Address of a Dask scheduler.")
-    frame_timeout_seconds: Positive = Field(300.0, description="One frame may take so long in a worker.")
+    frame_timeout_seconds: Seconds = Field(300.0, description="One frame may take so long in a worker.")
     memory_limit_gigabytes: Positive = Field(1.0, description="For one batch of fits; sets the batch size.")
+    worker_memory_gigabytes: Positive = Field(
+        4.0,
+        description="Memory of one worker process; a frame that needs more is an error, not the end of the run.",
+    )
 
 
 class DatabaseSettings(Section):
     """Where rows are kept."""
 
-    url: SecretStr | None = Field(None, description="SQLAlchemy URL; null: database.sqlite3 in the workdir.")
+    url: DatabaseUrl | None = Field(
+        None, description="SQLAlchemy URL; null: database.sqlite3 in the workdir."
+    )
+    url_file: GivenPath | None = Field(
+        None, description="File that holds the URL instead, readable by its owner alone (chmod 600)."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> DatabaseSettings:
+        if self.url is not None and self.url_file is not None:
+            raise ValueError("give url or url_file, not both")
+        return self
 
 
 class Network(Section):
     """Reference catalogues from afar."""
 
-    timeout_seconds: Positive = Field(20.0, description="For one request.")
-    budget_seconds: Positive = Field(60.0, description="For all requests of a run together.")
-    offline: bool = Field(False, description="Never use the network; caches and tables only.")
+    timeout_seconds: Seconds = Field(20.0, description="For one request.")
+    budget_seconds: Seconds = Field(60.0, description="For all requests of a run together.")
+    offline: Switch = Field(False, description="Never use the network; caches and tables only.")
 
 
 class Config(Section):
     """The whole configuration of a workdir."""
 
-    workdir: Path | None = Field(None, description="Where products go; default: the directory of this file.")
-    raw_dirs: list[Path] = Field(
+    workdir: GivenPath | None = Field(
+        None, description="Where products go; default: the directory of this file."
+    )
+    raw_dirs: list[GivenPath] = Field(
         description="Directories where frames land; they are never written to.", min_length=1
     )
-    files_match_pattern: list[str] | str = Field(
+    files_match_pattern: Annotated[list[Name], Field(min_length=1)] | Name = Field(
         ["*.fits*", "*.fit", "*.fit.gz", "*.fts", "*.fts.gz", "*.fz"], description="Names of frames."
     )
-    instrument: str | None = Field(
+    instrument: Name | None = Field(
         None, description="A shipped header parser; null: header_parser/parse_header.py."
     )
     telescope: Telescope = Field(default_factory=lambda: Telescope())
-    rois: dict[str, Roi] = Field(description="Regions of interest by name.", min_length=1)
+    rois: dict[Name, Roi] = Field(description="Regions of interest by name.", min_length=1)
     discovery: Discovery = Field(default_factory=lambda: Discovery())
     importation: Importation = Field(default_factory=lambda: Importation())
     background: BackgroundSettings = Field(default_factory=lambda: BackgroundSettings())

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
-import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from lightwatch.errors import ConfigError
 from lightwatch.structure.config import Config
+from lightwatch.structure.config_values import checked_database_url
+from lightwatch.structure.config_yaml import KeyPath, dotted, parse, read_text
+from lightwatch.structure.frames_guard import open_regular
 
-MAX_BYTES = 200_000
-KeyPath = tuple[str | int, ...]
+_MAX_SECRET_BYTES = 10_000
 
 
 def load_config(path: Path) -> Config:
@@ -25,8 +28,7 @@ def load_config(path: Path) -> Config:
     ConfigError
         With one line per problem: ``config.yaml:LINE: key: what was expected``.
     """
-    text = _read(path)
-    data, lines = _parse(text, path.name)
+    data, lines = parse(read_text(path), path.name)
     try:
         return Config.model_validate(data)
     except ValidationError as error:
@@ -34,73 +36,40 @@ def load_config(path: Path) -> Config:
 
 
 def resolve_paths(config: Config, path: Path) -> Config:
-    """The same configuration with every path absolute; relative ones start at the config file."""
+    """The same configuration with every path absolute (relative ones start at the config file) and its secret read.
+
+    Raises
+    ------
+    ConfigError
+        When a raw directory is a file, or database.url_file is not one that its owner alone can read.
+    """
     base = path.resolve().parent
     workdir = (base / config.workdir) if config.workdir else base
+    files = [raw for raw in config.raw_dirs if (base / raw).is_file()]
+    if files:
+        raise ConfigError(located(f"raw_dirs: expected a directory, {files[0]} is a file", path))
     updates: dict[str, Any] = {"workdir": workdir, "raw_dirs": [base / raw for raw in config.raw_dirs]}
+    if config.database.url_file is not None:
+        url_file = base / config.database.url_file
+        try:
+            secret = {"url": _read_secret(url_file), "url_file": url_file}
+        except ValueError as error:
+            raise ConfigError(located(f"database.url_file: {error}", path)) from None
+        updates["database"] = config.database.model_copy(update=secret)
     return config.model_copy(update=updates)
 
 
-def _read(path: Path) -> str:
+def _read_secret(path: Path) -> SecretStr:
+    """Content of a file that is nobody else's business."""
     try:
-        raw = path.read_bytes()
+        with open_regular(path) as file:
+            status = os.fstat(file.fileno())
+            content = file.read(_MAX_SECRET_BYTES)
     except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be read: {error.strerror}; give the path of a config.yaml"
-        ) from None
-    if len(raw) > MAX_BYTES:
-        raise ConfigError(
-            f"{path.name}: {len(raw)} bytes is too large for a configuration (at most {MAX_BYTES})"
-        )
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path.name}: not UTF-8 text (byte {error.start})") from None
-
-
-def _parse(text: str, name: str) -> tuple[Any, dict[KeyPath, int]]:
-    """Plain data and the line of every key, from the node tree (no aliases, no duplicate keys)."""
-    try:
-        forbidden = yaml.AliasToken | yaml.AnchorToken | yaml.TagToken
-        if any(isinstance(token, forbidden) for token in yaml.scan(text)):
-            raise ConfigError(f"{name}: anchors, aliases and tags (&, * and !) are not allowed")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        problems: list[str] = []
-        lines: dict[KeyPath, int] = {}
-        data = _plain(node, (), lines, problems, name) if node is not None else {}
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{name}:{line}: not valid YAML: {error.problem}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigError(f"{name}: not valid YAML: {str(error).splitlines()[0]}") from None
-    if problems:
-        raise ConfigError(problems)
-    if not isinstance(data, dict):
-        raise ConfigError(f"{name}:1: expected keys with values, such as 'raw_dirs: [raw]'")
-    return data, lines
-
-
-def _plain(node: yaml.Node, at: KeyPath, lines: dict[KeyPath, int], problems: list[str], name: str) -> Any:
-    lines[at] = node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        out: dict[Any, Any] = {}
-        for key_node, value_node in node.value:
-            # keys stay text: a source labelled 1 or an ROI named 2024 is a name, not a number
-            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else str(key_node.start_mark.line)
-            if key in out:
-                problems.append(
-                    f"{name}:{key_node.start_mark.line + 1}: {_dotted((*at, key))}: key given twice"
-                )
-            out[key] = _plain(value_node, (*at, key), lines, problems, name)
-            lines[(*at, key)] = key_node.start_mark.line + 1
-        return out
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(item, (*at, i), lines, problems, name) for i, item in enumerate(node.value)]
-    return yaml.SafeLoader("").construct_object(node)
-
-
-def _dotted(path: KeyPath) -> str:
-    return ".".join(str(part) for part in path) or "(top level)"
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
+    if status.st_mode & 0o077 or status.st_uid not in (os.getuid(), 0):
+        raise ValueError(f"{path}: others can read or change it; chmod 600 {path}")
+    return checked_database_url(SecretStr(content.decode("utf-8", "replace").strip()))
 
 
 def _merge_unions(error: ValidationError) -> list[dict[str, Any]]:
@@ -128,7 +97,8 @@ def _existing_path(location: tuple[str | int, ...]) -> KeyPath:
             path.append(part)
             model = get_args(model)[1]
         elif get_origin(model) in (Union, UnionType):
-            dicts = [arg for arg in get_args(model) if get_origin(arg) is dict]
+            bare = [get_args(arg)[0] if get_origin(arg) is Annotated else arg for arg in get_args(model)]
+            dicts = [arg for arg in bare if get_origin(arg) is dict]
             if isinstance(part, str) and part.startswith("dict["):
                 model = dicts[0]
             elif dicts and isinstance(part, str):
@@ -143,17 +113,17 @@ def _existing_path(location: tuple[str | int, ...]) -> KeyPath:
 
 def _explain(item: dict[str, Any], lines: dict[KeyPath, int], name: str) -> str:
     path: KeyPath = item["loc"]
-    line = next((lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in lines), 1)
+    line = _line(lines, path)
     if item["type"] == "extra_forbidden":
         known = known_keys(path[:-1])
-        near = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(str(path[-1])[:60], known, n=1, cutoff=0.5)
         hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
-        return f"{name}:{line}: {_dotted(path)}: unknown key; {hint}"
+        return f"{name}:{line}: {dotted(path)}: unknown key; {hint}"
     if item["type"] == "missing":
-        return f"{name}:{line}: {_dotted(path)}: this key is required"
+        return f"{name}:{line}: {dotted(path)}: this key is required"
     value = "***" if path[:1] == ("database",) else repr(item.get("input"))  # a URL may hold a password
-    shown = value if len(value) <= 60 else value[:57] + "..."
-    return f"{name}:{line}: {_dotted(path)}: {_lower(item['msg'])} (got {shown})"
+    short = value if len(value) <= 60 else value[:57] + "..."
+    return f"{name}:{line}: {dotted(path)}: {_lower(item['msg'])} (got {short})"
 
 
 def _lower(message: str) -> str:
@@ -181,4 +151,22 @@ def key_lines(path: Path) -> dict[KeyPath, int]:
     ConfigError
         When the file is no YAML.
     """
-    return _parse(_read(path), path.name)[1]
+    return parse(read_text(path), path.name)[1]
+
+
+def located(problem: str, path: Path) -> str:
+    """A problem that begins with a key, with file and line in front as those of ``load_config``; others as they are."""
+    key = re.match(r"(\w+(?:\.\w+)*): ", problem)
+    parts = tuple(key[1].split(".")) if key else ("",)
+    if parts[0] not in Config.model_fields:
+        return problem
+    try:
+        lines = key_lines(path)
+    except ConfigError:  # no longer the file that was read
+        return problem
+    return f"{path.name}:{_line(lines, parts)}: {problem}"
+
+
+def _line(lines: dict[KeyPath, int], path: KeyPath) -> int:
+    """Where a key stands, or else the section that lacks it."""
+    return next((lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in lines), 1)
