@@ -11,7 +11,7 @@ import typer
 from typer.main import get_command
 
 from lightwatch import __version__
-from lightwatch.pipeline import cli_config, cli_data, cli_run, cli_status
+from lightwatch.pipeline import cli_config, cli_data, cli_database, cli_run, cli_status
 from lightwatch.pipeline.cli_session import (
     EXIT_INTERRUPTED,
     ConfigArgument,
@@ -57,7 +57,7 @@ app.command(epilog=cli_status.frames_epilog)(cli_status.frames)
 app.command(epilog=cli_data.verify_epilog)(cli_data.verify)
 app.add_typer(cli_config.config_app, name="config")
 app.add_typer(cli_data.catalog_app, name="catalog")
-app.add_typer(cli_data.db_app, name="db")
+app.add_typer(cli_database.db_app, name="db")
 
 
 @app.command(epilog="Example: lightwatch report ~/j0248")

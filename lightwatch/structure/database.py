@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,11 +17,15 @@ from sqlalchemy.exc import DBAPIError
 from lightwatch.errors import SchemaError, StorageError
 from lightwatch.structure import failpoint
 from lightwatch.structure.files import free_space, path_text, put_whole
-from lightwatch.structure.schema import VIEWS
+from lightwatch.structure.views import VIEWS
 
-#: lock errors are worth waiting for; everything else is not
-_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-_BUSY_SECONDS = 30.0
+#: SQLite itself waits so long for a lock, and for nothing else: every other error is told at once
+_BUSY_MS = 30_000
+#: readers who are about to end are waited for before the log is emptied; those who forgot are not
+_CHECKPOINT_MS = 300
+#: a log that grew beyond, because of a reader who forgot to end, is cut to this when it is next emptied
+_LOG_BYTES = 2**24
+_WAL_RESET_MENDED = (3, 51, 3)
 _SQLITE = "sqlite:///"
 #: file systems where a write-ahead log cannot be shared between machines
 _NETWORK_FILE_SYSTEMS = {
@@ -57,10 +61,11 @@ def _configure_sqlite(engine: Engine, *, begin: str, journal: str | None) -> Non
     def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
         # the driver's own transaction handling begins deferred, which fails on a stale snapshot
         connection.isolation_level = None
-        connection.execute("PRAGMA busy_timeout = 10000")
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
         connection.execute("PRAGMA foreign_keys = ON")
         if journal is not None:
             connection.execute(f"PRAGMA journal_mode = {journal}")
+            connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
             connection.execute("PRAGMA synchronous = FULL")
 
     @event.listens_for(engine, "begin")
@@ -77,6 +82,7 @@ def network_file_system(directory: Path) -> str | None:
     target = str(directory.resolve())
     for line in mounts.read_text(errors="replace").splitlines():
         _device, point, kind = line.split(" ")[:3]
+        point = point.replace("\\040", " ")
         inside = target == point or target.startswith(point.rstrip("/") + "/")
         if inside and len(point) > len(best[0]):
             best = (point, kind)
@@ -92,16 +98,11 @@ def transaction(engine: Engine) -> Iterator[Connection]:
     StorageError
         When the database is full, read-only, damaged, or locked for longer than half a minute.
     """
-    deadline = time.monotonic() + _BUSY_SECONDS
-    while True:
-        try:
-            connection = engine.connect()
-            connection.begin()
-            break
-        except DBAPIError as error:
-            if not _is_busy(error) or time.monotonic() > deadline:
-                raise _storage_error(engine, error) from error
-            time.sleep(0.05)
+    try:
+        connection = engine.connect()
+        connection.begin()
+    except (DBAPIError, sqlite3.OperationalError) as error:
+        raise _storage_error(engine, error) from error
     try:
         yield connection
         failpoint.reached("commit", _path(engine))
@@ -115,14 +116,10 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         connection.close()
 
 
-def _is_busy(error: DBAPIError) -> bool:
-    return getattr(error.orig, "sqlite_errorcode", None) in _BUSY
-
-
-def _storage_error(engine: Engine, error: DBAPIError) -> StorageError:
-    path = _path(engine)
+def _storage_error(engine: Engine, error: DBAPIError | sqlite3.OperationalError) -> StorageError:
+    path, reason = _path(engine), getattr(error, "orig", error)
     return StorageError(
-        f"database {path_text(path)}: {error.orig} ({free_space(path.parent)}); "
+        f"database {path_text(path)}: {reason} ({free_space(path.parent)}); "
         "nothing of this step was kept, run again when this is mended"
     )
 
@@ -130,6 +127,32 @@ def _storage_error(engine: Engine, error: DBAPIError) -> StorageError:
 def _path(engine: Engine) -> Path:
     """File of an SQLite database; of a server, the name of the database."""
     return Path(engine.url.database or ".")
+
+
+def checkpoint(engine: Engine) -> None:
+    """Bring the write-ahead log into the database and empty it, as far as readers let it; for the lock holder."""
+    if engine.dialect.name != "sqlite":
+        return
+    with closing(engine.raw_connection()) as connection:
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_MS}")
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+
+
+def remarks(database: Path) -> Iterator[str]:
+    """What is worth knowing about the SQLite of this Python, and about the disk that a database is on."""
+    if sqlite3.sqlite_version_info < _WAL_RESET_MENDED:
+        yield (
+            f"SQLite {sqlite3.sqlite_version} has the WAL-reset bug (mended in 3.51.3): two programs that write to a "
+            "database at the same moment may damage it; lightwatch writes with one alone, do so too"
+        )
+    kind = network_file_system(database.parent)
+    if kind is not None:
+        yield (
+            f"{database.parent} is on a network file system ({kind}): readers and the run wait for each other there, "
+            "and no two machines should run it; a local disk, or PostgreSQL by database.url, is better"
+        )
 
 
 def upsert(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -181,11 +204,21 @@ def quick_check(engine: Engine, *, full: bool = False) -> list[str]:
         with engine.connect() as connection:
             pragma = "integrity_check" if full else "quick_check"
             found += [row[0] for row in connection.exec_driver_sql(f"PRAGMA {pragma}") if row[0] != "ok"]
-            dangling = connection.exec_driver_sql("PRAGMA foreign_key_check")
-            found += [f"foreign key: {tuple(row)}" for row in dangling]
+            found += [
+                f"{count} rows of {table} without the row of {partner} that they belong to"
+                for (table, partner), count in dangling_rows(connection).items()
+            ]
     except DBAPIError as error:  # damaged so far that SQLite cannot go on looking
         found.append(str(error.orig))
     return found
+
+
+def dangling_rows(connection: Connection) -> Counter[tuple[str, str]]:
+    """Number of rows whose foreign key points to nothing, by table and the table pointed to."""
+    if connection.dialect.name != "sqlite":  # a server lets none in
+        return Counter()
+    found = connection.exec_driver_sql("PRAGMA foreign_key_check")
+    return Counter((row[0], row[2]) for row in found)
 
 
 def backup_sqlite(source: Path, target: Path) -> None:
@@ -203,6 +236,7 @@ def _copy_database(source: Path, target: Path) -> None:
             writer.execute("PRAGMA journal_mode = OFF")  # a copy that is not whole is thrown away
             writer.execute("PRAGMA synchronous = OFF")  # synced when it is whole
             reader.backup(writer)
+            writer.execute("PRAGMA journal_mode = DELETE")  # so that who opens it leaves no log beside it
     except sqlite3.Error as error:
         raise StorageError(
             f"{path_text(target.parent)}: no copy of the database could be made: {error} ({free_space(target.parent)})"

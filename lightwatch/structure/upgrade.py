@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 from alembic import command
@@ -12,10 +11,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect
 
 from lightwatch.errors import SchemaError
-from lightwatch.structure.database import backup_sqlite, create_views, transaction, views_are_current
-from lightwatch.structure.files import remove
-
-_BACKUPS_KEPT = 7
+from lightwatch.structure.backups import BEFORE_MIGRATION, backup
+from lightwatch.structure.database import create_views, dangling_rows, transaction, views_are_current
 
 
 def _alembic() -> AlembicConfig:
@@ -41,6 +38,23 @@ def current_revision(engine: Engine) -> str | None:
     return revision
 
 
+def known_revision(engine: Engine) -> str | None:
+    """As ``current_revision``, for a version that this program knows.
+
+    Raises
+    ------
+    SchemaError
+        When the database was made by a newer version, or is not lightwatch's.
+    """
+    revision = current_revision(engine)
+    script = ScriptDirectory.from_config(_alembic())
+    if revision is not None and revision not in {item.revision for item in script.walk_revisions()}:
+        raise SchemaError(
+            f"the database has schema {revision}, made by a newer lightwatch; update lightwatch to use it"
+        )
+    return revision
+
+
 def refuse_older(engine: Engine) -> None:
     """For readers that no run has gone before, as notebooks are.
 
@@ -56,28 +70,30 @@ def refuse_older(engine: Engine) -> None:
 
 
 def upgrade(engine: Engine) -> bool:
-    """Create or migrate the tables and views; True when something changed.
+    """Create or migrate the tables and views, in one transaction; True when something changed.
 
     Raises
     ------
     SchemaError
-        When the database was made by a newer version.
+        When the database was made by a newer version, or a migration would leave rows without their partner.
     """
-    before = current_revision(engine)
-    script = ScriptDirectory.from_config(_alembic())
-    if before is not None and before not in {item.revision for item in script.walk_revisions()}:
-        raise SchemaError(
-            f"the database has schema {before}, made by a newer lightwatch; update lightwatch to use it"
-        )
-    if before == script.get_current_head():
+    before = known_revision(engine)
+    if before == ScriptDirectory.from_config(_alembic()).get_current_head():
         return _renew_views(engine)
     if before is not None:
-        backup(engine, "before-migration")
+        backup(engine, BEFORE_MIGRATION)
     with transaction(engine) as connection:
+        dangling = dangling_rows(connection)  # a user's own SQL may have made some
         config = _alembic()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         create_views(connection)
+        made = dangling_rows(connection) - dangling
+        if made:
+            raise SchemaError(
+                f"the migration from schema {before} would leave {made.total()} rows without the ones they belong "
+                f"to, such as in the table {min(made)[0]}; the database is as it was, please report this"
+            )
     return True
 
 
@@ -89,16 +105,3 @@ def _renew_views(engine: Engine) -> bool:
     with transaction(engine) as connection:
         create_views(connection)
     return True
-
-
-def backup(engine: Engine, label: str) -> Path | None:
-    """Copy of an SQLite database in ``backups/`` beside it; the oldest beyond seven of a label go."""
-    if engine.dialect.name != "sqlite" or not engine.url.database:
-        return None
-    source = Path(engine.url.database)
-    directory = source.parent / "backups"
-    target = directory / f"{source.stem}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{label}.sqlite3"
-    backup_sqlite(source, target)
-    for old in sorted(directory.glob(f"{source.stem}-*-{label}.sqlite3"))[:-_BACKUPS_KEPT]:
-        remove(old)
-    return target

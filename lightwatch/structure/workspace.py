@@ -83,6 +83,13 @@ class Workspace:
         path = self.database_path
         return path is None or path.is_file()
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other machines, which the lock may not reach, can run the same workdir or database."""
+        from lightwatch.structure.database import network_file_system
+
+        return self.database_path is None or network_file_system(self.workdir) is not None
+
     def initialize(self) -> bool:
         """Create or migrate the database; True when something changed."""
         from lightwatch.structure import upgrade

@@ -51,7 +51,7 @@ def test_query(night, tmp_path, query):
 
 
 def test_views_of_the_page_are_the_views_of_the_schema():
-    from lightwatch.structure.schema import VIEWS
+    from lightwatch.structure.views import VIEWS
 
     told = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/sql.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(told) == sorted(VIEWS)

@@ -22,8 +22,8 @@ def upgrade() -> None:
 
 def _add_number(table: str, name: str) -> None:
     """ALTER TABLE in words that SQLite takes: it adds a check only together with its column."""
-    kind = NUMBER.compile(dialect=op.get_bind().dialect)
-    check = f"CONSTRAINT ck_{table}_finite_{name} CHECK ({name} IS NULL OR abs({name}) < 1e300)"
+    kind = NUMBER.compile(dialect=op.get_context().dialect)
+    check = f'CONSTRAINT "ck_{table}_finite_{name}" CHECK ({name} IS NULL OR abs({name}) < 1e300)'
     op.execute(f'ALTER TABLE "{table}" ADD COLUMN {name} {kind} {check}')
 
 
