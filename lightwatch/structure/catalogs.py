@@ -10,7 +10,6 @@ from pathlib import Path
 
 from lightwatch.errors import CatalogError, StorageError
 from lightwatch.structure.catalogs_table import ReferenceCatalog, make_catalog, read_catalog, write_catalog
-from lightwatch.structure.catalogs_table import catalog_of_table as _catalog_of_table
 from lightwatch.structure.catalogs_tap import (
     GAIA_SERVICES,
     RELEASE,
@@ -84,8 +83,7 @@ def _from_archive(
             remove(path)  # damaged: ask again
     larger = replace(cone, radius_deg=ceil((1.1 * cone.radius_deg + 0.01) * 1000) / 1000)
     services = _in_order(source, cache_dir, network.services)
-    table, service = query_services(larger, replace(network, services=services))
-    catalog = _catalog_of_table(table, name="gaia", release=RELEASE, where=service.name)
+    catalog, service = query_services(larger, replace(network, services=services))
     if cache_dir:
         _keep(cache_dir / f"{_cache_name(source, larger)}.ecsv", catalog, service)
     return catalog

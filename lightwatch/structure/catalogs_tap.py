@@ -9,16 +9,20 @@ import io
 import time
 import warnings
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 from lightwatch.errors import CatalogError
+from lightwatch.structure.catalogs_table import ReferenceCatalog, catalog_of_table
 from lightwatch.structure.frames_guard import shown
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0  # between attempts and between looks at a job
+_MOST_REDIRECTS = 5
 _RETRY_STATUS = {408, 429, 500, 502, 503, 504}
 
 
@@ -119,50 +123,60 @@ def adql(service: TapService, cone: Cone, max_rows: int) -> str:
     )
 
 
-def query_services(cone: Cone, network: NetworkSettings) -> tuple[Table, TapService]:
-    """The first complete answer, and who gave it.
+def query_services(cone: Cone, network: NetworkSettings) -> tuple[ReferenceCatalog, TapService]:
+    """The first complete and sound answer, and who gave it.
 
-    Raises CatalogError: ``network_off``, ``network``, ``no_stars`` (every service that answered has none),
-    ``too_many_rows``.
+    All services are asked in turn, then all again after a pause; none may use up the time of those after it.
+    Raises CatalogError: ``network_off``, ``network``, ``no_stars`` (every service has none), ``too_many_rows``.
     """
     if not network.enabled:
-        raise CatalogError("network_off", "the network is switched off and no catalogue is in the cache")
+        raise CatalogError(
+            "network_off", "network.offline is set and no catalogue in the cache covers the region"
+        )
     deadline = time.monotonic() + network.total_timeout_s
-    failures: list[tuple[TapService, CatalogError]] = []
-    for service in network.services:
-        try:
-            return _ask_patiently(service, cone, network, deadline), service
-        except CatalogError as error:
-            if error.reason_code == "too_many_rows":
-                raise
-            failures.append((service, error))
-    told = "; ".join(f"{service.name}: {error}" for service, error in failures) or "no service is configured"
-    if failures and all(error.reason_code == "no_stars" for _, error in failures):
-        raise CatalogError("no_stars", told)
-    raise CatalogError("network", f"no reference stars from the network: {told}")
+    told: dict[str, str] = {}
+    to_ask, empty = list(network.services), 0
+    for attempt in range(network.attempts):
+        if attempt and not _pause(attempt, deadline):
+            break
+        for later, service in zip(range(len(to_ask), 0, -1), tuple(to_ask), strict=True):
+            now = time.monotonic()
+            try:
+                return _ask(service, cone, network, now + (deadline - now) / later), service
+            except _TryAgain as error:
+                told[service.name] = str(error)
+                if error.after_s > min(_LONGEST_PAUSE_S, deadline - time.monotonic()):
+                    to_ask.remove(service)
+            except CatalogError as error:
+                if error.reason_code == "too_many_rows":
+                    raise
+                told[service.name] = str(error)
+                to_ask.remove(service)
+                empty += error.reason_code == "no_stars"
+    failures = "; ".join(f"{name}: {why}" for name, why in told.items()) or "no service is configured"
+    if told and empty == len(told):
+        raise CatalogError("no_stars", failures)
+    raise CatalogError("network", f"no reference stars from the network: {failures}")
+
+
+def _pause(attempt: int, deadline: float) -> bool:
+    """Wait before an attempt, longer each time; False when the time would be over then."""
+    seconds = min(_FIRST_PAUSE_S * 2 ** (attempt - 1), _LONGEST_PAUSE_S)
+    if time.monotonic() + seconds >= deadline:
+        return False
+    time.sleep(seconds)
+    return True
 
 
 class _TryAgain(Exception):
-    """A failure that may pass."""
+    """A failure that may pass, not before ``after_s`` seconds where the service says so."""
+
+    def __init__(self, message: str, after_s: float = 0.0) -> None:
+        self.after_s = after_s
+        super().__init__(message)
 
 
-def _ask_patiently(service: TapService, cone: Cone, network: NetworkSettings, deadline: float) -> Table:
-    """One service, several attempts with growing pauses, until the deadline."""
-    pause, why = _FIRST_PAUSE_S, "no time was left to ask"
-    for attempt in range(network.attempts):
-        if attempt:
-            if time.monotonic() + pause >= deadline:
-                break
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
-        try:
-            return _ask(service, cone, network, deadline)
-        except _TryAgain as error:
-            why = str(error)
-    raise CatalogError("network", why)
-
-
-def _ask(service: TapService, cone: Cone, network: NetworkSettings, deadline: float) -> Table:
+def _ask(service: TapService, cone: Cone, network: NetworkSettings, deadline: float) -> ReferenceCatalog:
     query = adql(service, cone, network.max_rows)
     body = {
         "REQUEST": "doQuery",
@@ -182,7 +196,7 @@ def _ask(service: TapService, cone: Cone, network: NetworkSettings, deadline: fl
         )
     if len(table) == 0:
         raise CatalogError("no_stars", f"no star within {cone.radius_deg:.3f} deg")
-    return table
+    return catalog_of_table(table, name="gaia", release=RELEASE, where="the answer")
 
 
 def _run_job(service: TapService, body: dict[str, str], network: NetworkSettings, deadline: float) -> bytes:
@@ -204,22 +218,53 @@ def _run_job(service: TapService, body: dict[str, str], network: NetworkSettings
 def _fetch(
     method: str, url: str, body: dict[str, str] | None, network: NetworkSettings, deadline: float
 ) -> tuple[bytes, str]:
-    """The whole body of an answer, and its final address.  Raises _TryAgain, CatalogError."""
-    import requests
-    import urllib3
+    """The whole body of an answer, and its final address.  Raises _TryAgain, CatalogError.
+
+    In a thread of its own, which is left behind at the deadline: looking up a name, redirects and the lines of a
+    header have no limit of time that adds up.
+    """
+    answer: SimpleQueue[tuple[bytes, str] | Exception] = SimpleQueue()
+
+    def work() -> None:
+        try:
+            answer.put(_request(method, url, body, network, deadline))
+        except Exception as error:  # noqa: BLE001 - raised again where it is awaited
+            answer.put(error)
 
     left = deadline - time.monotonic()
     if left <= 0:
         raise _TryAgain("no time was left to ask")
+    Thread(target=work, daemon=True).start()
+    try:
+        got = answer.get(timeout=left)
+    except Empty:
+        raise _TryAgain("no answer in time") from None
+    if isinstance(got, Exception):
+        raise got
+    return got
+
+
+def _request(
+    method: str, url: str, body: dict[str, str] | None, network: NetworkSettings, deadline: float
+) -> tuple[bytes, str]:
+    import requests
+    import urllib3
+
+    left = max(deadline - time.monotonic(), 0.001)
     timeouts = (min(network.connect_timeout_s, left), min(network.read_timeout_s, left))
     try:
-        with requests.request(method, url, data=body, stream=True, timeout=timeouts) as response:
-            if response.status_code in _RETRY_STATUS:
-                raise _TryAgain(f"HTTP status {response.status_code}")
-            if response.status_code >= 400:
-                start = shown(response.raw.read(200, decode_content=True).decode("utf-8", "replace"))
-                raise CatalogError("network", f"HTTP status {response.status_code}: {start}")
-            return _read_all(response, network, deadline), urljoin(url, response.url)
+        with requests.Session() as session:
+            session.max_redirects = _MOST_REDIRECTS
+            with session.request(method, url, data=body, stream=True, timeout=timeouts) as response:
+                if response.status_code in _RETRY_STATUS:
+                    after = response.headers.get("Retry-After", "")
+                    raise _TryAgain(
+                        f"HTTP status {response.status_code}", float(after) if after.isdecimal() else 0.0
+                    )
+                if response.status_code >= 400:
+                    start = shown(response.raw.read(200, decode_content=True).decode("utf-8", "replace"))
+                    raise CatalogError("network", f"HTTP status {response.status_code}: {start}")
+                return _read_all(response, network, deadline), urljoin(url, response.url)
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         raise _TryAgain(_plainly(error)) from error
 
@@ -227,13 +272,16 @@ def _fetch(
 def _plainly(error: Exception) -> str:
     import requests
 
-    if isinstance(error, requests.ConnectTimeout):
-        return "no connection in time"
-    if isinstance(error, requests.ConnectionError):
-        return "no connection"
-    if isinstance(error, requests.Timeout):
-        return "no answer in time"
-    return f"{type(error).__name__} (the answer broke off or did not come)"
+    kinds = (
+        (requests.exceptions.SSLError, "no trusted connection (TLS)"),
+        (requests.exceptions.ProxyError, "the proxy does not answer"),
+        (requests.ConnectTimeout, "no connection in time"),
+        (requests.ConnectionError, "no connection"),
+        (requests.Timeout, "no answer in time"),
+        (requests.TooManyRedirects, "redirected in circles"),
+    )
+    unknown = f"{type(error).__name__} (the answer broke off or did not come)"
+    return next((text for kind, text in kinds if isinstance(error, kind)), unknown)
 
 
 def _read_all(response: Any, network: NetworkSettings, deadline: float) -> bytes:
@@ -245,7 +293,7 @@ def _read_all(response: Any, network: NetworkSettings, deadline: float) -> bytes
         if total > network.max_bytes:
             raise CatalogError("network", f"the answer is longer than {network.max_bytes} bytes")
         if time.monotonic() > deadline:
-            raise _TryAgain("the answer was too slow")
+            raise _TryAgain("no answer in time")
     return b"".join(parts)
 
 
@@ -257,6 +305,8 @@ def _parse(content: bytes) -> tuple[Table, bool]:
     start = content[:2000].lower()
     if b"<html" in start or b"<!doctype html" in start:
         raise _TryAgain("a web page came instead of a table")
+    if b"<!entity" in content.lower():
+        raise _TryAgain("the answer is no plain VOTable")  # entities can grow without end
     if b"<VOTABLE" not in content[:5000] and b":VOTABLE" not in content[:5000]:
         raise _TryAgain("the answer is no VOTable")
     if b"VOTABLE>" not in content[-200:]:

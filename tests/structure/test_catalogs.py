@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import re
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
 from astropy.table import Table
+from reliability.fake_tap import DEC, NOWHERE, RA, fake_tap, gaia_like
 
 from lightwatch.errors import CatalogError, StorageError
 from lightwatch.structure.catalogs import (
@@ -29,23 +26,6 @@ from lightwatch.structure.catalogs import (
 )
 from lightwatch.structure.catalogs_table import COLUMNS
 from lightwatch.structure.catalogs_tap import Cone, adql
-
-RA, DEC = 42.2031, 19.22528
-
-
-def gaia_like(n=40, seed=5):
-    rng = np.random.default_rng(seed)
-    return {
-        "source_id": rng.permutation(n).astype(np.int64) + 4_611_686_018_427_387_904,
-        "ra": RA + rng.uniform(-0.05, 0.05, n),
-        "dec": DEC + rng.uniform(-0.05, 0.05, n),
-        "ref_epoch": np.full(n, 2016.0),
-        "pmra": np.where(np.arange(n) % 7 == 0, np.nan, rng.normal(0, 5, n)),
-        "pmdec": rng.normal(0, 5, n),
-        "phot_g_mean_mag": rng.uniform(12, 20, n),
-        "phot_g_mean_flux_over_error": rng.uniform(100, 5000, n),
-        "astrometric_excess_noise_sig": rng.exponential(1, n),
-    }
 
 
 def same(first, second):
@@ -201,121 +181,15 @@ def test_offline_table_through_load_catalog(tmp_path):
 # ------------------------------------------------------------------ network
 
 
-def votable(table, status="OK"):
-    out = io.BytesIO()
-    table.write(out, format="votable", tabledata_format="binary2")
-    info = f'<INFO name="QUERY_STATUS" value="{status}">said so</INFO>'.encode()
-    return re.sub(rb"(<RESOURCE[^>]*>)", rb"\1" + info, out.getvalue(), count=1)
-
-
-class FakeTap(BaseHTTPRequestHandler):
-    """Behaves as the first part of the path says."""
-
-    def log_message(self, *args):
-        pass
-
-    def do_GET(self):
-        self.respond("GET")
-
-    def do_POST(self):
-        length = int(self.headers.get("Content-Length", 0))
-        self.server.bodies.append(parse_qs(self.rfile.read(length).decode()))
-        self.respond("POST")
-
-    def respond(self, method):
-        behaviour, _, rest = self.path.strip("/").partition("/")
-        self.server.asked.append((method, behaviour, rest))
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            getattr(self, behaviour)(rest)
-
-    def send(self, body, status=200, kind="application/x-votable+xml", length=None):
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body) if length is None else length))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def ok(self, rest):
-        self.send(votable(Table(self.server.columns)))
-
-    def zero(self, rest):
-        self.send(votable(Table(self.server.columns)[:0]))
-
-    def html(self, rest):
-        self.send(b"<!DOCTYPE html><html><body>maintenance</body></html>", kind="text/html")
-
-    def truncated(self, rest):
-        body = votable(Table(self.server.columns))
-        self.send(body[: len(body) // 2])
-
-    def broken(self, rest):
-        body = votable(Table(self.server.columns))
-        self.send(body[: len(body) // 2], length=len(body))
-
-    def refused(self, rest):
-        self.send(votable(Table(self.server.columns)[:0], status="ERROR"))
-
-    def bad_request(self, rest):
-        self.send(b"no such table", status=400, kind="text/plain")
-
-    def error500(self, rest):
-        self.send(b"oops", status=500, kind="text/plain")
-
-    def recovers(self, rest):
-        seen = sum(behaviour == "recovers" for _, behaviour, _ in self.server.asked)
-        self.error500(rest) if seen < 3 else self.ok(rest)
-
-    def silent(self, rest):
-        time.sleep(3)
-
-    def drips(self, rest):
-        self.send_response(200)
-        self.send_header("Content-Length", "100000")
-        self.end_headers()
-        for _ in range(40):
-            self.wfile.write(b"x")
-            self.wfile.flush()
-            time.sleep(0.1)
-
-    def endless(self, rest):
-        self.send_response(200)
-        self.end_headers()
-        for _ in range(200):
-            self.wfile.write(b"<VOTABLE>" + b" " * 100_000)
-
-    def queue(self, rest):
-        """Cuts synchronous answers short and holds the whole in a job."""
-        if rest == "sync":
-            self.send(votable(Table(self.server.columns)[:5], status="OVERFLOW"))
-        elif rest == "async":
-            self.send_response(303)
-            self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/queue/async/17")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-        elif rest == "async/17/phase":
-            seen = sum(asked == "async/17/phase" for _, _, asked in self.server.asked)
-            self.send(b"EXECUTING" if seen < 2 else b"COMPLETED", kind="text/plain")
-        elif rest == "async/17/results/result":
-            self.ok(rest)
-        else:
-            self.send(b"<job/>", kind="text/xml")
-
-
 @pytest.fixture
 def tap(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), FakeTap)
-    server.daemon_threads = True
-    server.asked, server.bodies, server.columns = [], [], gaia_like()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with fake_tap(gaia_like()) as server:
+        yield server
 
 
 def service(tap, behaviour, name="gaia"):
-    return replace(GAIA_SERVICES[0], name=name, url=f"http://127.0.0.1:{tap.server_port}/{behaviour}")
+    return replace(GAIA_SERVICES[0], name=name, url=tap.url(behaviour))
 
 
 def network(services, **changes):
@@ -364,14 +238,20 @@ def test_answer_is_the_catalogue(tap):
         ("error500", "status 500"),
         ("silent", "no answer in time"),
         ("endless", "longer than"),
+        ("endless_header", "in time"),
+        ("redirects", "redirected in circles"),
+        ("bomb", "no plain VOTable"),
+        ("wrong_columns", "no column phot_g_mean_mag"),
+        ("not_numbers", "column dec, row 1"),
+        ("gzip_bomb", "longer than"),
     ],
 )
 def test_bad_manners_are_told_and_the_mirror_is_asked(tap, tmp_path, behaviour, told):
     with pytest.raises(CatalogError, match=told) as raised:
-        ask([service(tap, behaviour)], tmp_path)
+        ask([service(tap, behaviour)], tmp_path, total_timeout_s=1.5)
     assert raised.value.reason_code == "network"
     assert list(tmp_path.iterdir()) == []
-    catalog = ask([service(tap, behaviour), service(tap, "ok", "mirror")], tmp_path)
+    catalog = ask([service(tap, behaviour), service(tap, "ok", "mirror")], tmp_path, total_timeout_s=3.0)
     assert len(catalog) == 40
 
 
@@ -383,7 +263,7 @@ def test_zero_rows_are_no_stars_unless_the_mirror_has_some(tap):
 
 
 def test_server_that_is_down(tap):
-    nowhere = TapService("gaia", "http://127.0.0.1:9/tap", "t", GAIA_SERVICES[0].columns)
+    nowhere = TapService("gaia", NOWHERE, "t", GAIA_SERVICES[0].columns)
     with pytest.raises(CatalogError, match="no connection") as raised:
         ask([nowhere], attempts=2)
     assert raised.value.reason_code == "network"
@@ -395,9 +275,28 @@ def test_errors_that_pass_are_retried(tap):
     assert len(tap.asked) == 3
 
 
+def test_a_silent_service_leaves_time_for_its_mirror(tap):
+    assert (
+        len(ask([service(tap, "silent"), service(tap, "ok", "mirror")], attempts=3, total_timeout_s=1.2))
+        == 40
+    )
+
+
+def test_a_service_that_asks_for_a_long_pause_is_left_alone(tap):
+    with pytest.raises(CatalogError, match="HTTP status 503"):
+        ask([service(tap, "busy")], attempts=5)
+    assert len(tap.asked) == 1
+
+
+def test_a_certificate_that_nobody_vouches_for_is_not_trusted(tap):
+    impostor = replace(service(tap, "ok"), url=tap.url("ok").replace("http:", "https:"))
+    with pytest.raises(CatalogError, match=r"no trusted connection \(TLS\)"):
+        ask([impostor])
+
+
 def test_dripping_server_cannot_outlast_the_budget(tap):
     started = time.monotonic()
-    with pytest.raises(CatalogError, match="too slow"):
+    with pytest.raises(CatalogError, match="in time"):
         ask([service(tap, "drips")], total_timeout_s=1.0, attempts=5)
     assert time.monotonic() - started < 2.0
 
