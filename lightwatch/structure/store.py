@@ -90,11 +90,19 @@ class _Disk(io.RawIOBase):
 
 def _write_dataset(file: h5py.File, name: str, value: Any) -> None:
     array = np.asarray(value)
-    if array.dtype.kind in "US":
-        file.create_dataset(name, data=array.astype(object), dtype=h5py.string_dtype())
-    elif array.dtype.kind == "O":
+    if array.dtype.kind == "O":
         raise StorageError(f"dataset {name}: arrays of Python objects are not stored")
-    elif array.ndim == 0 or array.size == 0:
+    if array.dtype.kind == "U":  # of fixed length: the heap where others are kept has no checksum
+        encoded = np.char.encode(array, "utf-8")
+        array = encoded.astype(h5py.string_dtype("utf-8", max(1, encoded.dtype.itemsize)))
+    if array.ndim == 0:  # within its header, which has a checksum; a filter needs dimensions
+        layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        layout.set_layout(h5py.h5d.COMPACT)
+        kind, space = h5py.h5t.py_create(array.dtype, logical=True), h5py.h5s.create(h5py.h5s.SCALAR)
+        dataset = h5py.h5d.create(file.id, None, kind, space, layout)
+        dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, array)
+        file[name] = h5py.Dataset(dataset)
+    elif array.size == 0:
         file.create_dataset(name, data=array)
     else:
         # one chunk per cutout: a single star is read without the others
@@ -129,7 +137,7 @@ def read_product(
             group = file[prefix] if prefix else file
             wanted = list(names) if names is not None else _dataset_names(group)
             return {name: _read_dataset(group[name]) for name in wanted}
-    except (OSError, KeyError, RuntimeError) as error:
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise unreadable(workdir, relpath, error) from error
 
 
