@@ -1,4 +1,4 @@
-"""lightwatch catalog fetch, verify, db upgrade, db backup."""
+"""lightwatch catalog fetch, verify."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lightwatch.errors import LightwatchError
 from lightwatch.pipeline.cli_session import (
     ConfigArgument,
     JsonOption,
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from lightwatch.structure.workspace import Workspace
 
 catalog_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Reference stars.")
-db_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The database.")
 
 _EXIT_DAMAGED = 1
 _SHOWN = 20
@@ -112,16 +110,17 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Compare the database with the files: what rows name is there, undamaged, and nothing else is."""
+    from lightwatch.pipeline.tasks.roi_products import remembered_models
     from lightwatch.structure import verify as verification
 
     workspace = session_of(ctx).open_existing(config)
     mended = None
     if repair:
         with workspace.lock():
-            found = verification.verify(workspace, full=full)
+            found = verification.verify(workspace, full=full, remembered=remembered_models(workspace))
             mended = verification.repair(workspace, found)
     else:
-        found = verification.verify(workspace, full=full)
+        found = verification.verify(workspace, full=full, remembered=remembered_models(workspace))
     if as_json:
         say_json({**asdict(found), "sound": found.sound, "repair": asdict(mended) if mended else None})
     else:
@@ -154,25 +153,3 @@ def _say_repair(mended: Repair) -> None:
         f"repair: {mended.pending} results are pending again, {len(mended.removed)} orphans removed; "
         f"the next run remakes what was missing or damaged"
     )
-
-
-# ---------------------------------------------------------------- database
-@db_app.command(epilog="Example: lightwatch db upgrade ~/j0248")
-def upgrade(ctx: typer.Context, config: ConfigArgument = None) -> None:
-    """Bring the database to this version's schema; a copy of it is kept first."""
-    workspace = session_of(ctx).open(config)
-    with workspace.lock():
-        changed = workspace.initialize()
-    say("upgraded" if changed else "up to date already")
-
-
-@db_app.command(epilog="Example: lightwatch db backup ~/j0248")
-def backup(ctx: typer.Context, config: ConfigArgument = None) -> None:
-    """A copy of the database in backups/, sound even while a run is going on."""
-    from lightwatch.structure import upgrade as database
-
-    workspace = session_of(ctx).open_existing(config)
-    path = database.backup(workspace.engine, "by-hand")
-    if path is None:
-        raise LightwatchError("only an SQLite database is copied here; use pg_dump for a PostgreSQL server")
-    say(str(path))

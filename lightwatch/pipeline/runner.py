@@ -5,22 +5,25 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
+from lightwatch.errors import CatalogError, ProductError
 from lightwatch.pipeline.compilation import keep_compiled_programs
 from lightwatch.pipeline.executors import WorkerPool
-from lightwatch.pipeline.guard import guarded, guarded_batch
+from lightwatch.pipeline.guard import guarded, guarded_batch, guarded_load, one_line, outcome_of_error
 from lightwatch.pipeline.night import task_named
 from lightwatch.pipeline.reporting import LOG, Reporter, TaskSummary
-from lightwatch.pipeline.task import Group, Outcome, Task, TaskContext
-from lightwatch.structure import queries, schema
+from lightwatch.pipeline.task import Group, NetworkTime, Outcome, Task, TaskContext
+from lightwatch.structure import products, queries, schema
 from lightwatch.structure.database import transaction
 from lightwatch.structure.files import path_text
+from lightwatch.structure.frames_discovery import FoundFile
 from lightwatch.structure.queries import Row, replace_rows
 from lightwatch.structure.workspace import Workspace
 
@@ -57,6 +60,8 @@ def group_is_pending(context: TaskContext, task: Task, group: Group) -> bool:
     known = queries.rows(context.workspace.reader, query)
     if not known or known[0]["recipe"] != context.recipe or known[0]["digest"] != group.digest:
         return True
+    if group.newest_input > (known[0]["run_id"] or 0):  # an input was measured again since
+        return True
     return bool(known[0]["state"] == "error" and known[0]["attempts"] < queries.MAX_ATTEMPTS)
 
 
@@ -78,7 +83,9 @@ class TaskRunner:
     reporter: Reporter
     limit: int | None
     renew_footprint: bool
+    before_import: Callable[[Sequence[FoundFile]], None]
     before_writing: Callable[[], None]
+    network_time: NetworkTime = field(default_factory=NetworkTime)
 
     def run(self, task: Task) -> TaskSummary:
         """Do what is pending in a task."""
@@ -86,7 +93,11 @@ class TaskRunner:
         if task.compiles:
             self.pool.release()
         by_scope = {"once": self._once, "files": self._files, "frames": self._frames, "groups": self._groups}
-        counts = by_scope[task.scope](task)
+        try:
+            counts = by_scope[task.scope](task)
+        except CatalogError as error:  # may pass: the task waits for its stars, the others go on
+            LOG.warning("%s: waits: %s: %s", task.name, error.reason_code, error)
+            counts = {"waits": True, "note": f"waits: {one_line(error)}"}
         summary = TaskSummary(task=task.name, seconds=time.perf_counter() - begun, **counts)
         if summary.items or summary.note:
             self.reporter.end(summary)
@@ -101,6 +112,7 @@ class TaskRunner:
         candidates = importlib.import_module(task.module + "_files").find_candidates(context)
         if not candidates:
             return {}
+        self.before_import(candidates[: self.limit])
         module = importlib.import_module(task.module)
         found = module.find_work(context, candidates, self.limit)
         if found.rows:
@@ -132,7 +144,10 @@ class TaskRunner:
         self.before_writing()
         module = _module_of(task)
         if hasattr(module, "prepare"):
-            module.prepare(context)
+            try:
+                module.prepare(context)
+            except ProductError as error:
+                return self._not_prepared(task, error)
             items = pending_items(self.workspace, task, self.recipes, context.footprint_hash)
         items = items[: self.limit]
         self.reporter.begin(task.name, len(items))
@@ -157,23 +172,26 @@ class TaskRunner:
         load: Callable[[TaskContext, Sequence[Row]], list[Any]] | None = None,
     ) -> _Tally:
         tally = _Tally()
+        loader = partial(load or module.load, context)
         if getattr(module, "PARALLEL", False):
-            jobs = (load or module.load)(context, items)
-            waiting: list[tuple[Row, Outcome, float]] = []
+            jobs = guarded_load(loader, items)
+            waiting = [(i, job, 0.0) for i, job in zip(items, jobs, strict=True) if isinstance(job, Outcome)]
+            ready = [k for k, job in enumerate(jobs) if not isinstance(job, Outcome)]
             begun = time.perf_counter()
-            for index, outcome in self.pool.outcomes(module.compute, jobs):
+            for index, outcome in self.pool.outcomes(module.compute, [jobs[k] for k in ready]):
                 now = time.perf_counter()
-                waiting.append((items[index], outcome, now - begun))
+                waiting.append((items[ready[index]], outcome, now - begun))
                 begun = now
-                if len(waiting) == _ROWS_PER_TRANSACTION:
+                if len(waiting) >= _ROWS_PER_TRANSACTION:
                     self._save(task, module, context, waiting, tally)
                     waiting = []
             self._save(task, module, context, waiting, tally)
             return tally
         for batch in module.batches(context, items):
             begun = time.perf_counter()
-            jobs = module.load(context, batch)
-            outcomes = guarded_batch(module.compute, jobs)
+            jobs = guarded_load(loader, batch)
+            computed = iter(guarded_batch(module.compute, [j for j in jobs if not isinstance(j, Outcome)]))
+            outcomes = [job if isinstance(job, Outcome) else next(computed) for job in jobs]
             each = (time.perf_counter() - begun) / len(batch)
             self._save(
                 task, module, context, [(i, o, each) for i, o in zip(batch, outcomes, strict=True)], tally
@@ -198,6 +216,8 @@ class TaskRunner:
             with transaction(self.workspace.engine) as connection:
                 if outcome.output is not None:
                     worker.save(connection, context, group, outcome.output)
+                if outcome.product is not None:
+                    tally.lost += self._make_again(connection, outcome.product, context, group)
                 self._save_group(connection, context, task, group, outcome, time.perf_counter() - begun)
                 self._log_failure(connection, task, group.key, None, outcome)
             tally.count(outcome)
@@ -211,6 +231,7 @@ class TaskRunner:
             recipe=self.recipes[task.name],
             recipes=self.recipes,
             footprint_hash=footprint_in_use(self.workspace, task),
+            network_time=self.network_time,
         )
 
     def _save(
@@ -227,11 +248,48 @@ class TaskRunner:
             for item, outcome, seconds in results:
                 if outcome.output is not None:
                     module.save(connection, context, item, outcome.output)
+                if outcome.product is not None:
+                    tally.lost += self._make_again(connection, outcome.product)
                 self._save_result(connection, context, task, item, outcome, seconds)
                 self._log_failure(connection, task, str(item["image_relpath"]), int(item["id"]), outcome)
         for item, outcome, _seconds in results:
             tally.count(outcome, int(item["id"]))
         self.reporter.advance(task.name, len(results))
+
+    def _make_again(
+        self,
+        connection: Connection,
+        relpath: str,
+        context: TaskContext | None = None,
+        group: Group | None = None,
+    ) -> int:
+        """Let the next run make a missing or damaged product; the number of products.
+
+        A joint task stops at the first one: all products of its frames are looked at, so that one run mends all.
+        """
+        found = products.products_named(connection, [relpath])
+        if context is not None and group is not None:
+            others = products.products_of_filter(connection, context.footprint_hash, group.filter)
+            found += [
+                item
+                for item in others
+                if item.relpath != relpath and products.state(self.workspace, item, full=True) != "ok"
+            ]
+        lost = [item for item in found if products.can_be_remade(self.workspace, connection, item)]
+        for item in lost:
+            products.make_pending(connection, item)
+            LOG.warning("%s: missing or damaged; the next run makes it again", item.relpath)
+        return len(lost)
+
+    def _not_prepared(self, task: Task, error: ProductError) -> dict[str, Any]:
+        """All items wait for a product that their task begins with."""
+        tally = _Tally()
+        outcome = outcome_of_error(error)
+        with transaction(self.workspace.engine) as connection:
+            tally.lost = self._make_again(connection, error.relpath)
+            self._log_failure(connection, task, error.relpath, None, outcome)
+        tally.count(outcome)
+        return tally.as_dict()
 
     def _save_result(
         self,
@@ -285,7 +343,7 @@ class TaskRunner:
             "reason_code": outcome.reason_code,
             "reason": outcome.reason,
             "attempts": before.attempts + 1 if before is not None and same else 1,
-            "n_items": len(group.members),
+            "n_items": group.n_members,
             "seconds": seconds,
             "run_id": self.run_id,
             "recipe": context.recipe,
@@ -319,7 +377,7 @@ class _Tally:
     """Counts outcomes."""
 
     def __init__(self) -> None:
-        self.done = self.rejected = self.failed = 0
+        self.done = self.rejected = self.failed = self.lost = 0
         self.rejected_ids: set[int] = set()
 
     def count(self, outcome: Outcome, item_id: int | None = None) -> None:
@@ -339,7 +397,11 @@ class _Tally:
         self.done += other.done
         self.rejected += other.rejected
         self.failed += other.failed
+        self.lost += other.lost
         self.rejected_ids |= other.rejected_ids
 
     def as_dict(self) -> dict[str, Any]:
-        return {"done": self.done, "rejected": self.rejected, "failed": self.failed}
+        note = (
+            f"{self.lost} missing or damaged products will be made again by the next run" if self.lost else ""
+        )
+        return {"done": self.done, "rejected": self.rejected, "failed": self.failed, "note": note}

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightwatch.errors import StorageError
-from lightwatch.pipeline.task import Group, TaskContext, digest_of
+from lightwatch.pipeline.task import Group, TaskContext
+from lightwatch.pipeline.tasks.roi_products import model_path
 from lightwatch.processes import roi_model
 from lightwatch.processes.psf_model import LocalPSF
 from lightwatch.structure import queries, store
@@ -38,17 +39,7 @@ class Memory:
     reference: Floats  # (2, 2) px of the reference frame per arcsec (east, north)
 
 
-def model_path(context: TaskContext, name: str, digest: str) -> str:
-    """Product of the model of a group in a certain state.
-
-    The digest knows the cutouts alone: with the recipe, a run of other settings that ends too early cannot leave
-    its product in the place of the last one.
-    """
-    state = digest_of([digest, context.recipe])
-    return f"roi_models/{context.footprint_hash[:16]}/{name}.{state[:8]}.h5"
-
-
-def remembered(context: TaskContext, group: Group, name: str) -> Memory | None:
+def remembered(context: TaskContext, group: Group) -> Memory | None:
     """The last model of the group by the same recipe, if its product is there."""
     rows = queries.rows(
         context.workspace.reader, queries.group_result(_TASK, context.footprint_hash, group.key)
@@ -56,7 +47,7 @@ def remembered(context: TaskContext, group: Group, name: str) -> Memory | None:
     if not rows or rows[0]["state"] != "done" or rows[0]["recipe"] != context.recipe:
         return None
     try:
-        a = store.read_product(context.workspace.workdir, model_path(context, name, rows[0]["digest"]))
+        a = store.read_product(context.workspace.workdir, model_path(rows[0]))
         solution = {key.removeprefix("solution/"): a[key] for key in a if key.startswith("solution/")}
         return Memory(
             solution=roi_model.ROISolution.from_arrays(solution),

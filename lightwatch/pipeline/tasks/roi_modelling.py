@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from lightwatch.errors import StorageError
 from lightwatch.flags import UNUSABLE_PIXEL, Flag
 from lightwatch.pipeline.task import Group, Outcome, TaskContext
 from lightwatch.pipeline.tasks import roi_memory
+from lightwatch.pipeline.tasks.roi_products import model_path, product_name
 from lightwatch.processes import astrometry_sky, lightcurve, roi_model
 from lightwatch.processes.aperture import aperture_flags, aperture_light
 from lightwatch.processes.psf_model import LocalPSF
@@ -74,12 +74,8 @@ def load(context: TaskContext, group: Group) -> ModelInputs:
         centre=roi.coordinates,
         settings=workspace.config.roi_model,
         light_curves=workspace.config.light_curves,
-        memory=roi_memory.remembered(context, group, _name(group)),
+        memory=roi_memory.remembered(context, group),
     )
-
-
-def _name(group: Group) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{group.roi}_{group.filter}" if group.filter else group.roi)
 
 
 def compute(inputs: ModelInputs) -> Outcome:
@@ -277,7 +273,6 @@ def _epochs(a: dict[str, Any], jacobian: Floats) -> roi_model.ROIEpochs:
 
 def save(connection: Connection, context: TaskContext, group: Group, output: Modelled) -> None:
     """The model's product, the light curves as rows, and as files."""
-    name = _name(group)
     solution = output.solution
     arrays: dict[str, Any] = {f"solution/{key}": value for key, value in solution.to_arrays().items()}
     arrays |= {
@@ -291,7 +286,14 @@ def save(connection: Connection, context: TaskContext, group: Group, output: Mod
         arrays["background_image"] = roi_model.background_image(solution)
     product = store.write_product(
         context.workspace.workdir,
-        roi_memory.model_path(context, name, group.digest),
+        model_path(
+            {
+                "combined_footprint_hash": context.footprint_hash,
+                "group_key": group.key,
+                "digest": group.digest,
+                "recipe": context.recipe,
+            }
+        ),
         arrays,
         {"recipe": context.recipe, "roi": group.roi, "filter": group.filter},
     )
@@ -324,7 +326,7 @@ def save(connection: Connection, context: TaskContext, group: Group, output: Mod
     connection.execute(delete(f).where(*(f.c[column] == value for column, value in key.items())))
     rows = [{**key, **row, "recipe": context.recipe} for row in _flux_rows(output)]
     connection.execute(f.insert(), rows)
-    _write_light_curves(context, name, rows, output)
+    _write_light_curves(context, product_name(group.roi, group.filter), rows, output)
 
 
 def _astrometry(output: Modelled) -> dict[str, list[float | None]]:

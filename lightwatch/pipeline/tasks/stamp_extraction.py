@@ -15,7 +15,8 @@ from lightwatch.processes.astrometry_sky import apply_proper_motion, parse_wcs, 
 from lightwatch.processes.cutouts import cutout_size_px
 from lightwatch.processes.star_selection import distance_to_roi_arcsec
 from lightwatch.structure import queries, schema, store
-from lightwatch.structure.catalogs import ReferenceCatalog, read_catalog
+from lightwatch.structure.catalogs import ReferenceCatalog
+from lightwatch.structure.catalogs_pinned import read_pinned
 from lightwatch.structure.queries import Row, replace_rows
 from lightwatch.structure.workspace import Workspace
 
@@ -32,7 +33,9 @@ def load(context: TaskContext, items: Sequence[Row]) -> list[StampJob]:
     """One job per frame."""
     workspace = context.workspace
     footprint_row = queries.rows(workspace.reader, queries.current_footprint())[0]
-    catalog = read_catalog(workspace.path(footprint_row["catalog_relpath"]))
+    catalog = read_pinned(
+        workspace.workdir, footprint_row["catalog_relpath"], footprint_row["catalog_digest"]
+    )
     placed: dict[int, list[Row]] = {}
     for row in queries.rows(
         workspace.reader, queries.stars_on_frames(context.footprint_hash, [item["id"] for item in items])
