@@ -138,6 +138,8 @@ class TaskRunner:
 
     def _frames(self, task: Task) -> dict[str, Any]:
         context = self._context(task)
+        if task.by_footprint and not context.footprint_hash:
+            return {}
         items = pending_items(self.workspace, task, self.recipes, context.footprint_hash)
         if not items and not self.renew_footprint:
             return {}
@@ -159,8 +161,9 @@ class TaskRunner:
             if again:
                 tally.forget(again)
                 tally.add(self._work(task, module, context, again, load=module.load_again))
-        if hasattr(module, "finish"):
-            module.finish(context, self.renew_footprint)
+        if not items and hasattr(module, "finish"):
+            with transaction(self.workspace.engine) as connection:
+                module.finish(connection, context, self.renew_footprint)
         return tally.as_dict()
 
     def _work(
@@ -182,10 +185,10 @@ class TaskRunner:
                 now = time.perf_counter()
                 waiting.append((items[ready[index]], outcome, now - begun))
                 begun = now
-                if len(waiting) >= _ROWS_PER_TRANSACTION:
+                if len(waiting) >= _ROWS_PER_TRANSACTION and tally.items + len(waiting) < len(items):
                     self._save(task, module, context, waiting, tally)
                     waiting = []
-            self._save(task, module, context, waiting, tally)
+            self._save(task, module, context, waiting, tally, last=True)
             return tally
         for batch in module.batches(context, items):
             begun = time.perf_counter()
@@ -193,9 +196,9 @@ class TaskRunner:
             computed = iter(guarded_batch(module.compute, [j for j in jobs if not isinstance(j, Outcome)]))
             outcomes = [job if isinstance(job, Outcome) else next(computed) for job in jobs]
             each = (time.perf_counter() - begun) / len(batch)
-            self._save(
-                task, module, context, [(i, o, each) for i, o in zip(batch, outcomes, strict=True)], tally
-            )
+            results = [(i, o, each) for i, o in zip(batch, outcomes, strict=True)]
+            last = tally.items + len(batch) == len(items)
+            self._save(task, module, context, results, tally, last=last)
         return tally
 
     def _groups(self, task: Task) -> dict[str, Any]:
@@ -241,6 +244,8 @@ class TaskRunner:
         context: TaskContext,
         results: Sequence[tuple[Row, Outcome, float]],
         tally: _Tally,
+        *,
+        last: bool = False,
     ) -> None:
         if not results:
             return
@@ -252,6 +257,8 @@ class TaskRunner:
                     tally.lost += self._make_again(connection, outcome.product)
                 self._save_result(connection, context, task, item, outcome, seconds)
                 self._log_failure(connection, task, str(item["image_relpath"]), int(item["id"]), outcome)
+            if last and hasattr(module, "finish"):  # with the last results or not at all: nothing else calls for it
+                module.finish(connection, context, self.renew_footprint)
         for item, outcome, _seconds in results:
             tally.count(outcome, int(item["id"]))
         self.reporter.advance(task.name, len(results))
@@ -379,6 +386,11 @@ class _Tally:
     def __init__(self) -> None:
         self.done = self.rejected = self.failed = self.lost = 0
         self.rejected_ids: set[int] = set()
+
+    @property
+    def items(self) -> int:
+        """Items counted."""
+        return self.done + self.rejected + self.failed
 
     def count(self, outcome: Outcome, item_id: int | None = None) -> None:
         self.done += outcome.state == "done"

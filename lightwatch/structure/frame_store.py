@@ -90,21 +90,22 @@ def _check(path: Path) -> None:
 
 
 def replace_wcs(workdir: Path, relpath: str, wcs_text: str) -> ProductRef:
-    """Put a new WCS into the header of a frame's file, so that any viewer shows the sky."""
+    """Put a new WCS into the header of a frame's file, so that any viewer shows the sky; twice is the same as once."""
     frame = read_stored_frame(workdir, relpath)
     cards = frame.cards.copy()
     new = fits.Header.fromstring(wcs_text)
     for keyword in list(cards):
-        if keyword in _WCS_KEYWORDS or keyword.startswith(_WCS_PREFIXES):
+        if keyword in _REPLACED or keyword in new or keyword.startswith(_WCS_PREFIXES):
             cards.remove(keyword, ignore_missing=True, remove_all=True)
-    cards.extend(new.cards, strip=True, update=True)
+    cards.extend(new.cards, strip=True)
     return write_frame(
         workdir, relpath, StoredFrame(frame.image, frame.mask, frame.level_mesh, frame.rms_mesh, cards)
     )
 
 
-_WCS_KEYWORDS = {"CTYPE1", "CTYPE2", "CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CDELT1", "CDELT2", "CUNIT1", "CUNIT2",
-                 "CROTA1", "CROTA2", "LONPOLE", "LATPOLE", "RADESYS", "EQUINOX", "WCSAXES"}  # fmt: skip
+_REPLACED = {"CHECKSUM", "DATASUM", "WCSAXES", "CTYPE1", "CTYPE2", "CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2",
+             "CDELT1", "CDELT2", "CUNIT1", "CUNIT2", "CROTA1", "CROTA2", "LONPOLE", "LATPOLE", "RADESYS",
+             "EQUINOX"}  # fmt: skip
 _WCS_PREFIXES = ("CD1_", "CD2_", "PC1_", "PC2_", "PV1_", "PV2_", "A_", "B_", "AP_", "BP_")
 
 
@@ -146,4 +147,7 @@ def read_sources(workdir: Path, relpath: str) -> dict[str, NDArray[Any]]:
 def _write(hdus: fits.HDUList, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
-        hdus.writeto(path, overwrite=True, checksum=True)
+        hdus.update_extend()
+        for hdu in hdus:  # astropy's own comment is the moment: files of one content would differ
+            hdu.add_checksum(when="checksum of this HDU")
+        hdus.writeto(path, overwrite=True)

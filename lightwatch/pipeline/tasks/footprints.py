@@ -17,7 +17,6 @@ from lightwatch.pipeline.task import Outcome, TaskContext
 from lightwatch.processes import footprint
 from lightwatch.processes.astrometry_sky import parse_wcs
 from lightwatch.structure import queries, schema
-from lightwatch.structure.database import transaction
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
 
@@ -66,10 +65,10 @@ def save(connection: Connection, context: TaskContext, item: Row, output: int) -
     )
 
 
-def finish(context: TaskContext, renew: bool) -> None:
+def finish(connection: Connection, context: TaskContext, renew: bool) -> None:
     """Common and total footprint of all usable frames, under the hash of what defines region and stars."""
     workspace = context.workspace
-    frames = queries.rows(workspace.reader, queries.outlines_of_frames_with_roi())
+    frames = [dict(row) for row in connection.execute(queries.outlines_of_frames_with_roi()).mappings()]
     if not frames:
         return
     outlines = [footprint.outline_from_json(row["polygon"]) for row in frames]
@@ -86,11 +85,10 @@ def finish(context: TaskContext, renew: bool) -> None:
         "is_current": 1,
     }
     table = schema.combined_footprint
-    with transaction(workspace.engine) as connection:
-        connection.execute(update(table).where(table.c.hash != key).values(is_current=0))
-        known = connection.execute(select(func.count()).where(table.c.hash == key)).scalar()
-        statement = update(table).where(table.c.hash == key) if known else insert(table)
-        connection.execute(statement.values(hash=key, **values))
+    connection.execute(update(table).where(table.c.hash != key).values(is_current=0))
+    known = connection.execute(select(func.count()).where(table.c.hash == key)).scalar()
+    statement = update(table).where(table.c.hash == key) if known else insert(table)
+    connection.execute(statement.values(hash=key, **values))
 
 
 def _definition(

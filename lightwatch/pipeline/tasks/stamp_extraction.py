@@ -116,9 +116,8 @@ def save(connection: Connection, context: TaskContext, item: Row, output: Stamps
     replace_rows(connection, schema.regions, key, [row])
 
 
-def finish(context: TaskContext, _renew: bool) -> None:
+def finish(connection: Connection, context: TaskContext, _renew: bool) -> None:
     """regions.h5: one file through which every cutout is seen."""
-    query = queries.region_links(context.footprint_hash, context.recipe)
-    rows = queries.rows(context.workspace.reader, query)
+    rows = connection.execute(queries.region_links(context.footprint_hash, context.recipe)).mappings()
     links = {row["image_relpath"]: row["relpath"] for row in rows}
     store.write_index(context.workspace.workdir / "regions.h5", links)
