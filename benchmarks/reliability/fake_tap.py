@@ -103,13 +103,13 @@ class FakeTap(BaseHTTPRequestHandler):
         self.error500(rest) if seen < 3 else self.ok(rest)
 
     def silent(self, rest):
-        time.sleep(3)
+        time.sleep(self.server.slowness_s)
 
     def drips(self, rest):
         self.send_response(200)
         self.send_header("Content-Length", "100000")
         self.end_headers()
-        for _ in range(40):
+        for _ in range(int(10 * self.server.slowness_s)):
             self.wfile.write(b"x")
             self.wfile.flush()
             time.sleep(0.1)
@@ -134,7 +134,7 @@ class FakeTap(BaseHTTPRequestHandler):
 
     def endless_header(self, rest):
         self.wfile.write(b"HTTP/1.0 200 OK\r\nX: ")
-        for _ in range(40):
+        for _ in range(int(10 * self.server.slowness_s)):
             self.wfile.write(b"x")
             self.wfile.flush()
             time.sleep(0.1)
@@ -181,12 +181,13 @@ class FakeTap(BaseHTTPRequestHandler):
             self.send(b"<job/>", kind="text/xml")
 
 
-class _Server(ThreadingHTTPServer):
+class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, columns: Mapping[str, Any]) -> None:
         super().__init__(("127.0.0.1", 0), FakeTap)
         self.columns = columns
+        self.slowness_s = 3.0  # how long it keeps its clients waiting
         self.asked: list[tuple[str, str, str]] = []
         self.bodies: list[dict[str, list[str]]] = []
 
@@ -199,9 +200,9 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def fake_tap(columns: Mapping[str, Any]) -> Iterator[_Server]:
+def fake_tap(columns: Mapping[str, Any]) -> Iterator[Server]:
     """The service while it runs; it tells what it was asked."""
-    server = _Server(columns)
+    server = Server(columns)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     try:
         yield server
