@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 import numpy as np
 
 from lightwatch.errors import CatalogError
 from lightwatch.pipeline.recipes import catalog_path
+from lightwatch.pipeline.task import TaskContext
 from lightwatch.processes.astrometry_sky import mean_direction, sky_to_plane
 from lightwatch.structure.catalogs import GAIA_SERVICES, NetworkSettings, ReferenceCatalog, load_catalog
 from lightwatch.structure.workspace import Workspace
@@ -39,8 +43,8 @@ def target_centre(workspace: Workspace) -> tuple[float, float, float]:
     return ra, dec, float(np.max(np.hypot(east, north)) / 3600.0)
 
 
-def reference_catalog(workspace: Workspace, source: str, radius_deg: float) -> ReferenceCatalog:
-    """Stars within a radius of the ROIs, from an archive, the cache, or a table.
+def reference_catalog(context: TaskContext, source: str, radius_deg: float) -> ReferenceCatalog:
+    """Stars within a radius of the ROIs, from an archive, the cache, or a table; the run's time is kept count of.
 
     Raises
     ------
@@ -49,14 +53,21 @@ def reference_catalog(workspace: Workspace, source: str, radius_deg: float) -> R
     """
     if source == "frames":
         raise CatalogError("no_stars", "the catalogue 'frames' is made from solved frames")
+    workspace = context.workspace
     ra, dec, spread = target_centre(workspace)
     path = catalog_path(workspace, source)
-    return load_catalog(
-        str(path) if path is not None else source,
-        ra_deg=ra,
-        dec_deg=dec,
-        radius_deg=radius_deg + spread,
-        faintest_g_mag=_FAINTEST_ASKED if path is None else None,
-        cache_dir=workspace.workdir / "catalogs",
-        network=network_settings(workspace),
-    )
+    network = network_settings(workspace)
+    left = max(0.0, network.total_timeout_s - context.network_time.seconds)
+    begun = time.monotonic()
+    try:
+        return load_catalog(
+            str(path) if path is not None else source,
+            ra_deg=ra,
+            dec_deg=dec,
+            radius_deg=radius_deg + spread,
+            faintest_g_mag=_FAINTEST_ASKED if path is None else None,
+            cache_dir=workspace.workdir / "catalogs",
+            network=replace(network, total_timeout_s=left),
+        )
+    finally:
+        context.network_time.seconds += time.monotonic() - begun

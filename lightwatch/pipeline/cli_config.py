@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lightwatch.errors import CatalogError, ConfigError
+from lightwatch.errors import ConfigError
 from lightwatch.pipeline.cli_session import (
     ConfigArgument,
     JsonOption,
@@ -102,12 +103,13 @@ def _problems(workspace: Workspace) -> Iterator[str]:
         if not raw.is_dir():
             yield f"raw_dirs: {raw} is no directory"
     for catalog in {config.reference_stars.catalog, recipes.astrometric_catalog(workspace)}:
-        try:
-            recipes.catalog_identity(workspace, catalog)
-        except CatalogError as error:
-            yield str(error)
+        yield from _complaints(partial(recipes.catalog_identity, workspace, catalog))
+    yield from _complaints(partial(load_header_parser, workspace.workdir, config.instrument))
+
+
+def _complaints(attempt: Callable[[], object]) -> Iterator[str]:
     try:
-        load_header_parser(workspace.workdir, config.instrument)
+        attempt()
     except ConfigError as error:
         yield from error.problems
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightwatch.errors import CatalogError
+from lightwatch.errors import ConfigError
 from lightwatch.pipeline.night import NIGHT
 from lightwatch.pipeline.task import Task, make_recipe
 from lightwatch.structure import header_parsing
@@ -77,7 +77,7 @@ def catalog_identity(workspace: Workspace, catalog: str) -> str:
 
     Raises
     ------
-    CatalogError
+    ConfigError
         When the table is missing.
     """
     path = catalog_path(workspace, catalog)
@@ -86,4 +86,7 @@ def catalog_identity(workspace: Workspace, catalog: str) -> str:
     try:
         return sha256_of(path)
     except OSError as error:
-        raise CatalogError("missing_file", f"reference_stars.catalog: {path}: {error.strerror}") from None
+        key = "reference_stars" if catalog == workspace.config.reference_stars.catalog else "plate_solving"
+        raise ConfigError(
+            f"{key}.catalog: {path}: {error.strerror}; give gaia, vizier, frames or a table"
+        ) from None

@@ -20,6 +20,7 @@ class TaskSummary:
     deferred: int = 0
     seconds: float = 0.0
     note: str = ""
+    waits: bool = False  # for something outside: its items stay pending
 
     @property
     def items(self) -> int:

@@ -30,7 +30,7 @@ _SIBLINGS = 3
 def load(context: TaskContext, items: Sequence[Row], siblings: Sequence[Row] = ()) -> list[SolveJob]:
     """One job per frame; the reference stars are read once."""
     workspace = context.workspace
-    catalog = _catalog(workspace, items)
+    catalog = _catalog(context, items)
     jobs = []
     for item in items:
         stars = _stars_at(catalog, float(item["mjd_mid"])) if catalog is not None else None
@@ -57,7 +57,8 @@ def _sibling_key(row: Row) -> tuple[str, str, int, int, str, float]:
     return (row["image_relpath"], row["sources_relpath"], row["naxis1"], row["naxis2"], row["wcs"], rms)
 
 
-def _catalog(workspace: Workspace, items: Sequence[Row]) -> Any:
+def _catalog(context: TaskContext, items: Sequence[Row]) -> Any:
+    workspace = context.workspace
     source = astrometric_catalog(workspace)
     if source == "frames":
         return None
@@ -67,7 +68,7 @@ def _catalog(workspace: Workspace, items: Sequence[Row]) -> Any:
     )
     half_diagonal_deg = largest / 2 / 3600 if np.isfinite(largest) else 1.0
     radius = workspace.config.plate_solving.search_radius_arcmin / 60 + half_diagonal_deg
-    return reference_catalog(workspace, source, radius)
+    return reference_catalog(context, source, radius)
 
 
 def _stars_at(catalog: Any, mjd: float) -> ReferenceStars:

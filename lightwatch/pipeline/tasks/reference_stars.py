@@ -59,7 +59,7 @@ def prepare(context: TaskContext) -> None:
     row = queries.rows(workspace.reader, queries.current_footprint())[0]
     if row["catalog_relpath"] and _has_stars(context):
         return
-    catalog = _catalog(workspace, row)
+    catalog = _catalog(context, row)
     selection = _select(workspace, row, catalog)
     counts = dict(selection.counts)
     settings = workspace.config.reference_stars
@@ -81,8 +81,9 @@ def _has_stars(context: TaskContext) -> bool:
     return bool(queries.scalar(context.workspace.reader, count))
 
 
-def _catalog(workspace: Workspace, row: Row) -> ReferenceCatalog:
+def _catalog(context: TaskContext, row: Row) -> ReferenceCatalog:
     """All stars of the region, from the copy pinned to the footprint when there is one."""
+    workspace = context.workspace
     if row["catalog_relpath"] and workspace.path(row["catalog_relpath"]).is_file():
         return read_catalog(workspace.path(row["catalog_relpath"]))
     source = workspace.config.reference_stars.catalog
@@ -91,7 +92,7 @@ def _catalog(workspace: Workspace, row: Row) -> ReferenceCatalog:
     radius = json.loads(row["definition"]).get("roi_disk_radius_arcsec")
     if workspace.config.reference_stars.strategy != "ROI_disk" or radius is None:
         radius = _total_radius_arcsec(workspace, row)
-    return reference_catalog(workspace, source, 1.2 * radius / 3600)
+    return reference_catalog(context, source, 1.2 * radius / 3600)
 
 
 def _total_radius_arcsec(workspace: Workspace, row: Row) -> float:
