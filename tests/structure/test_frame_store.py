@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.io.fits.hdu import base
 from astropy.wcs import WCS
 
 from lightwatch.errors import StorageError
@@ -52,6 +56,7 @@ def test_round_trip(tmp_path, frame):
     assert WCS(back.cards).wcs.crval[0] == 10.0
     with fits.open(tmp_path / "frames/a.fits", checksum=True) as hdus:
         assert hdus.verify() is None
+        assert all(hdu.verify_checksum() == hdu.verify_datasum() == 1 for hdu in hdus)
 
 
 def test_new_wcs_takes_the_place_of_the_old_one_whole(tmp_path, frame):
@@ -62,9 +67,23 @@ def test_new_wcs_takes_the_place_of_the_old_one_whole(tmp_path, frame):
     assert "PV1_3" not in back.cards
     assert back.cards["EXPTIME"] == 30.0
     assert np.array_equal(back.image, frame.image)
-    first = (tmp_path / "a.fits").stat().st_size
+    first = (tmp_path / "a.fits").read_bytes()
     replace_wcs(tmp_path, "a.fits", _wcs(ra=200.0).tostring())
-    assert (tmp_path / "a.fits").stat().st_size == first, "a second time changes nothing"
+    assert (tmp_path / "a.fits").read_bytes() == first, "a second time changes nothing"
+
+
+def test_same_content_is_the_same_file_at_any_time(tmp_path, frame, monkeypatch):
+    one = write_frame(tmp_path, "a.fits", frame)
+    monkeypatch.setattr(base, "datetime", SimpleNamespace(datetime=_Later))
+    assert write_frame(tmp_path, "b.fits", frame).sha256 == one.sha256
+
+
+class _Later(datetime):
+    """A clock of another year."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return cls(2050, 1, 1, tzinfo=tz)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.05, 0.3, 0.6, 0.9])
