@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -117,6 +120,7 @@ def main(arguments: list[str] | None = None) -> None:
     _set_up_libraries()
     session = Session()
     with session.stack:
+        session.stack.enter_context(_terminated_in_order())
         try:
             get_command(app).main(args=arguments, prog_name="lightwatch", obj=session)
         except KeyboardInterrupt:
@@ -124,6 +128,21 @@ def main(arguments: list[str] | None = None) -> None:
         except Exception as error:  # noqa: BLE001 - a line for people, the rest to the log
             code = end_with_error(error, session)
     sys.exit(code)
+
+
+@contextmanager
+def _terminated_in_order() -> Iterator[None]:
+    """Let SIGTERM end the program as Ctrl-C does: workers stop, the run's row is closed. A second one kills it."""
+
+    def end(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _set_up_libraries() -> None:

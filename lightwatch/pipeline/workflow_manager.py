@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, insert, tuple_, update
+from sqlalchemy import Connection, Table, delete, tuple_
+from sqlalchemy.exc import DBAPIError
 
 from lightwatch import __version__
 from lightwatch.errors import LightwatchError
-from lightwatch.pipeline import night, recipes
+from lightwatch.pipeline import housekeeping, night, preflight, recipes
 from lightwatch.pipeline.executors import WorkerPool
+from lightwatch.pipeline.heartbeat import Heartbeat
 from lightwatch.pipeline.planning import PlanLine, plan
 from lightwatch.pipeline.reporting import LOG, LoggingReporter, Reporter, TaskSummary
 from lightwatch.pipeline.runner import TaskRunner
 from lightwatch.pipeline.task import Task
-from lightwatch.structure import queries, schema, upgrade
-from lightwatch.structure.database import transaction, upsert
+from lightwatch.structure import queries, run_rows, schema
+from lightwatch.structure.backups import BEFORE_RUN, backup
+from lightwatch.structure.database import checkpoint, transaction, upsert
 from lightwatch.structure.queries import replace_rows
 from lightwatch.structure.workspace import Workspace
 
 EXIT_CLEAN, EXIT_PARTIAL, EXIT_NO_DATA = 0, 10, 65
+EXIT_BUG, EXIT_STORAGE, EXIT_INTERRUPTED = 70, 74, 130
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run did: a summary per task, and the exit code for cron."""
+    """What a run did: a summary per task, the exit code for cron, and what it tidied up first."""
 
     summaries: tuple[TaskSummary, ...] = field(default_factory=tuple)
     exit_code: int = EXIT_CLEAN
+    tidied: str = ""
 
     @property
     def items(self) -> int:
@@ -49,10 +53,12 @@ class RunResult:
             for summary in self.summaries
             if summary.items or summary.note
         ]
+        parts = [self.tidied] * bool(self.tidied) + parts
         rejected = sum(s.rejected for s in self.summaries)
         failed = sum(s.failed for s in self.summaries)
         if not self.items:
-            return "nothing to do" + ("; " + "; ".join(parts) if parts else "")
+            nothing = "nothing could be done" if any(s.waits for s in self.summaries) else "nothing to do"
+            return nothing + ("; " + "; ".join(parts) if parts else "")
         seconds = sum(s.seconds for s in self.summaries)
         return f"{'; '.join(parts)} | {rejected} rejected, {failed} failed | {seconds:.1f} s"
 
@@ -106,16 +112,19 @@ class WorkflowManager:
         """
         tasks = night.between(start or start_step, stop or stop_step, only)
         with self.workspace.lock():
+            preflight.check_workdir(self.workspace.workdir)
+            current = recipes.all_recipes(self.workspace)  # first: a wrong setting leaves no database behind
             self.workspace.initialize()
-            current = recipes.all_recipes(self.workspace)
-            self._register(current)
+            preflight.check_clock(run_rows.latest_start(self.workspace.reader), datetime.now(UTC))
             run_id = self._open_run()
-            result, exit_code, text = RunResult(), 70, "crashed"
+            exit_code, text = 70, "crashed"
             try:
+                self._register(current)
                 result = self._run_tasks(tasks, current, run_id, limit, renew_footprint)
                 exit_code, text = result.exit_code, result.line
-            except LightwatchError as error:
-                exit_code, text = error.exit_code, str(error).splitlines()[0]
+            except BaseException as error:
+                exit_code, text = _how_it_ended(error)
+                LOG.error("run ended early: %s", text)
                 raise
             finally:
                 self._close_run(run_id, exit_code, text)
@@ -125,6 +134,8 @@ class WorkflowManager:
         self, tasks: Sequence[Task], current: dict[str, str], run_id: int, limit: int | None, renew: bool
     ) -> RunResult:
         summaries: list[TaskSummary] = []
+        before_writing = self._backup_once()
+        tidied = housekeeping.tidy(self.workspace, before_writing)
         with ExitStack() as stack:
             pool = stack.enter_context(WorkerPool(self.workspace.config.executor, self._executor))
             runner = TaskRunner(
@@ -132,17 +143,18 @@ class WorkflowManager:
                 recipes=current,
                 run_id=run_id,
                 pool=pool,
-                reporter=self._reporter,
+                reporter=Heartbeat(self._reporter, self.workspace, run_id),
                 limit=limit,
                 renew_footprint=renew,
-                before_writing=self._backup_once(),
+                before_import=partial(preflight.check_room, self.workspace),
+                before_writing=before_writing,
             )
             for task in tasks:
                 summaries.append(runner.run(task))
-        return RunResult(tuple(summaries), self._exit_code(summaries))
+        return RunResult(tuple(summaries), self._exit_code(summaries), tidied)
 
     def _exit_code(self, summaries: Sequence[TaskSummary]) -> int:
-        if any(summary.rejected or summary.failed for summary in summaries):
+        if any(summary.rejected or summary.failed or summary.waits for summary in summaries):
             return EXIT_PARTIAL
         frames = queries.scalar(self.workspace.reader, queries.any_frame())
         return EXIT_CLEAN if frames is not None else EXIT_NO_DATA
@@ -174,30 +186,37 @@ class WorkflowManager:
                 _synchronise(connection, table, rows, keys)
 
     def _open_run(self) -> int:
-        row = {
-            "started": _now(),
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
+        about = {
             "version": __version__,
             "config_hash": self.workspace.config_hash(),
             "config": self.workspace.config_text(),
         }
         with transaction(self.workspace.engine) as connection:
-            key = connection.execute(insert(schema.runs).values(row)).inserted_primary_key
-        assert key is not None  # an autoincremented id
-        return int(key[0])
+            if self.workspace.is_shared:
+                run_rows.refuse_run_elsewhere(connection)
+            return run_rows.open_row(connection, about)
 
     def _close_run(self, run_id: int, exit_code: int, text: str) -> None:
         try:
             with transaction(self.workspace.engine) as connection:
-                connection.execute(
-                    update(schema.runs)
-                    .where(schema.runs.c.id == run_id)
-                    .values(ended=_now(), exit_code=exit_code, summary=text[:2000])
-                )
+                run_rows.close_row(connection, run_id, exit_code, text)
+            checkpoint(self.workspace.engine)
         except LightwatchError as error:  # a run that cannot write its end must still show its first error
             LOG.error("%s", error)
         self.workspace.close()
+
+
+def _how_it_ended(error: BaseException) -> tuple[int, str]:
+    """Exit code and a line for the run's row."""
+    if isinstance(error, LightwatchError):
+        return error.exit_code, str(error).splitlines()[0]
+    if isinstance(error, KeyboardInterrupt):
+        return EXIT_INTERRUPTED, "interrupted"
+    if isinstance(error, SystemExit) and isinstance(error.code, int):  # raised on a signal
+        return error.code, "terminated"
+    if isinstance(error, OSError | DBAPIError):
+        return EXIT_STORAGE, " ".join(str(error).split())
+    return EXIT_BUG, f"crashed: {type(error).__name__}"
 
 
 class _BackupOnce:
@@ -210,7 +229,7 @@ class _BackupOnce:
     def __call__(self) -> None:
         if not self._done:
             self._done = True
-            upgrade.backup(self._workspace.engine, "before-run")
+            backup(self._workspace.engine, BEFORE_RUN)
 
 
 def _synchronise(
@@ -220,7 +239,3 @@ def _synchronise(
     wanted = [tuple(row[key] for key in keys) for row in rows]
     connection.execute(delete(table).where(tuple_(*(table.c[key] for key in keys)).not_in(wanted)))
     upsert(connection, table, rows)
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
