@@ -1,18 +1,15 @@
 """Raw frames: reading one file of unknown origin into an array, safely.
 
-Every failure is a FrameError whose reason code is one of ``not_fits``, ``truncated``,
-``bad_header``, ``bad_pixels:<why>``, ``bad_shape``, ``bad_wcs``, ``too_large``.
+Every failure is a FrameError whose reason code is one of ``not_regular``, ``unreadable``, ``not_fits``,
+``truncated``, ``bad_header``, ``bad_pixels:<why>``, ``bad_shape``, ``bad_wcs``, ``too_large``.
 Nothing is allocated before its declared size has been compared with the limits.
 """
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 from astropy.io import fits
@@ -26,8 +23,9 @@ from lightwatch.structure.frames_discovery import (
     find_files,
     is_settled,
 )
-from lightwatch.structure.frames_guard import BLOCK, HduInfo, ReadLimits, open_fits, shown
+from lightwatch.structure.frames_guard import HduInfo, ReadLimits, open_fits, shown
 from lightwatch.structure.frames_headers import FrameKind, classify_frame, header_wcs, merged_header
+from lightwatch.structure.frames_pixels import StoredPlane, read_header, stored_plane
 
 __all__ = [
     "Discovery",
@@ -48,7 +46,6 @@ __all__ = [
 ]
 
 _COMPANIONS = {"BPM", "MASK", "DQ", "ERR", "VAR", "WHT", "WEIGHT", "IVAR", "CAT"}
-_EMPTY_PRIMARY = fits.PrimaryHDU().header.tostring().encode()
 _SAMPLE = 500_000  # pixels are enough to see that nearly all are equal
 _MAP_NAMES = ("BPM", "MASK", "DQ")
 
@@ -63,6 +60,7 @@ class RawFrame:
     hdu_index: int  # of the image
     has_bad_pixel_map: bool
     ceiling_adu: float  # largest value that the stored integers can hold; NaN for floats
+    damaged: bool  # the pixels are not those whose checksum (DATASUM) was written
     notes: tuple[str, ...]  # odd but legal things, a line each
 
 
@@ -89,24 +87,24 @@ def read_frame(
         science = _science_hdu(infos, hdu_data, name)
         companion = _bad_pixel_hdu(infos, hdu_bad_pixels, science, name)
         wanted = [0, science.index] if hdu_headers is None else list(hdu_headers)
-        own_header, raw = _read_hdu(stream, science, with_data=True, name=name)
-        headers = {science.index: own_header}
-        for i in {*wanted} - {science.index}:
-            headers[i] = _read_hdu(stream, _find(infos, i, name), with_data=False, name=name)[0]
-        bad = _read_hdu(stream, companion, with_data=True, name=name)[1] if companion else None
+        stored = stored_plane(stream, science, name)
+        headers = {i: read_header(stream, _find(infos, i, name), name) for i in {*wanted} - {science.index}}
+        headers[science.index] = stored.header
+        image, ceiling = _physical(stored, science, name)
+        good = np.isfinite(image)
+        if companion is not None:
+            for rows, bad in stored_plane(stream, companion, name).strips():
+                good[rows] &= bad == 0
     header, notes = merged_header([headers[i] for i in dict.fromkeys(wanted)], name=name)
-    image, ceiling = _physical(raw, own_header, name)
-    good = np.isfinite(image)
-    if bad is not None:
-        good &= bad.reshape(image.shape) == 0
     header["NAXIS"], header["NAXIS1"], header["NAXIS2"] = 2, image.shape[1], image.shape[0]
     return RawFrame(
         image=image,
         good=good,
         header=header,
         hdu_index=science.index,
-        has_bad_pixel_map=bad is not None,
+        has_bad_pixel_map=companion is not None,
         ceiling_adu=ceiling,
+        damaged=stored.damaged(),
         notes=notes,
     )
 
@@ -149,45 +147,26 @@ def _bad_pixel_hdu(
     return hdu
 
 
-def _read_hdu(
-    stream: BinaryIO, info: HduInfo, *, with_data: bool, name: str
-) -> tuple[fits.Header, NDArray[Any]]:
-    """Header and unscaled array of one HDU, given to astropy alone: the rest cannot disturb it."""
-    stream.seek(info.offset)
-    before = b"" if info.index == 0 else _EMPTY_PRIMARY
-    alone = before + stream.read(info.length)
-    alone += b"\0" * (-len(alone) % BLOCK)  # the last padding may be missing
-    code, doing = "bad_header", "a header cannot be read"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what astropy warns of we check, or it is harmless
-            with fits.open(io.BytesIO(alone), memmap=False, do_not_scale_image_data=True) as hdus:
-                hdu = hdus[1 if before else 0]
-                header = hdu.header.copy()
-                code, doing = "truncated", "damaged data"
-                return header, np.asarray(hdu.data if with_data else None)
-    except MemoryError as error:
-        raise FrameError("too_large", f"{name}: not enough memory to read it") from error
-    except Exception as error:  # on damaged files astropy raises many kinds, some of private modules
-        raise FrameError(code, f"{name}: {doing}; copy the file again: {shown(str(error))}") from error
-
-
-def _physical(raw: NDArray[Any], header: fits.Header, name: str) -> tuple[NDArray[np.float32], float]:
+def _physical(stored: StoredPlane, info: HduInfo, name: str) -> tuple[NDArray[np.float32], float]:
     """Physical values as float32, and the largest value that stored integers can stand for."""
-    if raw.ndim < 2 or raw.dtype.kind not in "iuf":
-        raise FrameError("bad_shape", f"{name}: no 2-D image of numbers")
-    plane = raw.reshape(raw.shape[-2:])
+    header = stored.header
     scale, zero = (_number(header, key, default, name) for key, default in (("BSCALE", 1.0), ("BZERO", 0.0)))
     if scale == 0:
         raise FrameError("bad_pixels:scale", f"{name}: BSCALE is 0, every pixel would have one value")
+    blank = int(_number(header, "BLANK", 0.0, name)) if "BLANK" in header else None
     ceiling = np.nan
-    with np.errstate(over="ignore", invalid="ignore"):  # beyond float32: inf, which is not good
-        image = plane.astype(np.float32) if (scale, zero) == (1.0, 0.0) else (plane * scale + zero)
-    image = np.ascontiguousarray(image, dtype=np.float32)
-    if raw.dtype.kind in "iu":
-        ceiling = float(np.iinfo(raw.dtype).max) * scale + zero
-        if "BLANK" in header:
-            image[plane == int(_number(header, "BLANK", 0.0, name))] = np.nan
+    image = np.empty(info.plane or (0, 0), np.float32)
+    for rows, raw in stored.strips():
+        if raw.dtype.kind not in "iuf" or raw.shape != image[rows].shape:
+            raise FrameError("bad_shape", f"{name}: no 2-D image of numbers")
+        with np.errstate(over="ignore", invalid="ignore"):  # beyond float32: inf, which is not good
+            image[rows] = raw if (scale, zero) == (1.0, 0.0) else raw * scale + zero
+        if raw.dtype.kind in "iu":
+            ceiling = max(
+                float(np.iinfo(raw.dtype).max) * scale + zero, float(np.iinfo(raw.dtype).min) * scale + zero
+            )
+            if blank is not None:
+                image[rows][raw == blank] = np.nan
     return image, ceiling
 
 

@@ -10,8 +10,7 @@ from fnmatch import fnmatchcase
 from hashlib import blake2b
 from pathlib import Path
 
-from lightwatch.errors import FrameError
-from lightwatch.structure.frames_guard import open_regular, shown
+from lightwatch.structure.frames_guard import cannot_be_read, open_regular, shown
 
 
 @dataclass(frozen=True, order=True)
@@ -100,14 +99,14 @@ def _inspect(path: Path, roots: Sequence[Path], follow_links: bool) -> FoundFile
 
 
 def content_hash(path: Path) -> str:
-    """blake2b (hex, 32 bytes) of the file's bytes; raises FrameError(not_fits) when it cannot be read."""
+    """blake2b (hex, 32 bytes) of the file's bytes; raises FrameError (not_regular, unreadable)."""
     digest = blake2b(digest_size=32)
     try:
         with open_regular(path) as file:
             while block := file.read(1 << 20):
                 digest.update(block)
     except OSError as error:
-        raise FrameError("not_fits", f"{shown(path)}: cannot be read: {error.strerror}") from error
+        raise cannot_be_read(shown(path), error) from error
     return digest.hexdigest()
 
 

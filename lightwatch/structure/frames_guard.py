@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -17,6 +18,7 @@ from lightwatch.errors import FrameError
 
 BLOCK = 2880  # bytes of a FITS record
 CARD = 80
+_SHOWN = 200  # characters of foreign text in a message
 _ALWAYS_ALLOWED = 64 * 2**20  # bytes that even a tiny file may inflate to
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive",
@@ -25,6 +27,7 @@ _FOREIGN = {
     b"\x89PNG": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
 }
+_NOT_REGULAR = (errno.EINVAL, errno.ENXIO, errno.EISDIR, errno.ELOOP)
 _LEGAL_BITPIX = {8, 16, 32, 64, -32, -64}
 _SIZE_KEY = re.compile(r"Z?(BITPIX|NAXIS\d*)|PCOUNT|GCOUNT|ZTILE\d+")
 _TEXT_KEYS = {"XTENSION", "EXTNAME", "ZIMAGE", "ZQUANTIZ", "ZCMPTYPE", "ZSCALE", "ZZERO", "GROUPS"}
@@ -53,8 +56,10 @@ class HduInfo:
     is_image: bool
     bitpix: int
     shape: tuple[int, ...]  # as in NumPy: slowest axis first
-    offset: int  # bytes from the start of the (inflated) file
-    length: int  # bytes of header and data, without the last padding
+    compressed: bool  # a tile-compressed image
+    offset: int = 0  # bytes from the start of the (inflated) file
+    header_length: int = 0  # bytes
+    length: int = 0  # bytes of header and data, without the last padding
 
     @property
     def plane(self) -> tuple[int, int] | None:
@@ -69,8 +74,8 @@ class HduInfo:
 
 def shown(path: Path | str) -> str:
     """A file name or header text that is safe in one line of a log, whatever bytes it holds."""
-    text = path.name if isinstance(path, Path) else path
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)[:200]
+    text = (path.name if isinstance(path, Path) else path)[:_SHOWN]
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)[:_SHOWN]
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -78,7 +83,7 @@ def open_regular(path: Path) -> BinaryIO:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(22, "not a regular file")
+        raise OSError(errno.EINVAL, "not a regular file")
     return os.fdopen(descriptor, "rb")
 
 
@@ -90,7 +95,7 @@ def open_fits(path: Path, limits: ReadLimits) -> tuple[BinaryIO, tuple[HduInfo, 
     try:
         file = open_regular(path)
     except OSError as error:
-        raise FrameError("not_fits", f"{shown(path)}: cannot be read: {error.strerror}") from error
+        raise cannot_be_read(shown(path), error) from error
     try:
         start = file.read(16)
         size = os.fstat(file.fileno()).st_size
@@ -103,11 +108,20 @@ def open_fits(path: Path, limits: ReadLimits) -> tuple[BinaryIO, tuple[HduInfo, 
         elif not start.startswith(b"SIMPLE"):
             raise FrameError("not_fits", f"{shown(path)}: {_what_it_is(start)}; only FITS files are read")
         hdus = scan(file, size, limits, allowed, name=shown(path))
+    except OSError as error:
+        file.close()
+        raise cannot_be_read(shown(path), error) from error
     except BaseException:
         file.close()
         raise
     file.seek(0)
     return file, hdus
+
+
+def cannot_be_read(name: str, error: OSError) -> FrameError:
+    """``not_regular`` (a directory, FIFO, socket, device) is a verdict; ``unreadable`` may be over next time."""
+    code = "not_regular" if error.errno in _NOT_REGULAR else "unreadable"
+    return FrameError(code, f"{name}: cannot be read: {error.strerror or shown(str(error))}")
 
 
 def _what_it_is(start: bytes) -> str:
@@ -117,26 +131,26 @@ def _what_it_is(start: bytes) -> str:
     return known or "not a FITS file"
 
 
-def _inflate(file: BinaryIO, path: Path, allowed: int) -> bytes:
+def _inflate(file: BinaryIO, path: Path, allowed: int) -> bytearray:
     """The content of a gzip file, at most ``allowed`` bytes."""
-    parts, total = [], 0
+    content = bytearray()
     try:
         with gzip.GzipFile(fileobj=file) as stream:
             while part := stream.read(1 << 20):
-                total += len(part)
-                if total > allowed:
+                content += part
+                if len(content) > allowed:
                     raise FrameError(
                         "too_large",
                         f"{shown(path)}: inflates to more than {allowed} bytes; raise the limit or drop it",
                     )
-                parts.append(part)
     except EOFError as error:
         raise FrameError(
             "truncated", f"{shown(path)}: gzip stream ends early; copy the file again"
         ) from error
     except (OSError, zlib.error) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise FrameError("truncated", f"{shown(path)}: damaged gzip stream; copy the file again") from error
-    content = b"".join(parts)
     if not content.startswith(b"SIMPLE"):
         raise FrameError("not_fits", f"{shown(path)}: no FITS file inside the gzip stream")
     return content
@@ -168,7 +182,7 @@ def scan(file: BinaryIO, size: int, limits: ReadLimits, allowed: int, *, name: s
                 "truncated", f"{name}: HDU {info.index} lacks {offset - size} bytes; copy the file again"
             )
         offset += -offset % BLOCK
-        hdus.append(replace(info, offset=start, length=header_bytes + stored))
+        hdus.append(replace(info, offset=start, header_length=header_bytes, length=header_bytes + stored))
     return tuple(hdus)
 
 
@@ -229,9 +243,8 @@ def _describe(cards: dict[str, str], index: int, name: str) -> HduInfo:
     if bitpix not in _LEGAL_BITPIX or _integer(cards, "BITPIX", None, name) not in _LEGAL_BITPIX:
         raise FrameError("bad_header", f"{name}: {prefix}BITPIX = {bitpix} does not exist")
     is_image = compressed or index == 0 or cards.get("XTENSION") == "IMAGE"
-    return HduInfo(
-        index, cards.get("EXTNAME", "").upper(), is_image, bitpix, _axes(cards, prefix, name), 0, 0
-    )
+    axes = _axes(cards, prefix, name)
+    return HduInfo(index, cards.get("EXTNAME", "").upper(), is_image, bitpix, axes, compressed)
 
 
 def _declared_bytes(cards: dict[str, str], info: HduInfo, name: str) -> tuple[int, int]:

@@ -1,14 +1,20 @@
-"""Header parsers: foreign code, loaded only when nobody else can have changed it, its result checked."""
+"""Header parsers: foreign code, taken only when nobody else can have changed it, run with a time limit and checked.
+
+The main process reads a parser's source and its hash, and never runs it.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import stat
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any, BinaryIO
 
 from astropy.io import fits
@@ -21,18 +27,18 @@ __all__ = ["FrameMetadata", "HeaderParser", "load_header_parser", "read_metadata
 
 _ROOT = Path(__file__).resolve().parent.parent
 _MAX_SOURCE_BYTES = 1_000_000
+PARSER_SECONDS = 10.0  # for one header
+_REPEAT_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class HeaderParser:
-    """A loaded parser; travels to worker processes by path and hash, and is loaded again there."""
+    """A parser's source, read and checked but not run; it travels to worker processes, and what was hashed is what
+    they run."""
 
     path: Path
     content_hash: str  # blake2b of the source
-    parse: Callable[[fits.Header], Any]
-
-    def __reduce__(self) -> tuple[Callable[..., HeaderParser], tuple[Path, str]]:
-        return _load_again, (self.path, self.content_hash)
+    source: bytes = field(repr=False)
 
 
 def shipped_path(folder: str, name: str) -> Path:
@@ -51,8 +57,8 @@ def shipped_path(folder: str, name: str) -> Path:
 def load_header_parser(workdir: Path, instrument: str | None) -> HeaderParser:
     """The shipped parser named ``instrument``, or ``workdir/header_parser/parse_header.py`` when None.
 
-    Raises ConfigError when there is none, when others than the user can write it, or when it defines
-    no ``parse_header``.
+    It is not run.  Raises ConfigError when there is none, when others than the user can write it, or when it
+    cannot be compiled or nowhere names ``parse_header``.
     """
     if instrument is None:
         return _load(workdir.absolute() / "header_parser" / "parse_header.py", trusted=False)
@@ -69,15 +75,6 @@ def _shipped_parsers() -> list[str]:
     return sorted(path.stem for path in folder.glob("*.py")) if folder else []
 
 
-def _load_again(path: Path, content_hash: str) -> HeaderParser:
-    parser = _load(
-        path, trusted=path.parent in (_ROOT / "_shipped" / "header_parser", _ROOT.parent / "header_parser")
-    )
-    if parser.content_hash != content_hash:
-        raise ConfigError(f"{path}: changed while the run was going on; run again")
-    return parser
-
-
 def _load(path: Path, *, trusted: bool) -> HeaderParser:
     try:
         with open_regular(path) as file:
@@ -90,21 +87,18 @@ def _load(path: Path, *, trusted: bool) -> HeaderParser:
         ) from error
     if len(source) > _MAX_SOURCE_BYTES:
         raise ConfigError(f"{path}: longer than {_MAX_SOURCE_BYTES} bytes, not a header parser")
-    return HeaderParser(path, blake2b(source, digest_size=32).hexdigest(), _parse_function(source, path))
+    _refuse_unfinished_source(source, path)
+    return HeaderParser(path, blake2b(source, digest_size=32).hexdigest(), source)
 
 
-def _parse_function(source: bytes, path: Path) -> Callable[[fits.Header], Any]:
-    """Run the source in a module of its own: what was checked is what runs, and sys.path stays as it is."""
-    module = ModuleType("lightwatch_header_parser")
-    module.__file__ = str(path)
+def _refuse_unfinished_source(source: bytes, path: Path) -> None:
+    """What can be told without running it."""
     try:
-        exec(compile(source, str(path), "exec"), module.__dict__)  # noqa: S102 - the user's own parser
-    except (Exception, SystemExit) as error:  # foreign code may raise anything
+        code = compile(source, str(path), "exec")
+    except Exception as error:  # the compiler raises many kinds on hostile text
         raise ConfigError(f"{path}: {type(error).__name__}: {shown(str(error))}") from error
-    parse = getattr(module, "parse_header", None)
-    if not callable(parse):
+    if "parse_header" not in code.co_names and ("*",) not in code.co_consts:
         raise ConfigError(f"{path}: defines no function parse_header(header)")
-    return parse
 
 
 def _refuse_if_others_can_write(path: Path, file: BinaryIO) -> None:
@@ -142,25 +136,73 @@ def read_metadata(
     name: str,
     time_reference: str,
     overrides: Mapping[str, Any],
+    seconds: float = PARSER_SECONDS,
 ) -> FrameMetadata:
-    """Run the parser and check what it returns, key by key.
+    """Run the parser, for at most ``seconds``, and check what it returns, key by key.
 
     ``name`` is the file in messages; ``time_reference`` holds where the parser does not say;
     ``overrides`` (keys of the parser contract) replace the parser's values.
     Raises HeaderError with reason code ``bad_meta:<key>`` or ``bad_meta:parser``.
+
+    This runs foreign code and belongs into a worker process: what ends the process (a crash, os._exit) or takes
+    memory without bound is bounded there. Its output is thrown away. The time limit holds in main threads.
     """
     try:
-        values = parser.parse(header.copy())
+        with _time_limit(seconds):
+            return _checked_result(parser, header, name, time_reference, overrides)
+    except _TimeIsUp:
+        told = f"{shown(name)}: the header parser did not end within {seconds:g} s"
+        raise HeaderError("bad_meta:parser", told) from None
+
+
+def _checked_result(
+    parser: HeaderParser, header: fits.Header, name: str, time_reference: str, overrides: Mapping[str, Any]
+) -> FrameMetadata:
+    """What the parser says; its values are foreign objects until they are checked."""
+    try:
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+            values = _parse_function(parser)(header.copy())
+            if not isinstance(values, Mapping):
+                raise TypeError(f"it returned {type(values).__name__}, expected a dict")
+            return checked_metadata({**values, **overrides}, name=shown(name), time_reference=time_reference)
+    except HeaderError:
+        raise
     except (Exception, SystemExit) as error:  # foreign code may raise anything
         key = shown(str(error.args[0])) if isinstance(error, KeyError) and error.args else ""
         hint = f"; the header has no usable {key}" if key else ""
-        raise HeaderError(
-            "bad_meta:parser",
-            f"{shown(name)}: the header parser raised {type(error).__name__}: {shown(str(error))}{hint}",
-        ) from error
-    if not isinstance(values, Mapping):
-        raise HeaderError(
-            "bad_meta:parser",
-            f"{shown(name)}: the header parser returned {type(values).__name__}, expected a dict",
-        )
-    return checked_metadata({**values, **overrides}, name=shown(name), time_reference=time_reference)
+        told = f"{shown(name)}: the header parser raised {type(error).__name__}: {shown(str(error))}{hint}"
+        raise HeaderError("bad_meta:parser", told) from error
+
+
+def _parse_function(parser: HeaderParser) -> Callable[[fits.Header], Any]:
+    """Run the source in a module of its own: sys.path and sys.modules stay as they are."""
+    module = ModuleType("lightwatch_header_parser")
+    module.__file__ = str(parser.path)
+    exec(compile(parser.source, str(parser.path), "exec"), module.__dict__)  # noqa: S102 - the user's own parser
+    parse = module.__dict__.get("parse_header")
+    if not callable(parse):
+        raise TypeError("parse_header is no function")
+    return parse
+
+
+class _TimeIsUp(BaseException):
+    """Not an Exception, so that a parser's own ``except Exception`` does not swallow it."""
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raise _TimeIsUp in the code inside, again and again until it leaves; no limit outside of main threads."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise _TimeIsUp
+
+    before = signal.signal(signal.SIGALRM, stop)
+    timer_before = signal.setitimer(signal.ITIMER_REAL, seconds, _REPEAT_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *timer_before)
+        signal.signal(signal.SIGALRM, before)

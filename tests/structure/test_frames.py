@@ -420,7 +420,7 @@ def test_fifo_is_refused_at_once(tmp_path):
     for function in (read, content_hash):
         with pytest.raises(FrameError) as raised:
             function(tmp_path / "pipe.fits")
-        assert raised.value.reason_code == "not_fits"
+        assert raised.value.reason_code == "not_regular"
 
 
 def test_content_hash_is_of_the_bytes_alone(tmp_path):
