@@ -23,7 +23,8 @@ def write_aavso(
     rows: Sequence[Row], head: Mapping[str, str | float], observer_code: str | None, path: Path
 ) -> None:
     """Points with a magnitude or a limit; doubtful ones are left out. DATE is JD (UTC) of mid-exposure."""
-    told = [row for row in rows if not row["flags"] & DOUBTFUL and _brightness(row) is not None]
+    sound = [row for row in rows if not row["flags"] & DOUBTFUL]
+    told = [row for row in sound if _brightness(row) is not None]
     lines = [
         "#TYPE=EXTENDED",
         f"#OBSCODE={_plain(observer_code or 'na')}",
@@ -32,7 +33,8 @@ def write_aavso(
         "#DATE=JD",
         "#OBSTYPE=CCD",
         f"#Magnitudes in {_plain(str(head['MAGBAND']))} ({_plain(str(head['MAGSYS']))}),"
-        f" filter {_plain(str(head['FILTER']))}; {len(rows) - len(told)} doubtful points left out",
+        f" filter {_plain(str(head['FILTER']))}; left out: {len(rows) - len(sound)} doubtful points,"
+        f" {len(sound) - len(told)} without magnitude or limit",
     ]
     if observer_code is None:
         lines.append("#The observer code is missing: export again with yours")

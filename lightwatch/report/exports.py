@@ -14,7 +14,6 @@ from astropy.table import Table
 
 from lightwatch.errors import ConfigError, NoUsableData
 from lightwatch.report import aavso, table_files
-from lightwatch.report.columns import LIGHT_CURVE, NIGHTLY
 from lightwatch.report.light_curve_table import (
     by_roi_and_filter,
     light_curve_rows,
@@ -23,6 +22,8 @@ from lightwatch.report.light_curve_table import (
     nightly_table,
 )
 from lightwatch.structure.files import write_atomically
+from lightwatch.structure.light_curve_columns import LIGHT_CURVE, NIGHTLY
+from lightwatch.structure.light_curve_files import write_ecsv, write_fits
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
 
@@ -30,8 +31,8 @@ Writer = Callable[[Table, dict[str, str | float], Path], None]
 
 #: format: (ending of the file, writer)
 _TABLES: dict[str, tuple[str, Writer]] = {
-    "ecsv": (".ecsv", table_files.write_ecsv),
-    "fits": (".fits", table_files.write_fits),
+    "ecsv": (".ecsv", write_ecsv),
+    "fits": (".fits", write_fits),
     "votable": (".vot", table_files.write_votable),
     "csv": (".csv", table_files.write_csv),
     "parquet": (".parquet", table_files.write_parquet),
@@ -56,7 +57,7 @@ def export_light_curves(
     Raises
     ------
     ConfigError
-        For a format or an ROI that is not known, or Parquet without pyarrow.
+        For a format or an ROI that is not known; for Parquet without pyarrow, after the other formats.
     NoUsableData
         When there is no light curve yet.
     StorageError
@@ -64,6 +65,8 @@ def export_light_curves(
     """
     wanted = list(dict.fromkeys(formats))
     _check(workspace, wanted, roi)
+    lacking = [name for name in wanted if name == "parquet" and not table_files.has_parquet()]
+    wanted = [name for name in wanted if name not in lacking]
     curves = by_roi_and_filter(light_curve_rows(workspace, roi))
     if not curves:
         raise NoUsableData("no light curves yet: run the pipeline through model_calibrated_cutouts first")
@@ -76,6 +79,9 @@ def export_light_curves(
         columns = [*LIGHT_CURVE, *(c for c in NIGHTLY if c.name not in {known.name for known in LIGHT_CURVE})]
         write_atomically(path, partial(table_files.write_column_dictionary, columns))
         written.append(path)
+    if lacking:
+        others = f"; the other formats are in {folder}" if wanted else ""
+        raise ConfigError(f"parquet needs pyarrow: pip install pyarrow{others}")
     return written
 
 
@@ -89,8 +95,6 @@ def _check(workspace: Workspace, formats: Sequence[str], roi: str | None) -> Non
         problems.append(f"no format given: choose among {', '.join(FORMATS)}")
     if roi is not None and roi not in workspace.config.rois:
         problems.append(f"no ROI '{roi}': the config has {', '.join(workspace.config.rois)}")
-    if "parquet" in formats and not table_files.has_parquet():
-        problems.append("parquet needs pyarrow: pip install pyarrow")
     if problems:
         raise ConfigError(problems)
 

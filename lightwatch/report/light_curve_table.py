@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -12,8 +12,8 @@ from astropy.table import Table
 import lightwatch
 from lightwatch.flags import Flag
 from lightwatch.processes import lightcurve
-from lightwatch.report.columns import LIGHT_CURVE, NIGHTLY, Column
 from lightwatch.structure import queries, queries_report
+from lightwatch.structure.light_curve_columns import LIGHT_CURVE, NIGHTLY, numbers, table_of
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
 
@@ -44,7 +44,7 @@ def light_curve_table(rows: Sequence[Row]) -> Table:
         {**row, "frame": row["image_relpath"], "flag_names": " ".join(Flag(row["flags"]).names)}
         for row in rows
     ]
-    return _table(told, LIGHT_CURVE)
+    return table_of(told, LIGHT_CURVE)
 
 
 def nightly_table(workspace: Workspace, rows: Sequence[Row]) -> Table:
@@ -57,12 +57,12 @@ def nightly_table(workspace: Workspace, rows: Sequence[Row]) -> Table:
         common = {"roi": roi, "filter": filter_name, "point_source": source}
         nights = _nights(list(group), gap_days=settings.night_gap_days, limit_sigma=settings.limit_sigma)
         told += [{**common, **night} for night in nights]
-    return _table(told, NIGHTLY)
+    return table_of(told, NIGHTLY)
 
 
 def _nights(rows: Sequence[Row], *, gap_days: float, limit_sigma: float) -> list[dict[str, Any]]:
     mjd, bjd, flux, sigma, zeropoint = (
-        _numbers(rows, name) for name in ("mjd", "bjd_tdb", "flux", "flux_uncertainty", "zeropoint")
+        numbers(rows, name) for name in ("mjd", "bjd_tdb", "flux", "flux_uncertainty", "zeropoint")
     )
     good = np.array([not row["flags"] & DOUBTFUL for row in rows])
     means = lightcurve.nightly_means(
@@ -119,24 +119,3 @@ def metadata(workspace: Workspace, roi: str, filter_name: str) -> dict[str, str 
         "LIMSIGMA": workspace.config.light_curves.limit_sigma,
     }
     return head | ({"RA_OBJ": ra, "DEC_OBJ": dec} if np.isfinite(ra) else {})
-
-
-def _numbers(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
-    return np.array([np.nan if row[name] is None else row[name] for row in rows], dtype=float)
-
-
-def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> Table:
-    table = Table()
-    for column in columns:
-        if column.kind == "text":
-            values: np.ndarray = np.array([str(row[column.name]) for row in rows], dtype=str)
-        elif column.kind == "integer":
-            values = np.array([row[column.name] for row in rows], dtype=np.int64)
-        else:
-            values = _numbers(rows, column.name)
-        table[column.name] = values
-        table[column.name].description = column.description
-        table[column.name].meta["ucd"] = column.ucd
-        if column.unit:
-            table[column.name].unit = column.unit
-    return table

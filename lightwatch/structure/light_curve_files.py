@@ -2,67 +2,92 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 from astropy.table import Table
-from astropy.utils.exceptions import AstropyUserWarning
 
 from lightwatch.structure.files import write_atomically
+from lightwatch.structure.light_curve_columns import LIGHT_CURVE, table_of
 
-#: name: (unit, description), in the order of the file
-COLUMNS: dict[str, tuple[str | None, str]] = {
-    "point_source": (None, "label of the point source"),
-    "frame_id": (None, "id of the frame in the database"),
-    "filter": (None, "filter of the frame"),
-    "bjd_tdb": ("d", "barycentric Julian date (TDB) of mid-exposure"),
-    "mjd": ("d", "modified Julian date (UTC) of mid-exposure"),
-    "flux": ("electron/s", "flux on the normalised scale"),
-    "flux_uncertainty": ("electron/s", "1 sigma of flux"),
-    "mag": ("mag", "magnitude; empty for a non-detection"),
-    "mag_uncertainty_up": ("mag", "1 sigma towards fainter"),
-    "mag_uncertainty_down": ("mag", "1 sigma towards brighter"),
-    "mag_limit": ("mag", "limit of a non-detection"),
-    "zeropoint": ("mag", "magnitude of 1 electron/s"),
-    "reduced_chi2": (None, "of the model in the epoch's cutout"),
-    "seeing_arcseconds": ("arcsec", "FWHM of stars"),
-    "flags": (None, "bits of lightwatch.flags.Flag"),
-}
+Head = Mapping[str, str | float]
+
+#: besides control characters: what is invisible, turns the direction of writing, or is no character at all
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+#: the columns that a run knows when it writes the files beside its rows, in their order
+_WRITTEN = (
+    "point_source", "frame_id", "filter", "bjd_tdb", "mjd", "flux", "flux_uncertainty", "mag", "mag_uncertainty_up",
+    "mag_uncertainty_down", "mag_limit", "zeropoint", "reduced_chi2", "seeing_arcseconds", "flags",
+)  # fmt: skip
 
 
 def write_light_curves(directory: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
     """Write ``NAME.ecsv`` and ``NAME.fits``; rows in order of source and time."""
-    table = _table(sorted(rows, key=lambda row: (row["point_source"], row["mjd"])))
+    known = {column.name: column for column in LIGHT_CURVE}
+    told = [dict.fromkeys(_WRITTEN) | dict(row) for row in rows]
+    told.sort(key=lambda row: (row["point_source"], row["mjd"]))
+    table = table_of(told, [known[column] for column in _WRITTEN])
     paths = [directory / f"{name}.ecsv", directory / f"{name}.fits"]
-    write_atomically(paths[0], lambda path: table.write(path, format="ascii.ecsv", overwrite=True))
-    write_atomically(paths[1], lambda path: _write_fits(table, path))
+    write_atomically(paths[0], partial(write_ecsv, table, {"TIMESYS": "TDB"}))
+    write_atomically(paths[1], partial(write_fits, table, {"TIMESYS": "TDB"}))
     return paths
 
 
-def _write_fits(table: Table, path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", AstropyUserWarning
-        )  # FITS knows no "electron"; readers see it all the same
-        table.write(path, format="fits", overwrite=True)
+def one_line(text: str) -> str:
+    """Text without control characters."""
+    return _CONTROL.sub(" ", text)
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table()
-    for name, (unit, description) in COLUMNS.items():
-        values = [row.get(name) for row in rows]
-        if name in ("frame_id", "flags"):
-            column = np.array(values, dtype=np.int64)
-        elif name in ("point_source", "filter"):
-            column = np.array([str(value) for value in values])
-        else:
-            column = np.array([np.nan if value is None else value for value in values], dtype=float)
-        table[name] = column
-        table[name].description = description
-        if unit:
-            table[name].unit = unit
-    table.meta["TIMESYS"] = "TDB"
-    return table
+def write_ecsv(table: Table, head: Head, path: Path) -> None:
+    """ECSV 1.0; UCDs are in the columns' meta."""
+    told = with_text(table, one_line)
+    told.meta.update(head)
+    told.write(path, format="ascii.ecsv", overwrite=True)
+
+
+def write_fits(table: Table, head: Head, path: Path) -> None:
+    """FITS binary table with TUNITn, TCOMMn and TUCDn; text in ASCII, other letters escaped."""
+    told = with_text(table, _ascii)
+    hdu = fits.BinTableHDU(
+        Table([np.asarray(column) for column in told.columns.values()], names=told.colnames)
+    )
+    hdu.name = "LIGHTCURVE"
+    for number, column in enumerate(told.columns.values(), start=1):
+        if column.unit is not None:
+            hdu.header[f"TUNIT{number}"] = unit_text(column.unit)
+        hdu.header[f"TCOMM{number}"] = column.description
+        hdu.header[f"TUCD{number}"] = column.meta["ucd"]
+    for key, value in head.items():
+        hdu.header[key] = _ascii(value)[:68] if isinstance(value, str) else value
+    hdu.header["JDREF"] = (0.0, "bjd_tdb is a full Julian date")
+    for name, key, comment in (
+        ("zeropoint", "ZPTMAG", "mag of 1 electron/s, median"),
+        ("zeropoint_uncertainty", "ZPTMUCER", "its 1 sigma"),
+    ):
+        if name in told.colnames and np.isfinite(told[name]).any():
+            hdu.header[key] = (float(np.nanmedian(told[name])), comment)
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path, overwrite=True, checksum=True)
+
+
+def with_text(table: Table, clean: Callable[[str], str]) -> Table:
+    """A copy with every text cell cleaned."""
+    told = table.copy()
+    for column in table.columns.values():
+        if column.dtype.kind == "U":
+            values = np.array([clean(str(value)) for value in column], dtype=str)
+            told[column.name] = type(column)(values, description=column.description, meta=dict(column.meta))
+    return told
+
+
+def unit_text(unit: Any) -> str:
+    """A unit as the dictionary of columns spells it."""
+    return str(unit).replace(" ", "")
+
+
+def _ascii(text: str) -> str:
+    return one_line(text).encode("ascii", "backslashreplace").decode("ascii")

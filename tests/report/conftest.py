@@ -36,7 +36,7 @@ class Builder:
     def __init__(self, directory: Path, n_frames: int, text: str, roi: str, sources: tuple[str, ...]) -> None:
         self.n, self.text, self.roi, self.sources = n_frames, text, roi, sources
         self.rng = np.random.default_rng(5)
-        quoted = {name: list(CENTRE) for name in sources}
+        quoted = {name: [CENTRE[0], CENTRE[1] + 1e-4 * k] for k, name in enumerate(sources)}
         config = {
             "raw_dirs": ["raw"],
             "rois": {roi: {"coordinates": list(CENTRE), "point_sources": quoted}},

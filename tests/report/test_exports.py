@@ -13,10 +13,11 @@ from astropy.table import Table
 
 from lightwatch.errors import ConfigError, NoUsableData
 from lightwatch.pipeline import cli
-from lightwatch.report import aavso
-from lightwatch.report.columns import LIGHT_CURVE, NIGHTLY
+from lightwatch.report import aavso, table_files
 from lightwatch.report.exports import export_light_curves
 from lightwatch.report.light_curve_table import DOUBTFUL, light_curve_rows, light_curve_table
+from lightwatch.structure.light_curve_columns import LIGHT_CURVE, NIGHTLY
+from lightwatch.structure.light_curve_files import write_light_curves
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*electron:astropy.units.UnitsWarning")
 
@@ -176,6 +177,38 @@ def test_problems_are_told_together(workspace, tmp_path):
         export_light_curves(workspace, tmp_path, ["xls"], roi="nowhere")
     assert len(error.value.problems) == 2
     assert not list(tmp_path.iterdir())
+
+
+def test_parquet_without_its_library_stops_no_other_format(workspace, tmp_path, monkeypatch):
+    monkeypatch.setattr(table_files, "has_parquet", lambda: False)
+    with pytest.raises(ConfigError, match="pip install pyarrow; the other formats are in"):
+        export_light_curves(workspace, tmp_path, ["parquet", "ecsv"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["J0248_i.ecsv", "J0248_r.ecsv"]
+
+
+def test_aavso_tells_why_points_are_left_out(rows, tmp_path):
+    head = {"ORIGIN": "x", "MAGBAND": "V", "MAGSYS": "Vega", "FILTER": "V"}
+    row = next(row for row in rows if row["mag"] is not None and not row["flags"])
+    unknown = {**row, "mag": None, "mag_limit": None}
+    bad = {**row, "flags": int(DOUBTFUL)}
+    aavso.write_aavso([row, unknown, bad, bad], head, "X", tmp_path / "a.txt")
+    assert "left out: 2 doubtful points, 1 without magnitude or limit" in (tmp_path / "a.txt").read_text()
+
+
+def test_labels_in_any_script(tmp_path):
+    rows = [
+        {
+            "point_source": "\u03b1\U0001f52d\n=1",
+            "frame_id": 1,
+            "filter": "r",
+            "mjd": 1.0,
+            "flux": 1.0,
+            "flags": 0,
+        }
+    ]
+    ecsv, table = write_light_curves(tmp_path, "x", rows)
+    assert Table.read(ecsv)["point_source"][0] == "\u03b1\U0001f52d =1"
+    assert Table.read(table)["point_source"][0] == r"\u03b1\U0001f52d =1"
 
 
 def test_nothing_to_export(make_workdir, tmp_path):

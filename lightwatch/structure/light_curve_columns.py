@@ -1,9 +1,14 @@
-"""The columns of exported light curves: one dictionary for the metadata of every format and for the docs."""
+"""The columns of light curves: one dictionary for the files of a run, every format of export, and the docs."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -115,3 +120,26 @@ NIGHTLY: tuple[Column, ...] = (
     Column("n_points", "integer", "", "meta.number", "points used"),
     Column("n_rejected", "integer", "", "meta.number", "points left out as outliers of the night"),
 )
+
+
+def numbers(rows: Sequence[Mapping[str, Any]], name: str) -> NDArray[np.float64]:
+    """A column of rows (n,), NaN where unknown."""
+    return np.array([np.nan if row[name] is None else row[name] for row in rows], dtype=float)
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> Table:
+    """Rows as a table with units, descriptions and UCDs."""
+    table = Table()
+    for column in columns:
+        if column.kind == "text":
+            values: NDArray[Any] = np.array([str(row[column.name]) for row in rows], dtype=str)
+        elif column.kind == "integer":
+            values = np.array([row[column.name] for row in rows], dtype=np.int64)
+        else:
+            values = numbers(rows, column.name)
+        table[column.name] = values
+        table[column.name].description = column.description
+        table[column.name].meta["ucd"] = column.ucd
+        if column.unit:
+            table[column.name].unit = column.unit
+    return table
