@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,19 @@ CATALOG_WORDS = ("gaia", "vizier", "frames")
 
 
 def settings_of(workspace: Workspace, task: Task) -> dict[str, Any]:
-    """The parts of the configuration that decide a task's numbers."""
-    return {name: workspace.config.section(name) for name in task.sections}
+    """The parts of the configuration that decide a task's numbers: sections, or single keys of them."""
+    settings = {}
+    for name in task.sections:
+        section, _, key = name.partition(".")
+        values = workspace.config.section(section)
+        settings[name] = values[key] if key else values
+    return settings
 
 
-def all_recipes(workspace: Workspace) -> dict[str, str]:
+def all_recipes(workspace: Workspace, tasks: Sequence[Task] = NIGHT) -> dict[str, str]:
     """Recipe by task name."""
     recipes: dict[str, str] = {}
-    for task in NIGHT:
+    for task in tasks:
         upstream = [recipes[name] for name in task.after]
         recipes[task.name] = make_recipe(
             task, settings_of(workspace, task), upstream, _external(workspace, task)

@@ -53,13 +53,25 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Group:
-    """Frames of one filter (and ROI) that are solved jointly; ``digest`` tells when they changed."""
+    """Frames of one filter (and ROI) that are solved jointly.
+
+    ``digest`` tells which frames they are, ``newest_input`` the latest run that made one of the results they are
+    solved from: a group solved by an earlier run, or from other frames, is pending.
+    """
 
     key: str
     digest: str
-    members: tuple[Mapping[str, Any], ...] = field(repr=False)
+    n_members: int
+    newest_input: int
     filter: str = ""
     roi: str = ""
+
+
+@dataclass
+class NetworkTime:
+    """Seconds that a run has waited for the network: all its tasks share one budget."""
+
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,7 @@ class TaskContext:
     recipe: str
     recipes: Mapping[str, str]
     footprint_hash: str
+    network_time: NetworkTime = field(default_factory=NetworkTime)
 
 
 def make_recipe(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -23,8 +23,10 @@ from sqlalchemy import (
 
 from lightwatch.errors import ConfigError
 from lightwatch.structure import schema as s
+from lightwatch.structure.schema_runs import ITEM_STATES
 
 MAX_ATTEMPTS = 3
+FRAME_ID = s.frames.c.id
 Row = Mapping[str, Any]
 
 
@@ -32,6 +34,12 @@ def rows(engine: Engine, query: Select[Any]) -> list[Row]:
     """All rows of a query as mappings."""
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def stream(engine: Engine, query: Select[Any]) -> Iterator[Any]:
+    """The rows of a query one after the other, for many of few columns."""
+    with engine.connect() as connection:
+        yield from connection.execute(query)
 
 
 def scalar(engine: Engine, query: Select[Any]) -> Any:
@@ -118,15 +126,41 @@ def rejected_frames(task: str, recipe: str, max_attempts: int) -> Select[Any]:
     )
 
 
-def finished_frames(task: str, recipe: str, footprint_hash: str, *, needs_roi: bool = True) -> Select[Any]:
-    """Usable frames with a current result of a task, in order of time."""
-    return (
+def finished_frames(
+    task: str, recipe: str, footprint_hash: str, *, filter_name: str | None = None
+) -> Select[Any]:
+    """Usable frames with an ROI and a current result of a task, in order of time; of one filter, or of all."""
+    query = (
         select(s.frames)
-        .where(
-            usable_frames_with_roi() if needs_roi else usable_frames(),
-            _finished(task, recipe, footprint_hash),
-        )
+        .where(usable_frames_with_roi(), _finished(task, recipe, footprint_hash))
         .order_by(s.frames.c.mjd_mid, s.frames.c.content_hash)
+    )
+    return query if filter_name is None else query.where(_of_filter(filter_name))
+
+
+def frames_of_filter(name: str) -> Select[Any]:
+    """Ids of all frames of a filter."""
+    return select(s.frames.c.id).where(_of_filter(name))
+
+
+def _of_filter(name: str) -> ColumnElement[bool]:
+    return func.coalesce(s.frames.c.filter, "") == name
+
+
+def finished_contents(task: str, recipe: str, footprint_hash: str) -> Select[Any]:
+    """Filter, content hash, and run of the result, of the finished frames of a task, in order of time."""
+    f, t = s.frames, s.task_results
+    return (
+        select(func.coalesce(f.c.filter, ""), f.c.content_hash, func.coalesce(t.c.run_id, 0))
+        .join(t, t.c.frame_id == f.c.id)
+        .where(
+            usable_frames_with_roi(),
+            t.c.task == task,
+            t.c.combined_footprint_hash == footprint_hash,
+            t.c.recipe == recipe,
+            t.c.state == "done",
+        )
+        .order_by(f.c.mjd_mid, f.c.content_hash)
     )
 
 
@@ -306,7 +340,7 @@ def star_fluxes(footprint_hash: str, recipe: str, filter_name: str) -> Select[An
             usable_frames_with_roi(),
             x.c.combined_footprint_hash == footprint_hash,
             x.c.recipe == recipe,
-            func.coalesce(f.c.filter, "") == filter_name,
+            _of_filter(filter_name),
         )
     )
 
@@ -365,6 +399,21 @@ def group_result(task: str, footprint_hash: str, group_key: str) -> Select[Any]:
     )
 
 
+def solved_groups(task: str, recipe: str, footprint_hash: str) -> Select[Any]:
+    """What a joint task has solved under a recipe."""
+    g = s.group_results
+    return (
+        select(g)
+        .where(
+            g.c.task == task,
+            g.c.combined_footprint_hash == footprint_hash,
+            g.c.recipe == recipe,
+            g.c.state == "done",
+        )
+        .order_by(g.c.group_key)
+    )
+
+
 def number_of_groups(task: str, footprint_hash: str) -> Select[Any]:
     """How many groups a joint task has had."""
     g = s.group_results
@@ -400,10 +449,15 @@ def errors_of_run(run_id: int) -> Select[Any]:
 
 def file_states() -> Select[Any]:
     """Number of raw files by state and reason."""
-    f = s.files
-    return select(
-        f.c.state, f.c.reason_code, func.count().label("n"), func.min(f.c.path).label("example")
-    ).group_by(f.c.state, f.c.reason_code)
+    f, one = s.files, s.files.alias("one")
+    example = (
+        select(one.c.path)
+        .where(one.c.state == f.c.state, one.c.reason_code.is_not_distinct_from(f.c.reason_code))
+        .limit(1)
+        .scalar_subquery()
+    )
+    counted = select(f.c.state, f.c.reason_code, func.count().label("n"), example.label("example"))
+    return counted.group_by(f.c.state, f.c.reason_code)
 
 
 def rejections(footprint_hash: str) -> Select[Any]:
@@ -420,7 +474,10 @@ def rejections(footprint_hash: str) -> Select[Any]:
         )
         .join(r, and_(r.c.task == t.c.task, r.c.recipe == t.c.recipe))
         .join(s.frames, s.frames.c.id == t.c.frame_id)
-        .where(t.c.state != "done", t.c.combined_footprint_hash.in_(["", footprint_hash]))
+        .where(
+            t.c.state.in_([state for state in ITEM_STATES if state != "done"]),
+            t.c.combined_footprint_hash.in_(["", footprint_hash]),
+        )
         .group_by(t.c.task, t.c.state, t.c.reason_code, r.c.position)
         .order_by(r.c.position)
     )

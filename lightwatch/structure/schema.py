@@ -127,6 +127,7 @@ frames = strict_table(
     UniqueConstraint("content_hash", "hdu_index"),
     UniqueConstraint("image_relpath"),
     Index(None, "mjd"),
+    Index("ix_frames_usable", "eliminated", "roi_in_footprint", "naxis1", "naxis2"),
     CheckConstraint("exptime > 0", name="positive_exptime"),
     CheckConstraint("gain > 0", name="positive_gain"),
 )
@@ -144,6 +145,7 @@ files = strict_table(
     Column("frame_id", ForeignKey("frames.id", ondelete="SET NULL")),
     Column("recipe", Text, nullable=False),
     CheckConstraint(f"state IN {FILE_STATES}", name="state"),
+    Index("ix_files_state", "state", "reason_code"),
     Index(None, "content_hash"),
     Index(None, "frame_id"),
 )
@@ -249,6 +251,7 @@ regions = strict_table(
     number("cosmic_fraction", "pixels of the cutouts masked as cosmic rays, 0 to 1"),
     recipe_column(),
     flags_column(),
+    Index("ix_regions_size", "size"),
 )
 
 PSFs = strict_table(
@@ -275,6 +278,7 @@ PSFs = strict_table(
     Column("size", Big, nullable=False, comment="bytes"),
     recipe_column(),
     flags_column(),
+    Index("ix_PSFs_size", "size"),
     UniqueConstraint("combined_footprint_hash", "frame_id", name="uq_PSFs_one_per_frame"),
 )
 

@@ -55,6 +55,15 @@ task_results = strict_table(
     recipe_column(),
     CheckConstraint(f"state IN {ITEM_STATES}", name="state"),
     Index("ix_task_results_frame", "frame_id"),
+    Index(
+        "ix_task_results_counting",
+        "task",
+        "recipe",
+        "combined_footprint_hash",
+        "frame_id",
+        "state",
+        "run_id",
+    ),
 )
 
 group_results = strict_table(

@@ -3,26 +3,48 @@
 from __future__ import annotations
 
 VIEWS: dict[str, str] = {
+    # counted from indices alone: of all results those of the few frames that are left out are taken away again
     "progress": """
-        WITH current_results AS (
-            SELECT t.task, t.frame_id, t.state, f.roi_in_footprint AS holds_roi FROM task_results t
-            JOIN task_recipes r ON r.task = t.task AND r.recipe = t.recipe
-            JOIN frames f ON f.id = t.frame_id AND f.eliminated = 0
-            WHERE t.combined_footprint_hash IN ('', (SELECT hash FROM combined_footprint WHERE is_current = 1))
+        WITH recipes AS MATERIALIZED (
+            SELECT r.task, r.recipe, r.position, u.task AS upstream, u.recipe AS upstream_recipe,
+                   r.task NOT IN ('plate_solving', 'calculate_common_and_total_footprint') AS needs_roi
+            FROM task_recipes r LEFT JOIN task_recipes u ON u.task = r.upstream),
+        places AS MATERIALIZED (
+            SELECT '' AS place UNION SELECT hash FROM combined_footprint WHERE is_current = 1),
+        out AS MATERIALIZED (SELECT id, 1 AS eliminated FROM frames WHERE eliminated = 1
+            UNION ALL SELECT id, 0 FROM frames WHERE eliminated = 0 AND roi_in_footprint = 0
+            UNION ALL SELECT id, 0 FROM frames WHERE eliminated = 0 AND roi_in_footprint IS NULL),
+        counted AS (
+            SELECT r.task, t.state, count(*) AS n FROM recipes r CROSS JOIN places p CROSS JOIN task_results t
+            ON t.task = r.task AND t.recipe = r.recipe AND t.combined_footprint_hash = p.place GROUP BY 1, 2
             UNION ALL
-            SELECT g.task, NULL, g.state, 1 FROM group_results g
-            JOIN task_recipes r ON r.task = g.task AND r.recipe = g.recipe
-            WHERE g.combined_footprint_hash IN ('', (SELECT hash FROM combined_footprint WHERE is_current = 1)))
+            SELECT r.task, t.state, -count(*) FROM out CROSS JOIN task_results t ON t.frame_id = out.id
+            JOIN recipes r ON r.task = t.task AND r.recipe = t.recipe
+            WHERE out.eliminated = 1 AND t.combined_footprint_hash IN (SELECT place FROM places) GROUP BY 1, 2
+            UNION ALL
+            SELECT r.task, g.state, count(*) FROM recipes r JOIN group_results g
+            ON g.task = r.task AND g.recipe = r.recipe
+            WHERE g.combined_footprint_hash IN (SELECT place FROM places) GROUP BY 1, 2),
+        waiting AS (
+            SELECT r.task, count(*) AS n FROM recipes r CROSS JOIN places p CROSS JOIN task_results t
+            ON t.task = r.upstream AND t.recipe = r.upstream_recipe AND t.combined_footprint_hash = p.place
+            WHERE t.state = 'done' AND NOT EXISTS (
+                SELECT 1 FROM places q CROSS JOIN task_results o ON o.task = r.task AND o.recipe = r.recipe
+                AND o.combined_footprint_hash = q.place AND o.frame_id = t.frame_id) GROUP BY 1
+            UNION ALL
+            SELECT r.task, -count(*) FROM recipes r CROSS JOIN out CROSS JOIN task_results t
+            ON t.frame_id = out.id AND t.task = r.upstream AND t.recipe = r.upstream_recipe
+            WHERE (out.eliminated = 1 OR r.needs_roi) AND t.state = 'done'
+            AND t.combined_footprint_hash IN (SELECT place FROM places) AND NOT EXISTS (
+                SELECT 1 FROM places q CROSS JOIN task_results o ON o.task = r.task AND o.recipe = r.recipe
+                AND o.combined_footprint_hash = q.place AND o.frame_id = t.frame_id) GROUP BY 1)
         SELECT r.task,
-               (SELECT count(*) FROM current_results c WHERE c.task = r.task AND c.state = 'done') AS done,
-               (SELECT count(*) FROM current_results u WHERE u.task = r.upstream AND u.state = 'done'
-                   AND (u.holds_roi = 1 OR r.task IN ('plate_solving', 'calculate_common_and_total_footprint'))
-                   AND NOT EXISTS (SELECT 1 FROM current_results o
-                                   WHERE o.task = r.task AND o.frame_id = u.frame_id)) AS pending,
-               (SELECT count(*) FROM current_results c WHERE c.task = r.task AND c.state = 'rejected') AS rejected,
-               (SELECT count(*) FROM current_results c WHERE c.task = r.task AND c.state = 'error') AS failed,
+               (SELECT coalesce(sum(n), 0) FROM counted c WHERE c.task = r.task AND c.state = 'done') AS done,
+               (SELECT coalesce(sum(n), 0) FROM waiting w WHERE w.task = r.task) AS pending,
+               (SELECT coalesce(sum(n), 0) FROM counted c WHERE c.task = r.task AND c.state = 'rejected') AS rejected,
+               (SELECT coalesce(sum(n), 0) FROM counted c WHERE c.task = r.task AND c.state = 'error') AS failed,
                r.position
-        FROM task_recipes r ORDER BY r.position""",
+        FROM recipes r ORDER BY r.position""",
     "current_psfs": """
         SELECT p.*, f.mjd_mid, f.filter, f.image_relpath
         FROM "PSFs" p JOIN frames f ON f.id = p.frame_id

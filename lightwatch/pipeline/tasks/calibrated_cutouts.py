@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from lightwatch.errors import TooFewStars
 from lightwatch.flags import UNUSABLE_PIXEL, Flag
+from lightwatch.pipeline.grouping import group_members
 from lightwatch.pipeline.task import Group, Outcome, TaskContext
+from lightwatch.pipeline.tasks.roi_products import product_name
 from lightwatch.pipeline.tasks.star_photometry import aperture_radius_px, load_psfs
 from lightwatch.processes import astrometry_sky, star_selection
 from lightwatch.processes.psf_model import PSFModel, local_psf, rendered_grid, stack_psfs
 from lightwatch.processes.roi_shift import star_shift
 from lightwatch.structure import queries, schema, store
-from lightwatch.structure.catalogs import read_catalog
+from lightwatch.structure.catalogs_pinned import read_pinned
 from lightwatch.structure.queries import Row, replace_rows
 from lightwatch.structure.unknown import or_nan
 
@@ -85,14 +86,13 @@ def load(context: TaskContext, group: Group) -> RoiInputs:
 def _frames_let_through(context: TaskContext, group: Group, coefficients: Mapping[int, Row]) -> list[Row]:
     """Frames of the group with a coefficient, within the user's constraints."""
     settings = context.workspace.config.calibrated_cutouts
-    ids = [frame["id"] for frame in group.members]
     within = queries.frames_within(settings.constraints_on_frame_columns)
-    query = select(schema.frames.c.id).where(schema.frames.c.id.in_(ids), within)
+    query = queries.frames_of_filter(group.filter).where(within)
     allowed = {row["id"] for row in queries.rows(context.workspace.reader, query)} & coefficients.keys()
     low, high = settings.constraints_on_coefficient
     return [
         frame
-        for frame in group.members
+        for frame in group_members(context, group)
         if frame["id"] in allowed and low <= coefficients[frame["id"]]["coefficient"] <= high
     ]
 
@@ -166,7 +166,7 @@ def _other_stars(context: TaskContext, roi: str, epochs: list[Epoch]) -> Floats:
     """Catalogue stars within the ROI's cutouts that are none of its point sources, brightest first."""
     workspace = context.workspace
     row = queries.rows(workspace.reader, queries.current_footprint())[0]
-    catalog = read_catalog(workspace.path(row["catalog_relpath"]))
+    catalog = read_pinned(workspace.workdir, row["catalog_relpath"], row["catalog_digest"])
     settings = workspace.config.rois[roi]
     ra, dec = settings.coordinates
     frame = epochs[len(epochs) // 2].frame
@@ -302,7 +302,7 @@ def save(
 ) -> None:
     """The product, then its row; an older model of the ROI goes with the older cutouts."""
     inputs, arrays = output
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{group.roi}_{group.filter}" if group.filter else group.roi)
+    name = product_name(group.roi, group.filter)
     relpath = f"prepared_roi_cutouts/cutouts_{context.footprint_hash[:16]}_{name}.{group.digest[:8]}.h5"
     attributes = {
         "recipe": context.recipe,

@@ -8,5 +8,4 @@ from lightwatch.pipeline.task import Group, TaskContext
 
 def groups(context: TaskContext) -> list[Group]:
     """One group per ROI and filter."""
-    task = "calculate_absolute_zeropoints"
-    return roi_groups(context, task, solved_groups(context, task))
+    return roi_groups(context, solved_groups(context, "calculate_absolute_zeropoints"))

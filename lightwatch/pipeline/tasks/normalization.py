@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection
+from sqlalchemy import Connection, and_
 
 from lightwatch.flags import Flag
+from lightwatch.pipeline.grouping import group_members
 from lightwatch.pipeline.task import Group, Outcome, TaskContext
 from lightwatch.processes.normalization import Normalization as Solution
 from lightwatch.processes.normalization import apertures_serve_better, gauge_fluxes, normalize
 from lightwatch.structure import queries, schema
 from lightwatch.structure.config import Normalization as Settings
 from lightwatch.structure.queries import replace_rows
+from lightwatch.structure.renewal import Tolerance, renew_rows
 from lightwatch.structure.unknown import or_nan, or_null
 
 _SCATTER_FLOOR = 0.001
@@ -33,6 +35,13 @@ _LEAST_MODEL_ERROR = 0.03
 _UNDERSAMPLED_FWHM_PX = 2.5
 #: single fluxes that kept less than this part of their weight are listed
 _LISTED_WEIGHT = 0.5
+#: a frame's coefficient stays what it was until the solution with new frames differs by more (decision 011)
+_PINNED = {
+    "coefficient": Tolerance(0.01, of="coefficient_uncertainty"),
+    "coefficient_uncertainty": Tolerance(0.01),
+    "psf_uncertainty": Tolerance(0.01),
+    "reduced_chi2": Tolerance(0.01),
+}
 #: a blend or a shifted star repeats itself, and what does not repeat shows as its scatter
 _UNUSABLE = Flag.SATURATED | Flag.LOW_COVERAGE | Flag.EXTENDED
 
@@ -73,7 +82,7 @@ def load(context: TaskContext, group: Group) -> FluxTable:
     settings = workspace.config.normalization
     stars = queries.rows(workspace.reader, queries.stars_of(context.footprint_hash))
     star_ids = np.array([star["gaia_id"] for star in stars], dtype=np.int64)
-    frame_ids = np.array([frame["id"] for frame in group.members], dtype=np.int64)
+    frame_ids = np.array([frame["id"] for frame in group_members(context, group)], dtype=np.int64)
     column = {int(star): j for j, star in enumerate(star_ids)}
     row = {int(frame): i for i, frame in enumerate(frame_ids)}
     shape = (len(frame_ids), len(star_ids))
@@ -82,17 +91,19 @@ def load(context: TaskContext, group: Group) -> FluxTable:
     psf_error, model_error, fwhm_px = np.full((3, len(frame_ids)), np.nan)
     allowed = [_is_allowed(settings, star) for star in stars]
     query = queries.star_fluxes(context.footprint_hash, context.recipes["star_photometry"], group.filter)
-    for item in queries.rows(workspace.reader, query):
-        i, j = row[item["frame_id"]], column[item["star_gaia_id"]]
-        if item["flux"] is None or item["flux_uncertainty"] is None:
+    for item in queries.stream(workspace.reader, query):
+        if item.frame_id not in row:  # what is left of a frame that must be measured again
             continue
-        flux[i, j], error[i, j] = item["flux"], item["flux_uncertainty"]
-        aperture[i, j] = or_nan(item["aperture_flux"])
-        aperture_error[i, j] = or_nan(item["aperture_flux_uncertainty"])
-        psf_error[i] = or_nan(item["psf_total_flux_error"])
-        model_error[i], fwhm_px[i] = or_nan(item["psf_model_error"]), or_nan(item["psf_fwhm_pixels"])
-        psf_is_good = item["psf_chi2"] is None or item["psf_chi2"] <= settings.max_psf_chi2
-        good[i, j] = allowed[j] and psf_is_good and not item["flags"] & int(_UNUSABLE)
+        i, j = row[item.frame_id], column[item.star_gaia_id]
+        if item.flux is None or item.flux_uncertainty is None:
+            continue
+        flux[i, j], error[i, j] = item.flux, item.flux_uncertainty
+        aperture[i, j] = or_nan(item.aperture_flux)
+        aperture_error[i, j] = or_nan(item.aperture_flux_uncertainty)
+        psf_error[i] = or_nan(item.psf_total_flux_error)
+        model_error[i], fwhm_px[i] = or_nan(item.psf_model_error), or_nan(item.psf_fwhm_pixels)
+        psf_is_good = item.psf_chi2 is None or item.psf_chi2 <= settings.max_psf_chi2
+        good[i, j] = allowed[j] and psf_is_good and not item.flags & int(_UNUSABLE)
     gmag = np.array([or_nan(star["gmag"]) for star in stars])
     rois = workspace.config.rois.values()
     single = all(len(roi.point_sources or {}) <= 1 for roi in rois)
@@ -192,7 +203,9 @@ def save(connection: Connection, context: TaskContext, group: Group, output: Nor
         }
         for j, star in enumerate(table.star_ids)
     ]
-    replace_rows(connection, schema.normalization_coefficients, key, frames)
+    c = schema.normalization_coefficients.c
+    ours = and_(c.combined_footprint_hash == context.footprint_hash, c.filter == group.filter)
+    renew_rows(connection, schema.normalization_coefficients, ours, frames, _PINNED)
     exclusions = [{**key, **row, "recipe": context.recipe} for row in _exclusions(output)]
     replace_rows(connection, schema.normalization_stars, key, stars)
     replace_rows(connection, schema.normalization_exclusions, key, exclusions)

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, and_, bindparam, update
 
 from lightwatch.errors import TooFewStars
 from lightwatch.flags import Flag
+from lightwatch.pipeline.grouping import group_members
 from lightwatch.pipeline.task import Group, Outcome, TaskContext
 from lightwatch.processes import zeropoint
 from lightwatch.processes.detection import limiting_flux
 from lightwatch.structure import queries, schema
 from lightwatch.structure.config import ZeroPoints
 from lightwatch.structure.queries import Row, replace_rows
-from lightwatch.structure.unknown import or_null
+from lightwatch.structure.renewal import Tolerance, is_same, renew_rows
+from lightwatch.structure.unknown import or_nan, or_null
 
 _CLIP_SIGMA = 3.5
 _MIN_COLOUR_STARS = 6
 _LIMIT_SIGMA = 5.0
 #: colour of a star without colour: mean and scatter of field stars at middle latitudes
 _ASSUMED_BP_RP = (1.0, 0.4)
+#: zero points stay what they were until new frames move them by more (decision 011)
+_PINNED = {
+    "zeropoint": Tolerance(0.01, of="zeropoint_uncertainty"),
+    "zeropoint_uncertainty": Tolerance(0.01),
+    "zeropoint_scatter": Tolerance(0.01),
+    "normalised_zeropoint": Tolerance(0.01, of="normalised_zeropoint_uncertainty"),
+    "normalised_zeropoint_uncertainty": Tolerance(0.01),
+}
+_SAME_DEPTH = {"limiting_magnitude": Tolerance(1e-6)}
 _UNFIT = Flag.VARIABLE | Flag.UNLINKED
 
 Floats = NDArray[np.float64]
@@ -45,6 +56,7 @@ class ZeropointInputs:
     rmag: Floats
     catalog: str
     settings: ZeroPoints
+    stored_scale: Row | None  # a row of the last solution, which holds the common scale
 
 
 @dataclass(frozen=True)
@@ -76,22 +88,29 @@ def load(context: TaskContext, group: Group) -> ZeropointInputs:
     column_of = {star["gaia_id"]: j for j, star in enumerate(stars)}
     shape = (len(coefficients), len(stars))
     flux, error = np.full(shape, np.nan), np.full(shape, np.nan)
-    for item in queries.rows(
+    for item in queries.stream(
         reader, queries.star_fluxes(name, context.recipes["star_photometry"], group.filter)
     ):
-        if item["frame_id"] not in row_of or item["flags"] & int(Flag.SATURATED):
+        if item.frame_id not in row_of or item.flags & int(Flag.SATURATED):
             continue
-        place = row_of[item["frame_id"]], column_of[item["star_gaia_id"]]
-        kind = "aperture_flux" if coefficients[place[0]]["flux_kind"] == "aperture" else "flux"
-        if item[kind] is not None and item[f"{kind}_uncertainty"] is not None:
-            flux[place], error[place] = item[kind], item[f"{kind}_uncertainty"]
+        place = row_of[item.frame_id], column_of[item.star_gaia_id]
+        value, sigma = item.flux, item.flux_uncertainty
+        if coefficients[place[0]]["flux_kind"] == "aperture":
+            value, sigma = item.aperture_flux, item.aperture_flux_uncertainty
+        if value is not None and sigma is not None:
+            flux[place], error[place] = value, sigma
     fit = [means.get(star["gaia_id"]) for star in stars]
     usable = [
         row is not None and row["mean_flux"] is not None and not row["flags"] & int(_UNFIT) for row in fit
     ]
     footprint_row = queries.rows(reader, queries.current_footprint())[0]
+    settings = context.workspace.config.zeropoints
+    stored = queries.zeropoints_of(name, context.recipe, settings.band)
+    of_filter = stored.where(
+        schema.absolute_zeropoints.c.frame_id.in_(queries.frames_of_filter(group.filter))
+    )
     return ZeropointInputs(
-        frames=[frame for frame in group.members if frame["id"] in row_of],
+        frames=[frame for frame in group_members(context, group) if frame["id"] in row_of],
         coefficients=coefficients,
         star_ids=np.array([star["gaia_id"] for star in stars], dtype=np.int64),
         flux=np.array(
@@ -110,7 +129,8 @@ def load(context: TaskContext, group: Group) -> ZeropointInputs:
         bmag=_column(stars, "bmag"),
         rmag=_column(stars, "rmag"),
         catalog=footprint_row["catalog_name"] or "unknown",
-        settings=context.workspace.config.zeropoints,
+        settings=settings,
+        stored_scale=next(iter(queries.rows(reader, of_filter.limit(1))), None),
     )
 
 
@@ -147,7 +167,7 @@ def compute(inputs: ZeropointInputs) -> Outcome:
             colour_term=term, clip_sigma=_CLIP_SIGMA, min_stars=1,
         )  # fmt: skip
 
-    scale = zeropoints(inputs.flux[None, :], inputs.flux_uncertainty[None, :])
+    scale = _pinned(inputs, zeropoints(inputs.flux[None, :], inputs.flux_uncertainty[None, :]))
     if not np.isfinite(scale.zeropoint[0]):
         raise TooFewStars("no_zeropoint", f"no reference star has a magnitude in the band {settings.band}")
     coefficient = np.array([row["coefficient"] for row in inputs.coefficients], dtype=float)
@@ -157,13 +177,22 @@ def compute(inputs: ZeropointInputs) -> Outcome:
     return Outcome(output=ZeropointOutput(inputs, band, magnitudes, scale, frames, each))
 
 
+def _pinned(inputs: ZeropointInputs, scale: zeropoint.Zeropoints) -> zeropoint.Zeropoints:
+    """The scale as it is stored, while the present one is the same within its tolerance: all frames share it."""
+    present = {
+        "normalised_zeropoint": float(scale.zeropoint[0]),
+        "normalised_zeropoint_uncertainty": or_null(scale.zeropoint_uncertainty[0]),
+    }
+    stored = inputs.stored_scale
+    if stored is None or not is_same(stored, present, _PINNED):
+        return scale
+    value, error = (or_nan(stored[name]) for name in present)
+    return replace(scale, zeropoint=np.array([value]), zeropoint_uncertainty=np.array([error]))
+
+
 def save(connection: Connection, context: TaskContext, group: Group, output: ZeropointOutput) -> None:
     """Catalogue photometry, zero points, and the depth of every frame."""
     inputs, band = output.inputs, output.band
-    frame_ids = [frame["id"] for frame in group.members]
-    for frame_id in frame_ids:
-        key = {"combined_footprint_hash": context.footprint_hash, "frame_id": frame_id}
-        replace_rows(connection, schema.absolute_zeropoints, key, [])
     too_few = int(Flag.TOO_FEW_STARS) if output.scale.n_stars[0] < inputs.settings.min_stars else 0
     rows = []
     for i, row in enumerate(inputs.coefficients):
@@ -184,8 +213,17 @@ def save(connection: Connection, context: TaskContext, group: Group, output: Zer
                 "flags": int(output.frames.flags[i]) | too_few,
             }
         )
-    if rows:
-        connection.execute(schema.absolute_zeropoints.insert(), rows)
+    table = schema.absolute_zeropoints
+    renew_rows(
+        connection,
+        table,
+        and_(
+            table.c.combined_footprint_hash == context.footprint_hash,
+            table.c.frame_id.in_(queries.frames_of_filter(group.filter)),
+        ),
+        rows,
+        _PINNED,
+    )
     _save_catalog(connection, context, output)
     _save_depth(connection, inputs, {row["frame_id"]: row["zeropoint"] for row in rows})
 
@@ -213,11 +251,15 @@ def _save_catalog(connection: Connection, context: TaskContext, output: Zeropoin
 
 
 def _save_depth(connection: Connection, inputs: ZeropointInputs, zeropoints: dict[int, float]) -> None:
-    """Column limiting_magnitude of the frames."""
-    frames = schema.frames
+    """Column limiting_magnitude of the frames, where it changed."""
+    depths = []
     for frame in inputs.frames:
         rms, fwhm = frame["background_rms_electron_per_second"], frame["seeing_pixels"]
         depth = None
         if rms and fwhm:
             depth = zeropoints[frame["id"]] - 2.5 * float(np.log10(limiting_flux(rms, fwhm, _LIMIT_SIGMA)))
-        connection.execute(update(frames).where(frames.c.id == frame["id"]).values(limiting_magnitude=depth))
+        if not is_same(frame, {"limiting_magnitude": depth}, _SAME_DEPTH):
+            depths.append({"frame": frame["id"], "depth": depth})
+    if depths:
+        change = update(schema.frames).where(schema.frames.c.id == bindparam("frame"))
+        connection.execute(change.values(limiting_magnitude=bindparam("depth")), depths)
