@@ -1,15 +1,20 @@
-"""One valid row for every table, and databases of every schema that there ever was."""
+"""One valid row for every table, and databases of every schema that there ever was.
+
+python benchmarks/reliability/schema_rows.py        writes the dump of a schema that has none yet, the newest
+"""
 
 from __future__ import annotations
 
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Column, Double, Integer, Table
 
-from lightwatch.structure import schema
+from lightwatch.structure import schema, upgrade
+from lightwatch.structure.database import open_engine
 
 #: SQL of a database of each schema with a row in every table, kept as they were
 SCHEMAS = Path(__file__).resolve().parents[2] / "tests" / "structure" / "schemas"
@@ -69,3 +74,23 @@ def load(dump: Path, database: Path) -> None:
     connection.executescript(dump.read_text())
     connection.execute("PRAGMA journal_mode = WAL")
     connection.close()
+
+
+def dump(database: Path) -> Path:
+    """Make a database of the newest schema, fill it, and keep it as SQL."""
+    engine = open_engine(f"sqlite:///{database}")
+    upgrade.upgrade(engine)
+    revision = upgrade.current_revision(engine)
+    engine.dispose()
+    connection = sqlite3.connect(database)
+    fill(connection)
+    connection.commit()
+    kept = SCHEMAS / f"{revision}.sql"
+    kept.write_text("\n".join(connection.iterdump()) + "\n")
+    connection.close()
+    return kept
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as scratch:
+        print(dump(Path(scratch) / "database.sqlite3"))

@@ -86,11 +86,17 @@ def _asked(request: InitRequest) -> InitRequest:
 @config_app.command(epilog="Example: lightwatch config check ~/j0248")
 def check(ctx: typer.Context, config: ConfigArgument = None) -> None:
     """Every mistake of a configuration at once, each with its line; exit code 78 when there is one."""
+    from lightwatch.structure.database import remarks
+
     path = config_file(config)
-    problems = list(_problems(session_of(ctx).open(path)))
+    workspace = session_of(ctx).open(path)
+    problems = list(_problems(workspace))
     if problems:
         raise ConfigError(problems)
     say(f"{path}: no mistakes")
+    if workspace.database_path is not None:
+        for remark in remarks(workspace.database_path):
+            say(f"  {printable(remark)}")
 
 
 def _problems(workspace: Workspace) -> Iterator[str]:

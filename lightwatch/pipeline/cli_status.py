@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -70,24 +68,13 @@ def status_of(workspace: Workspace) -> dict[str, Any]:
 
 
 def _run_facts(row: Mapping[str, Any]) -> dict[str, Any]:
+    from lightwatch.structure.run_rows import state_of_run
+
     facts = {
         name: row[name]
         for name in ("id", "started", "ended", "host", "pid", "version", "exit_code", "summary")
     }
-    if row["ended"] is not None:
-        return {**facts, "state": "ended"}
-    here = row["host"] == socket.gethostname()
-    return {**facts, "state": "running" if not here or _is_alive(row["pid"]) else "crashed"}
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return {**facts, "state": state_of_run(row)}
 
 
 def _disk(workspace: Workspace, product_bytes: int) -> dict[str, int]:

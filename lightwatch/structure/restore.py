@@ -14,6 +14,8 @@ from lightwatch.structure import backups, upgrade
 from lightwatch.structure.database import backup_sqlite, open_reader, quick_check
 from lightwatch.structure.files import put_whole, remove
 
+_HEADER = b"SQLite format 3\0"
+
 
 def restore(database: Path, copy: Path) -> Path | None:
     """Make ``copy`` the database, for the holder of the lock; where the old one is kept aside, or None without one.
@@ -58,6 +60,11 @@ def _refuse_unfit(copy: Path) -> None:
 
 def _fold_log(database: Path) -> None:
     """Bring the write-ahead log into the file, where the file is sound enough."""
+    with database.open("rb") as stream:
+        if (
+            stream.read(len(_HEADER)) != _HEADER
+        ):  # SQLite would remove the log of what it takes for no database
+            return
     try:
         with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=rw", uri=True)) as connection:
             held = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]

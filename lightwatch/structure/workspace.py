@@ -94,6 +94,9 @@ class Workspace:
         """Create or migrate the database; True when something changed."""
         from lightwatch.structure import upgrade
 
+        self._let_go(
+            "reader"
+        )  # a database that came to a network disk gives up its log only while nobody reads
         return upgrade.upgrade(self.engine)
 
     def path(self, relpath: str) -> Path:
@@ -134,9 +137,12 @@ class Workspace:
     def close(self) -> None:
         """Let go of the database."""
         for name in ("reader", "engine"):  # the writer last: it then empties and removes the write-ahead log
-            engine: Any = self.__dict__.pop(name, None)
-            if engine is not None:
-                engine.dispose()
+            self._let_go(name)
+
+    def _let_go(self, name: str) -> None:
+        engine: Any = self.__dict__.pop(name, None)
+        if engine is not None:
+            engine.dispose()
 
 
 def _path_from_environment() -> Path:

@@ -29,7 +29,7 @@ from .rows import CONFIG, add, fill, make_workdir
 COMMANDS = [
     [], ["init"], ["run"], ["plan"], ["status"], ["why"], ["frames"], ["verify"], ["report"], ["export"],
     ["config", "check"], ["config", "show"], ["config", "schema"], ["config", "diff"], ["catalog", "fetch"],
-    ["db", "upgrade"], ["db", "backup"],
+    ["db", "upgrade"], ["db", "backup"], ["db", "restore"], ["db", "unlock"],
 ]  # fmt: skip
 IMPORT = "read_convert_skysub_character_catalog"
 
@@ -442,7 +442,7 @@ def test_a_password_is_never_told(lightwatch, workdir, monkeypatch):
 
     monkeypatch.setattr("lightwatch.structure.workspace.Workspace.initialize", leaky)
     monkeypatch.setattr("lightwatch.pipeline.causes.queries_overview.has_tables", lambda _engine: False)
-    monkeypatch.setattr("lightwatch.structure.workspace.open_reader", lambda _url: None)
+    monkeypatch.setattr("lightwatch.structure.database.open_reader", lambda _url: None)
     told = [lightwatch("run", workdir, "-v"), lightwatch("config", "show", workdir)]
     assert told[0][0] == 70
     told_logs = [path.read_text() for path in (workdir / "logs").iterdir()]

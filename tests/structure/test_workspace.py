@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import sys
+import types
 
 import pytest
 
 from lightwatch.errors import AnotherRunActive, ConfigError, StorageError
+from lightwatch.structure import lock
 from lightwatch.structure.workspace import Workspace
 
 CONFIG = "raw_dirs: [raw]\nrois: {target: {coordinates: [10.0, 20.0]}}\n"
@@ -66,7 +69,41 @@ def test_one_lock_at_a_time(config):
         pass
 
 
-def test_no_secret_in_the_stored_configuration(config):
+def test_a_workspace_may_enter_its_lock_again(config):
+    one, two = Workspace.open(config), Workspace.open(config)
+    with one.lock():
+        with one.lock():
+            pass
+        with pytest.raises(AnotherRunActive), two.lock():
+            pass
+    with two.lock():
+        pass
+
+
+def test_a_lock_that_cannot_be_had_is_a_matter_of_the_disk(config, monkeypatch):
+    workspace = Workspace.open(config)
+
+    def no_locks(*_arguments):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(lock.fcntl, "flock", no_locks)
+    with pytest.raises(StorageError, match="No locks available"), workspace.lock():
+        pass
+    monkeypatch.setattr(lock.os, "open", no_locks)
+    with pytest.raises(StorageError, match="must be writable"), workspace.lock():
+        pass
+
+
+def test_a_machine_without_boot_id_says_so(monkeypatch, tmp_path):
+    assert lock.boot_id() == lock.boot_id()
+    monkeypatch.setattr(lock, "_BOOT_ID", tmp_path / "none")
+    assert lock.boot_id() is None
+
+
+def test_no_secret_in_the_stored_configuration(config, monkeypatch):
+    monkeypatch.setitem(
+        sys.modules, "psycopg", types.ModuleType("psycopg")
+    )  # the driver, which is not needed
     config.write_text(CONFIG + "database: {url: 'postgresql://me:hunter2@host/db'}\n")
     workspace = Workspace.open(config)
     assert "hunter2" not in workspace.config_text()

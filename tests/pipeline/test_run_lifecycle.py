@@ -1,0 +1,183 @@
+"""How a run begins beside others, and how it ends: by itself, by a signal, by a kill."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+from sqlalchemy import insert
+
+from lightwatch.errors import AnotherRunActive, StorageError
+from lightwatch.pipeline import cli, heartbeat
+from lightwatch.pipeline.heartbeat import Heartbeat
+from lightwatch.pipeline.reporting import LoggingReporter, TaskSummary
+from lightwatch.pipeline.runner import TaskRunner
+from lightwatch.pipeline.workflow_manager import WorkflowManager
+from lightwatch.structure import database, run_rows, schema
+from lightwatch.structure.database import transaction
+from lightwatch.structure.workspace import Workspace
+
+from .rows import make_workdir
+
+#: a run with a worker that has a job, killed as a machine without memory would
+KILLED = """
+import os, signal, threading, time
+from lightwatch.pipeline.executors import WorkerPool
+from lightwatch.structure.config import Executor
+with WorkerPool(Executor(kind="processes", jobs=1)) as pool:
+    threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    print(list(pool.outcomes(time.sleep, [600])))
+"""
+
+
+@pytest.fixture
+def workdir(tmp_path):
+    return make_workdir(tmp_path / "w")
+
+
+def _runs(workdir):
+    connection = sqlite3.connect(workdir / "database.sqlite3")
+    connection.row_factory = sqlite3.Row
+    try:
+        return [dict(row) for row in connection.execute("SELECT * FROM runs ORDER BY id")]
+    finally:
+        connection.close()
+
+
+def _command(*words):
+    with pytest.raises(SystemExit) as end:
+        cli.main([str(word) for word in words])
+    return end.value.code
+
+
+# ---------------------------------------------------------------- the end
+@pytest.mark.parametrize(
+    ("number", "code", "summary"),
+    [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],
+)
+def test_a_signal_ends_a_run_in_order(workdir, monkeypatch, number, code, summary):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def work(*_arguments):
+        os.kill(os.getpid(), number)
+        raise AssertionError("the signal came too late")
+
+    monkeypatch.setattr(TaskRunner, "run", work)
+    assert _command("run", workdir, "-q") == code
+    (run,) = _runs(workdir)
+    assert run["ended"] is not None
+    assert (run["exit_code"], run["summary"]) == (code, summary)
+    assert not list(workdir.glob("database.sqlite3-*"))
+    assert signal.getsignal(signal.SIGTERM) is before
+    monkeypatch.undo()
+    assert _command("run", workdir, "-q") == 65, "the next run begins at once"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "summary"),
+    [(StorageError("disk full"), 74, "disk full"), (OSError(5, "Input/output error"), 74, "Input/output error"),
+     (ZeroDivisionError(), 70, "crashed: ZeroDivisionError")],
+)  # fmt: skip
+def test_the_row_of_a_run_tells_how_it_ended(workdir, monkeypatch, error, code, summary):
+    def work(*_arguments):
+        raise error
+
+    monkeypatch.setattr(TaskRunner, "run", work)
+    assert _command("run", workdir, "-q") == code
+    (run,) = _runs(workdir)
+    assert run["exit_code"] == code
+    assert summary in run["summary"]
+
+
+def test_workers_of_a_killed_run_end(tmp_path):
+    """They hold its output open: cron would wait for ever."""
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    ended = subprocess.run([sys.executable, script], capture_output=True, timeout=30, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert ended.stdout == b""
+
+
+# ---------------------------------------------------------------- other machines
+def _run_elsewhere(workdir):
+    workspace = Workspace.open(workdir)
+    workspace.initialize()
+    now = run_rows.now_text()
+    row = {"started": now, "heartbeat": now, "host": "elsewhere", "pid": 7, "version": "v", "config_hash": "c",
+           "config": "{}"}  # fmt: skip
+    with transaction(workspace.engine) as connection:
+        connection.execute(insert(schema.runs).values(row))
+    workspace.close()
+
+
+def test_on_a_shared_disk_the_run_of_another_machine_is_respected(workdir, monkeypatch, capsys):
+    _run_elsewhere(workdir)
+    assert _command("run", workdir, "-q") == 65, "on a local disk the lock tells all"
+    monkeypatch.setattr(database, "network_file_system", lambda directory: "nfs4")
+    assert _command("run", workdir, "-q") == 75
+    told = capsys.readouterr().err
+    assert "pid 7 on elsewhere" in told
+    assert len(told.splitlines()) == 1
+    assert len(_runs(workdir)) == 2, "the refused run wrote nothing"
+    assert _command("db", "unlock", workdir) in (None, 0)
+    assert _command("run", workdir, "-q") == 65
+
+
+def test_a_manager_is_refused_too(workdir):
+    with Workspace.open(workdir).lock(), pytest.raises(AnotherRunActive):
+        WorkflowManager(Workspace.open(workdir)).run()
+
+
+def test_signs_of_life_are_given_once_a_minute(workdir, monkeypatch):
+    workspace = Workspace.open(workdir)
+    workspace.initialize()
+    with transaction(workspace.engine) as connection:
+        key = run_rows.open_row(connection, {"version": "v", "config_hash": "c", "config": "{}"})
+    clock = [0.0]
+    monkeypatch.setattr(heartbeat.time, "monotonic", lambda: clock[0])
+    reporter = Heartbeat(LoggingReporter(), workspace, key)
+    seen = [_runs(workdir)[0]["heartbeat"]]
+    tell = [
+        lambda: reporter.begin("task", 3),
+        lambda: reporter.advance("task"),
+        lambda: reporter.end(TaskSummary("task")),
+    ]
+    for seconds, what in ((59, tell[0]), (61, tell[1]), (100, tell[0]), (122, tell[2])):
+        clock[0] = seconds
+        what()
+        seen.append(_runs(workdir)[0]["heartbeat"])
+    workspace.close()
+    assert [b > a for a, b in itertools.pairwise(seen)] == [False, True, False, True]
+
+
+# ---------------------------------------------------------------- copies
+def test_a_copy_is_listed_and_put_back(workdir, capsys):
+    _command("run", workdir, "-q")
+    _command("db", "backup", workdir)
+    _command("run", workdir, "-q")
+    capsys.readouterr()
+    _command("db", "restore", workdir)
+    name, size, unit = capsys.readouterr().out.split()
+    assert unit == "MB"
+    assert _command("db", "restore", workdir, name) in (None, 0)
+    assert "verify --repair" in capsys.readouterr().out
+    assert len(_runs(workdir)) == 1
+    assert float(size) > 0.1
+    with Workspace.open(workdir).lock():
+        assert _command("db", "restore", workdir, name) == 75
+    assert _command("db", "restore", workdir, "none.sqlite3") == 74
+
+
+def test_the_check_tells_of_an_sqlite_with_a_known_fault(workdir, capsys, monkeypatch):
+    for version, told in (((3, 51, 2), True), ((3, 51, 3), False)):
+        monkeypatch.setattr(database.sqlite3, "sqlite_version_info", version)
+        _command("config", "check", workdir)
+        assert ("WAL-reset" in capsys.readouterr().out) == told
+    monkeypatch.setattr(database, "network_file_system", lambda directory: "nfs4")
+    _command("config", "check", workdir)
+    assert "network file system (nfs4)" in capsys.readouterr().out
