@@ -98,6 +98,7 @@ def _write_dataset(file: h5py.File, name: str, value: Any) -> None:
     if array.ndim == 0:  # within its header, which has a checksum; a filter needs dimensions
         layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         layout.set_layout(h5py.h5d.COMPACT)
+        layout.set_obj_track_times(False)  # as h5py itself: the same content is the same file
         kind, space = h5py.h5t.py_create(array.dtype, logical=True), h5py.h5s.create(h5py.h5s.SCALAR)
         dataset = h5py.h5d.create(file.id, None, kind, space, layout)
         dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, array)
