@@ -15,12 +15,16 @@ from lightwatch.structure.frames_guard import cannot_be_read, open_regular, show
 
 @dataclass(frozen=True, order=True)
 class FoundFile:
-    """A regular file in a raw directory; size, time and inode tell cheaply that it has not changed."""
+    """A regular file in a raw directory; size, time and inode tell cheaply that it has not changed.
+
+    ``problem``: why what bears the name of a frame is none (size, time and inode are 0 then); empty for files.
+    """
 
     path: Path
     size: int  # bytes
     mtime_ns: int
     inode: int
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def find_files(
                 found = _inspect(path, roots, follow_links)
                 if isinstance(found, FoundFile):
                     files[path] = found
-                else:
+                elif os.path.lexists(path):  # else it vanished this moment
                     skipped[path] = found
     return Discovery(tuple(sorted(files.values())), tuple(sorted(skipped.items())))
 
@@ -108,6 +112,16 @@ def content_hash(path: Path) -> str:
     except OSError as error:
         raise cannot_be_read(shown(path), error) from error
     return digest.hexdigest()
+
+
+def is_unchanged(found: FoundFile) -> bool:
+    """Whether the file still is the one that was found."""
+    try:
+        status = found.path.stat()
+    except OSError:
+        return False
+    now = (status.st_size, status.st_mtime_ns, status.st_ino)
+    return now == (found.size, found.mtime_ns, found.inode)
 
 
 def is_settled(found: FoundFile, *, now_ns: int, min_age_seconds: float) -> bool:

@@ -124,6 +124,17 @@ def cannot_be_read(name: str, error: OSError) -> FrameError:
     return FrameError(code, f"{name}: cannot be read: {error.strerror or shown(str(error))}")
 
 
+def refuse_foreign(path: Path) -> None:
+    """Raise FrameError(not_fits) when the first bytes are those of another kind of file, or it cannot be read."""
+    try:
+        with open_regular(path) as file:
+            start = file.read(16)
+    except OSError as error:
+        raise cannot_be_read(shown(path), error) from error
+    if not start.startswith((b"\x1f\x8b", b"SIMPLE")):
+        raise FrameError("not_fits", f"{shown(path)}: {_what_it_is(start)}; only FITS files are read")
+
+
 def _what_it_is(start: bytes) -> str:
     if not start:
         return "empty file"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,15 +12,15 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from lightwatch.errors import FrameError
+from lightwatch.errors import FrameError, HeaderError
 from lightwatch.flags import Flag
-from lightwatch.pipeline.guard import guarded
+from lightwatch.pipeline.guard import guarded, one_line
 from lightwatch.pipeline.task import Outcome
 from lightwatch.processes import background, calibration, detection, ephemeris, masks
 from lightwatch.structure import frame_store, frames
 from lightwatch.structure.config import Config
 from lightwatch.structure.files import path_text, safe_name
-from lightwatch.structure.frames_discovery import FoundFile
+from lightwatch.structure.frames_discovery import FoundFile, is_unchanged
 from lightwatch.structure.frames_guard import ReadLimits
 from lightwatch.structure.header_parsing import FrameMetadata, HeaderParser, read_metadata
 from lightwatch.structure.unknown import or_null
@@ -35,6 +37,7 @@ _HOT_SIGMA = 6.0
 _MAX_SOURCES = 20_000
 _MIN_STAR_SNR = 20.0
 _MAX_SHAPE_STARS = 40
+_SECONDS_PER_DAY, _MJD_OF_UNIX_EPOCH, _MAX_DAYS_AHEAD = 86400.0, 40587.0, 2.0
 _YOUNG_REASONS = ("truncated", "not_fits")
 
 
@@ -61,8 +64,13 @@ class ImportedFrame:
 
 
 def import_or_defer(job: ImportJob) -> Outcome:
-    """Import one frame. A young file that is incomplete waits instead of being refused."""
+    """Import one frame. A file that is young and incomplete, or changes under our eyes, waits for the next run."""
     outcome = guarded(import_frame, job)
+    if outcome.state == "done":
+        return outcome
+    if not is_unchanged(job.found):
+        code = "deferred" if os.path.lexists(job.path) else "vanished"
+        return replace(outcome, state="done", output=None, reason_code=code)
     if job.young and outcome.state == "rejected" and outcome.reason_code in _YOUNG_REASONS:
         return replace(outcome, state="done", output=None, reason_code="deferred")
     return outcome
@@ -77,6 +85,8 @@ def import_frame(job: ImportJob) -> Outcome:
         With the reason why the file cannot be used.
     """
     raw = _read(job)
+    if not is_unchanged(job.found):
+        raise FrameError("changed", f"{frames.shown(job.path)}: changed while it was read")
     name = path_text(job.path)
     kind = frames.classify_frame(raw.header, file_name=job.path.name, declared=None)
     if kind.kind != "science":
@@ -87,6 +97,7 @@ def import_frame(job: ImportJob) -> Outcome:
     kind = frames.classify_frame(raw.header, file_name=job.path.name, declared=meta.frame_type)
     if kind.kind != "science":
         return Outcome(output=ImportedFrame(None, f"{kind.kind}: {kind.reason}"), reason_code=kind.kind)
+    _refuse_future(meta, name)
     saturation = _saturation(raw, meta)
     frames.check_pixels(
         raw.image, raw.good, name=name, min_side_px=_MIN_SIDE_PX, min_good_fraction=_MIN_GOOD_FRACTION,
@@ -113,6 +124,14 @@ def _read(job: ImportJob) -> frames.RawFrame:
     return frames.trimmed(
         raw, vertical_px=settings.trim_vertical_px, horizontal_px=settings.trim_horizontal_px
     )
+
+
+def _refuse_future(meta: FrameMetadata, name: str) -> None:
+    """A camera's clock that is wrong by years would put a point where no night was yet."""
+    now = time.time() / _SECONDS_PER_DAY + _MJD_OF_UNIX_EPOCH
+    if meta.mjd > now + _MAX_DAYS_AHEAD:
+        told = f"{name}: mjd={meta.mjd}: expected a time that has been; what is right, the clock here or the camera's?"
+        raise HeaderError("bad_meta:mjd", told)
 
 
 def _saturation(raw: frames.RawFrame, meta: FrameMetadata) -> float:
@@ -172,7 +191,7 @@ def _write(
     seeing: detection.Seeing,
 ) -> Outcome:
     stem = safe_name(job.path.name.split(".")[0], job.content_hash)
-    wcs_text = _header_wcs(raw, path_text(job.path))
+    wcs_text, doubts = _doubts(raw, path_text(job.path))
     cards = _cards(meta, wcs_text)
     stored = frame_store.StoredFrame(
         image, mask.astype(np.uint8), sky.level_mesh.values, sky.rms_mesh.values, cards
@@ -203,14 +222,26 @@ def _write(
         "recipe": job.recipe,
         **_metadata_columns(meta, saturation),
     }
-    return Outcome(output=ImportedFrame({**row, **_conditions(job.config, meta, row)}))
+    imported = ImportedFrame({**row, **_conditions(job.config, meta, row)})
+    return Outcome(
+        output=imported,
+        reason_code=",".join(doubts) or None,
+        reason=one_line("; ".join(doubts.values())) or None,
+    )
 
 
-def _header_wcs(raw: frames.RawFrame, name: str) -> str | None:
+def _doubts(raw: frames.RawFrame, name: str) -> tuple[str | None, dict[str, str]]:
+    """The header's WCS, and what is wrong with the file although it can be used: reason code and text."""
+    doubts, wcs_text = {}, None
+    if raw.damaged:
+        doubts["checksum"] = f"{name}: the pixels do not agree with their checksum (DATASUM)"
     try:
-        return frames.header_wcs(raw.header, name=name)
-    except FrameError:
-        return None  # a broken WCS is no reason to lose the frame: it will be solved
+        wcs_text = frames.header_wcs(raw.header, name=name)
+    except FrameError as error:  # no reason to lose the frame: it will be solved
+        doubts[error.reason_code] = str(error)
+    if raw.notes:
+        doubts["bad_cards"] = raw.notes[0]
+    return wcs_text, doubts
 
 
 def _cards(meta: FrameMetadata, wcs_text: str | None) -> fits.Header:

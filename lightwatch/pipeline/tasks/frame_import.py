@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,10 +26,12 @@ from lightwatch.structure import header_parsing, queries, schema
 from lightwatch.structure.database import transaction, upsert
 from lightwatch.structure.files import path_text
 from lightwatch.structure.frames_discovery import FoundFile, content_hash
+from lightwatch.structure.frames_guard import refuse_foreign, shown
 
 compute = import_or_defer
 
 _HASHING_THREADS = 2
+_FAILED = "failed"  # in place of a recipe: to be tried again
 _SUPERSEDED = "superseded: the raw file changed"
 
 
@@ -45,40 +48,84 @@ class Work:
 
 def find_work(context: TaskContext, candidates: Sequence[FoundFile], limit: int | None) -> Work:
     """Look into files found; one job per new content, whatever the number of its copies."""
-    old, quiet, growing = split_by_age(candidates, context.workspace.config.discovery.min_file_age_seconds)
+    discovery = context.workspace.config.discovery
+    folders = [
+        item for item in candidates if item.problem and (item.path.is_dir() or not os.path.lexists(item.path))
+    ]
+    odd = [item for item in candidates if item.problem and item not in folders]
+    old, quiet, growing = split_by_age(
+        [item for item in candidates if not item.problem], discovery.min_file_age_seconds
+    )
     ready = sorted(old + quiet)[:limit]
+    young = {item.path for item in quiet}
     with ThreadPoolExecutor(_HASHING_THREADS) as threads:
-        hashes = list(threads.map(_hash_or_error, ready))
+        hashes = list(
+            threads.map(
+                lambda item: _hash_or_error(item, discovery.max_frame_gigabytes, item.path in young), ready
+            )
+        )
     known = known_files(context.workspace)
-
-    def unread(item: FoundFile, state: str, code: str, reason: str | None) -> dict[str, Any]:
-        """What such a file holds now is not known: the frame of its old content stays its own."""
-        frame_id = known.get(path_text(item.path), {}).get("frame_id")
-        return _row(item, context.recipe, state, None, code, reason, frame_id)
-
-    rows = [unread(item, "deferred", "growing", None) for item in growing]
+    refused = [(item, FrameError("not_regular", f"{shown(item.path)}: {item.problem}")) for item in odd]
     copies: dict[str, list[FoundFile]] = defaultdict(list)
-    unreadable = 0
     for item, digest in zip(ready, hashes, strict=True):
         if isinstance(digest, FrameError):
-            unreadable += 1
-            rows.append(unread(item, "quarantined", digest.reason_code, str(digest)))
-        else:
+            refused.append((item, digest))
+        elif digest is not None:
             copies[digest].append(item)
+    rows = [_unread_row(context, known, item, "deferred", "growing", None) for item in growing]
+    rows += [
+        _unread_row(context, known, item, "quarantined", error.reason_code, str(error))
+        for item, error in refused
+    ]
     owners = owners_of_content(context.workspace, known, copies)
-    jobs, others = _jobs(context, copies, owners, {item.path for item in quiet})
+    jobs, others = _jobs(context, copies, owners, young)
     n_duplicates = sum(row["state"] == "duplicate" for row in others)
-    notes = [f"{len(growing)} still being written"] * bool(growing) + [f"{n_duplicates} duplicates"] * bool(
-        n_duplicates
-    )
-    return Work(jobs, rows + others, len(growing), unreadable, ", ".join(notes))
+    notes = [f"{len(growing)} still being written"] * bool(growing)
+    notes += [f"{n_duplicates} duplicates"] * bool(n_duplicates)
+    notes += [f"{shown(str(item.path))} {item.problem}" for item in folders]
+    news = [row for row in rows + others if not _is_known(row, known)]
+    return Work(jobs, news, len(growing), len(refused), ", ".join(notes))
 
 
-def _hash_or_error(item: FoundFile) -> str | FrameError:
+def _unread_row(
+    context: TaskContext,
+    known: Mapping[str, Mapping[str, Any]],
+    item: FoundFile,
+    state: str,
+    code: str,
+    reason: str | None,
+) -> dict[str, Any]:
+    """What such a file holds now is not known: the frame of its old content stays its own."""
+    frame_id = known.get(path_text(item.path), {}).get("frame_id")
+    return _row(item, _recipe_of(context, code), state, None, code, reason, frame_id)
+
+
+def _is_known(row: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether it is written down already: what cannot be read is looked at again by every run."""
+    before = known.get(row["path"])
+    return before is not None and all(before[name] == value for name, value in row.items())
+
+
+def _recipe_of(context: TaskContext, code: str | None) -> str:
+    """The recipe of a verdict; what a disk or a permission is to blame for is no verdict, and is tried again."""
+    return _FAILED if code == "unreadable" else context.recipe
+
+
+def _hash_or_error(item: FoundFile, max_gigabytes: float, young: bool) -> str | FrameError | None:
+    """Hash of a file's content; None when the file is gone.
+
+    What cannot be a frame is not read to its end; a young file may still become one.
+    """
     try:
+        if item.size > max_gigabytes * 1e9:
+            raise FrameError(
+                "too_large", f"{shown(item.path)}: {item.size} bytes: see discovery.max_frame_gigabytes"
+            )
+        if not young:
+            refuse_foreign(item.path)
         return content_hash(item.path)
     except FrameError as error:
-        return error
+        return error if os.path.lexists(item.path) else None
 
 
 def _jobs(
@@ -160,6 +207,8 @@ def save(
     seconds: float,
 ) -> None:
     """Rows of one file: its frame, or the reason why it is none."""
+    if outcome.reason_code == "vanished":
+        return
     imported: ImportedFrame | None = outcome.output
     state = {"done": "imported", "rejected": "quarantined", "error": "quarantined"}[outcome.state]
     if outcome.reason_code == "deferred":
@@ -172,11 +221,9 @@ def save(
     _supersede(connection, path_text(job.path), frame_id)
     reason = imported.calibration if imported is not None and imported.calibration else outcome.reason
     # a failure is tried again, at the next runs
-    recipe = (
-        "failed"
-        if outcome.state == "error" and _has_attempts_left(connection, context, job)
-        else context.recipe
-    )
+    recipe = _recipe_of(context, outcome.reason_code)
+    if outcome.state == "error" and _has_attempts_left(connection, context, job):
+        recipe = _FAILED
     upsert(
         connection,
         schema.files,

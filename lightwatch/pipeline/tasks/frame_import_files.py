@@ -48,16 +48,17 @@ class Owner:
 
 
 def find_candidates(context: TaskContext) -> list[FoundFile]:
-    """Files to import, sorted by path."""
+    """Files to import, sorted by path; then what has the name of a frame, or should hold some, and cannot be read."""
     config = context.workspace.config
     found = find_files(
         config.raw_dirs, config.patterns, recursive=config.discovery.recursive, follow_links=True
     )
     known = known_files(context.workspace)
     own = _own_directories(context.workspace)
+    odd = [FoundFile(path, 0, 0, 0, problem) for path, problem in found.skipped]
     return [
         item
-        for item in found.files
+        for item in (*found.files, *odd)
         if not _is_settled_business(item, known, context.recipe) and own.isdisjoint(item.path.parents)
     ]
 
