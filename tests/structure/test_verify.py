@@ -16,6 +16,7 @@ from lightwatch.pipeline.workflow_manager import WorkflowManager
 from lightwatch.simulation import FieldSpec, simulate_field
 from lightwatch.structure import queries, schema
 from lightwatch.structure.database import transaction
+from lightwatch.structure.frame_store import write_sources
 from lightwatch.structure.store import write_product
 from lightwatch.structure.verify import repair, verify
 from lightwatch.structure.workspace import Workspace
@@ -47,11 +48,11 @@ def workspace(tmp_path):
         raw = tmp_path / "raw" / f"f{number}.fits"
         raw.write_bytes(b"raw")
         image = product(ws, f"frames/f{number}.fits", number)
-        sources = product(ws, f"frames/f{number}_sources.fits", 10 + number)
+        sources = write_sources(ws.workdir, f"frames/f{number}_sources.fits", {"x": np.arange(50.0) + number})
         rows[schema.frames].append({
             "id": number, "content_hash": str(number), "original_image_path": str(raw),
             "image_relpath": image["relpath"], "image_sha256": image["sha256"],
-            "sources_relpath": sources["relpath"], "mjd": 59000.0, "mjd_mid": 59000.0, "exptime": 1.0, "gain": 1.0,
+            "sources_relpath": sources.relpath, "mjd": 59000.0, "mjd_mid": 59000.0, "exptime": 1.0, "gain": 1.0,
             "naxis1": 16, "naxis2": 16, "recipe": "r",
         })  # fmt: skip
         rows[schema.files].append({
@@ -145,7 +146,7 @@ def test_what_is_missing_is_found_and_becomes_pending(workspace, relpath):
 
 def test_every_flipped_bit_is_found(workspace):
     rng = np.random.default_rng(7)
-    paths = [path for path in DAMAGE if not path.endswith("_sources.fits")]  # of those no checksum is kept
+    paths = list(DAMAGE)
     for _ in range(60):
         path = workspace.workdir / paths[rng.integers(len(paths))]
         whole = path.read_bytes()
@@ -169,18 +170,23 @@ def test_truncation_is_found_without_reading(workspace):
 
 
 def test_orphans_go_when_they_are_old(workspace):
-    old, young = workspace.workdir / "regions/ff/old.h5", workspace.workdir / "psfs/.x.h5.123.tmp"
-    for path in (old, young):
-        path.write_bytes(b"x")
+    """Those that lightwatch wrote; what a user put among the products is told, and left."""
+    old = {"regions/ff/a.0123abcd.h5", "roi_models/ff/pair_r.0123abcd.h5", "frames/x-0123abcd_sources.fits",
+           "light_curves/.a.ecsv.12.tmp"}  # fmt: skip
+    kept = {"psfs/.x.h5.123.tmp", "psfs/ff/young.0123abcd.h5", "frames/mask.fits"}
     long_ago = time.time() - 2 * 86400
-    os.utime(old, (long_ago, long_ago))
+    for relpath in old | kept:
+        path = workspace.workdir / relpath
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+        if relpath in old or "mask" in relpath:
+            os.utime(path, (long_ago, long_ago))
     (workspace.workdir / "notes.txt").write_text("mine")
-    found = verify(workspace, full=False)
-    assert set(found.orphan) == {"regions/ff/old.h5", "psfs/.x.h5.123.tmp"}
+    found = verify(workspace, full=False, remembered=["psfs/ff/young.0123abcd.h5"])
+    assert set(found.orphan) == old | kept - {"psfs/ff/young.0123abcd.h5"}
     assert found.sound
-    assert repair(workspace, found).removed == ("regions/ff/old.h5",)
-    assert young.exists()
-    assert (workspace.workdir / "notes.txt").exists()
+    assert set(repair(workspace, found).removed) == old
+    assert all((workspace.workdir / relpath).exists() for relpath in kept | {"notes.txt"})
     assert verify(workspace, full=True).ok == N_PRODUCTS
 
 
