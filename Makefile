@@ -5,11 +5,13 @@
 #                                (FULL=1: more sets for the other programs)
 # make reliability               every goal of docs/reliability.md measured, in small (FULL=1: the whole procedure)
 # make bench-env                 install those other programs in an environment of their own
+# make audit                     ask for known vulnerabilities of everything that is pinned
 # make lock                      renew the lock files
 # make clean                     remove the environments and the demo
 
 VENV := .venv
 BENCH_VENV := .venv-bench
+AUDIT_VENV := .venv-audit
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 OLDEST := 3.11
@@ -22,7 +24,7 @@ export OMP_NUM_THREADS ?= 1
 # a run that set some frames aside (exit code 10) is a run
 RUN = $(BIN)/lightwatch run $(1) || { code=$$?; test $$code -eq 10 || exit $$code; }
 
-.PHONY: demo test lint bench reliability bench-env lock clean install
+.PHONY: demo test lint bench reliability bench-env audit lock clean install
 .DELETE_ON_ERROR:
 
 install: $(VENV)/.installed
@@ -60,6 +62,16 @@ bench: install
 
 reliability: $(VENV)/.installed-test
 	@$(BIN)/python benchmarks/reliability/board.py $(if $(FULL),--full --write docs/reliability.md)
+
+# --strict: what the service does not know is not taken for sound
+audit: $(AUDIT_VENV)/.installed
+	@$(AUDIT_VENV)/bin/pip-audit --disable-pip --require-hashes --strict --progress-spinner off \
+		-r requirements.lock -r requirements-test.lock -r benchmarks/requirements-bench.lock
+
+$(AUDIT_VENV)/.installed: benchmarks/requirements-audit.lock
+	@test -n "$(PYTHON)" && $(PYTHON) -m venv $(AUDIT_VENV)
+	@$(AUDIT_VENV)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r $<
+	@touch $@
 
 # STARRED is under the GPL: no code of lightwatch imports it, and it has an environment of its own
 bench-env: $(BENCH_VENV)/.installed
@@ -99,8 +111,10 @@ lock: $(BIN)/python
 	$(COMPILE) -o requirements-test.lock --extra test -c requirements.lock pyproject.toml $(VENV)/build.in
 	printf 'photutils\nstarred-astro\n' > $(VENV)/bench.in
 	$(COMPILE) -o benchmarks/requirements-bench.lock $(VENV)/bench.in
+	printf 'pip-audit\n' > $(VENV)/audit.in
+	$(COMPILE) -o benchmarks/requirements-audit.lock $(VENV)/audit.in
 	printf '%s\n' 'appnope==0.1.4 ; sys_platform == "darwin" \' \
 		'    --hash=sha256:502575ee11cd7a28c0205f379b525beefebab9d161b7c964670864014ed7213c' >> requirements-test.lock
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) demo
+	rm -rf $(VENV) $(BENCH_VENV) $(AUDIT_VENV) demo

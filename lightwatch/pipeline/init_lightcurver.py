@@ -137,7 +137,14 @@ def translate(path: Path) -> Translation:
         left_out += remarks
     workdir = Path(str(old["workdir"])) if isinstance(old.get("workdir"), str) else path.parent
     parser = path.parent / workdir / "header_parser" / "parse_header.py"
-    return Translation(values, tuple(left_out), parser if parser.is_file() else None)
+    return Translation(values, tuple(left_out), parser if _is_file(parser) else None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no path that a file could have
+        return False
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -227,7 +234,9 @@ def _limits(_path: Path, old: Mapping[str, Any]) -> _Found:
         remarks += [f"constraints_on_normalization_coeff.{name}: no counterpart" for name in others]
     fixed = old.get("fix_point_source_astrometry")
     if fixed is not None:
-        values["roi_model.astrometry"] = {True: "fixed", False: "free"}.get(fixed, fixed)
+        values["roi_model.astrometry"] = (
+            {True: "fixed", False: "free"}[fixed] if isinstance(fixed, bool) else fixed
+        )
     return values, remarks
 
 

@@ -16,6 +16,8 @@ from lightwatch.structure.frames_guard import open_regular, shown
 MAX_BYTES = 200_000
 _MAX_DEPTH = 20
 _WHOLE = "(whole file)"
+#: what "\0" and "\ud800" in quotes become: no file name, no database and no UTF-8 can hold it
+_UNWRITABLE = re.compile("[\\0\ud800-\udfff]")
 _KEY = re.compile(r"( *)([A-Za-z0-9_]{1,60}) *:(?:\s|$)")
 _OPENING = (
     yaml.FlowSequenceStartToken
@@ -138,10 +140,15 @@ class _Tree:
         if isinstance(node, yaml.SequenceNode):
             return [self.plain(item, (*at, i)) for i, item in enumerate(node.value)]
         try:
-            return self.loader.construct_object(node)
+            value = self.loader.construct_object(node)
         except ValueError:  # Python converts no integer of thousands of digits
             self.problems.append(f"{self.name}:{line}: {dotted(at)}: expected a shorter number")
             return None
+        if isinstance(value, str) and _UNWRITABLE.search(value):
+            self.problems.append(
+                f"{self.name}:{line}: {dotted(at)}: expected text without NUL and half characters"
+            )
+        return value
 
     def _mapping(self, node: yaml.MappingNode, at: KeyPath) -> dict[str, Any]:
         out: dict[str, Any] = {}
@@ -155,6 +162,10 @@ class _Tree:
             if key == "<<" and key_node.style is None:
                 self.problems.append(
                     f"{where}: {dotted((*at, key))}: merging is not allowed; repeat the keys"
+                )
+            if _UNWRITABLE.search(key):
+                self.problems.append(
+                    f"{where}: {dotted((*at, key))}: expected text without NUL and half characters"
                 )
             if key in out:
                 self.problems.append(f"{where}: {dotted((*at, key))}: key given twice")

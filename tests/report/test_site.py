@@ -6,52 +6,15 @@ import base64
 import hashlib
 import json
 import re
-from html.parser import HTMLParser
 
 import pytest
+from reliability.hostile import HOSTILE, Skeleton
 from sqlalchemy import update
 
 from lightwatch.report import site
 from lightwatch.report.site import script_json, write_report
 from lightwatch.structure import schema
 from lightwatch.structure.database import transaction
-
-HOSTILE = (
-    "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"' onmouseover=alert(1) x='"
-    "`${alert(1)}` javascript:alert(1) <!-- --><svg/onload=alert(1)> &lt;b&gt; ../../etc/passwd =cmd()"
-    "\x1b[31m\u2028\u2029\u202e{{ 7 * 7 }}{% raw %}"
-)
-
-
-class Skeleton(HTMLParser):
-    """Elements with their attributes' names, and the content of scripts; text is left out."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple] = []
-        self.attributes: list[tuple[str, str, str | None]] = []
-        self.scripts: list[str] = []
-        self._script = False
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, tuple(name for name, _ in attrs)))
-        self.attributes += [(tag, name, value) for name, value in attrs]
-        self._script = tag in ("script", "style")
-        if self._script:
-            self.scripts.append("")
-
-    def handle_endtag(self, tag):
-        self.elements.append(("/" + tag,))
-        self._script = False
-
-    def handle_comment(self, data):
-        self.elements.append(("comment", data))
-
-    def handle_data(self, data):
-        if self._script:
-            self.scripts[-1] += data
 
 
 def _data(html: str) -> dict:
