@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
 import sqlite3
 import sys
 import tempfile
@@ -19,6 +20,7 @@ import typer
 
 from lightwatch.errors import ConfigError, LightwatchError, NoUsableData
 from lightwatch.pipeline.console import redacted, secrets_of
+from lightwatch.structure.files import free_space, path_text
 
 if TYPE_CHECKING:
     from lightwatch.structure.workspace import Workspace
@@ -139,7 +141,13 @@ def end_with_error(error: Exception, session: Session) -> int:
     if isinstance(database_error, sqlite3.DatabaseError):
         return _end_with_database_error(database_error, session)
     if isinstance(error, OSError) and error.errno in _DISK_TROUBLE:
-        complain(f"{error.filename or 'input/output'}: {error.strerror}", session.secrets)
+        place = Path(os.fsdecode(error.filename)) if error.filename else _workdir(session)
+        complain(f"{path_text(place)}: {error.strerror} ({free_space(place.parent)})", session.secrets)
+        return EXIT_STORAGE
+    if isinstance(error, MemoryError):
+        complain(
+            "not enough memory; nothing of this step was kept, run again when there is more", session.secrets
+        )
         return EXIT_STORAGE
     path = _write_traceback(error, session)
     complain(
@@ -161,8 +169,16 @@ def _end_with_database_error(error: sqlite3.DatabaseError, session: Session) -> 
     if isinstance(error, sqlite3.OperationalError) and "no such" in str(error):
         complain(f"database: {error}: made by another version; 'lightwatch db upgrade' mends that")
         return EXIT_CONFIG
-    complain(f"database: {error}; copies of it are in the directory backups/ of the workdir", session.secrets)
+    workdir = _workdir(session)
+    complain(
+        f"database in {path_text(workdir)}: {error} ({free_space(workdir)}); copies of it are in backups/",
+        session.secrets,
+    )
     return EXIT_STORAGE
+
+
+def _workdir(session: Session) -> Path:
+    return session.workspace.workdir if session.workspace else Path.cwd()
 
 
 def _write_traceback(error: Exception, session: Session) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -117,17 +117,16 @@ class WorkflowManager:
             self.workspace.initialize()
             preflight.check_clock(run_rows.latest_start(self.workspace.reader), datetime.now(UTC))
             run_id = self._open_run()
-            exit_code, text = 70, "crashed"
             try:
                 self._register(current)
                 result = self._run_tasks(tasks, current, run_id, limit, renew_footprint)
-                exit_code, text = result.exit_code, result.line
             except BaseException as error:
                 exit_code, text = _how_it_ended(error)
                 LOG.error("run ended early: %s", text)
+                with suppress(LightwatchError):  # where the end cannot be written either, this error counts
+                    self._close_run(run_id, exit_code, text)
                 raise
-            finally:
-                self._close_run(run_id, exit_code, text)
+            self._close_run(run_id, result.exit_code, result.line)
         return result
 
     def _run_tasks(
@@ -201,9 +200,8 @@ class WorkflowManager:
             with transaction(self.workspace.engine) as connection:
                 run_rows.close_row(connection, run_id, exit_code, text)
             checkpoint(self.workspace.engine)
-        except LightwatchError as error:  # a run that cannot write its end must still show its first error
-            LOG.error("%s", error)
-        self.workspace.close()
+        finally:
+            self.workspace.close()
 
 
 def _how_it_ended(error: BaseException) -> tuple[int, str]:
@@ -214,8 +212,8 @@ def _how_it_ended(error: BaseException) -> tuple[int, str]:
         return EXIT_INTERRUPTED, "interrupted"
     if isinstance(error, SystemExit) and isinstance(error.code, int):  # raised on a signal
         return error.code, "terminated"
-    if isinstance(error, OSError | DBAPIError):
-        return EXIT_STORAGE, " ".join(str(error).split())
+    if isinstance(error, OSError | DBAPIError | MemoryError):
+        return EXIT_STORAGE, " ".join(str(error).split()) or type(error).__name__
     return EXIT_BUG, f"crashed: {type(error).__name__}"
 
 

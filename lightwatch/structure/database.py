@@ -130,14 +130,20 @@ def _path(engine: Engine) -> Path:
 
 
 def checkpoint(engine: Engine) -> None:
-    """Bring the write-ahead log into the database and empty it, as far as readers let it; for the lock holder."""
+    """Bring the write-ahead log into the database and empty it, as far as readers let it; for the lock holder.
+
+    Raises StorageError.
+    """
     if engine.dialect.name != "sqlite":
         return
-    with closing(engine.raw_connection()) as connection:
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_MS}")
-        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+    try:
+        with closing(engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            cursor.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_MS}")
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+    except (sqlite3.OperationalError, DBAPIError) as error:
+        raise _storage_error(engine, error) from error
 
 
 def remarks(database: Path) -> Iterator[str]:

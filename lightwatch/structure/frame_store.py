@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from lightwatch.structure.damage import unreadable
 from lightwatch.structure.files import ProductRef, write_atomically
+from lightwatch.structure.fits_files import write_hdus
 
 _CHUNK_BYTES = 1 << 22
 
@@ -43,7 +45,7 @@ def write_frame(workdir: Path, relpath: str, frame: StoredFrame) -> ProductRef:
             fits.ImageHDU(frame.rms_mesh, name="BKG_RMS"),
         ]
     )
-    digest, size = write_atomically(workdir / relpath, lambda path: _write(hdus, path))
+    digest, size = write_atomically(workdir / relpath, partial(write_hdus, hdus))
     return ProductRef(relpath, digest, size)
 
 
@@ -118,7 +120,7 @@ def write_sources(workdir: Path, relpath: str, columns: Mapping[str, Any]) -> Pr
     for name, array in arrays.items():
         table[name] = array
     hdus = fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU(table, name="SOURCES")])
-    digest, size = write_atomically(workdir / relpath, lambda path: _write(hdus, path))
+    digest, size = write_atomically(workdir / relpath, partial(write_hdus, hdus))
     return ProductRef(relpath, digest, size)
 
 
@@ -142,12 +144,3 @@ def read_sources(workdir: Path, relpath: str) -> dict[str, NDArray[Any]]:
             }
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise unreadable(workdir, relpath, error) from error
-
-
-def _write(hdus: fits.HDUList, path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AstropyWarning)
-        hdus.update_extend()
-        for hdu in hdus:  # astropy's own comment is the moment: files of one content would differ
-            hdu.add_checksum(when="checksum of this HDU")
-        hdus.writeto(path, overwrite=True)

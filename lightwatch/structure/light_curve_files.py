@@ -13,6 +13,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from lightwatch.structure.files import write_atomically
+from lightwatch.structure.fits_files import write_hdus
 from lightwatch.structure.light_curve_columns import LIGHT_CURVE, table_of
 
 Head = Mapping[str, str | float]
@@ -71,7 +72,7 @@ def write_fits(table: Table, head: Head, path: Path) -> None:
     ):
         if name in told.colnames and np.isfinite(told[name]).any():
             hdu.header[key] = (float(np.nanmedian(told[name])), comment)
-    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path, overwrite=True, checksum=True)
+    write_hdus(fits.HDUList([fits.PrimaryHDU(), hdu]), path)
 
 
 def with_text(table: Table, clean: Callable[[str], str]) -> Table:
