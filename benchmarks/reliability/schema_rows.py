@@ -59,11 +59,11 @@ def _value(table: Table, column: Column[Any]) -> Any:
 
 
 def fill(connection: sqlite3.Connection) -> None:
-    """A row in every table that a database of any schema has."""
+    """A row in every empty table that a database of any schema has."""
     for table in tables():
         known = {row[1] for row in connection.execute(f'PRAGMA table_info("{table.name}")')}
         row = {name: value for name, value in valid_row(table).items() if name in known}
-        if row:
+        if row and not connection.execute(f'SELECT 1 FROM "{table.name}"').fetchone():
             columns, marks = ", ".join(f'"{name}"' for name in row), ", ".join("?" * len(row))
             connection.execute(f'INSERT INTO "{table.name}" ({columns}) VALUES ({marks})', list(row.values()))
 
