@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 from lightwatch.processes.astrometry_sky import parse_wcs
+from lightwatch.report.alarms import visit_alarms
+from lightwatch.report.chosen import newest_night, representative_frames
 from lightwatch.report.light_curve_table import DOUBTFUL, light_curve_rows, magnitude_system
+from lightwatch.report.news import news_of
+from lightwatch.report.page_pixels import add_models, frame_name, psf_words
 from lightwatch.report.payload import chart_payload
-from lightwatch.report.pictures import RoiPictures, field_picture, psf_picture, roi_pictures
+from lightwatch.report.pictures import field_picture
 from lightwatch.report.sky_map import disowned_stars, frame_marks, pixel_of, sky_map
 from lightwatch.report.star_scatter import calibration_by_filter, star_scatter
 from lightwatch.report.star_weights import weights_by_filter
-from lightwatch.report.summary import Summary, date_of, summarise
+from lightwatch.report.summary import Summary, date_of, mjd_of, summarise
 from lightwatch.structure import queries, queries_report
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
 
-#: base64 text of all pictures together; later ones are left out
-_PICTURE_BYTES = 9_000_000
-_MAX_ROI_MODELS = 24
+Pages = Collection[int] | Literal["all"]
+
+_MAX_NIGHT = 24
+_MAX_EARLIER = 60
 #: charts of the quality over time, by the names that the page's script knows
 _QUALITY = (
     ("seeing", "Seeing, ″"),
@@ -38,127 +43,82 @@ _QUALITY = (
 
 @dataclass(frozen=True)
 class Content:
-    """``words`` for the template, ``data`` for the charts."""
+    """``words`` for the template, ``data`` for the charts, ``notable``: ids of frames worth a page of their own."""
 
     words: dict[str, Any]
     data: dict[str, Any]
+    notable: list[int]
+
+
+def linked(content: Content, pages: Pages) -> Content:
+    """The same with links to pages of frames; ``pages``: their ids, or "all"."""
+    told: Any = pages if pages == "all" else sorted(set(pages))
+    return Content(content.words | {"pages": told}, content.data | {"pages": told}, content.notable)
 
 
 def collect(workspace: Workspace) -> Content:
     """Everything that a workdir has to show."""
-    words: dict[str, Any] = {
+    if not workspace.has_database:
+        return linked(Content(_nothing(workspace), chart_payload(workspace, [], [], []), []), ())
+    engine = workspace.reader
+    footprint = next(iter(queries.rows(engine, queries.current_footprint())), None)
+    footprint_hash = footprint["hash"] if footprint else ""
+    frames = queries.rows(
+        engine, queries_report.quality_of_frames(footprint_hash, workspace.config.zeropoints.band)
+    )
+    curves = light_curve_rows(workspace)
+    judged = queries.rows(engine, queries_report.normalization_stars_of(footprint_hash))
+    fluxes = queries.rows(engine, queries_report.star_fluxes_on_frames())
+    scatter = star_scatter(fluxes, judged, *calibration_by_filter(frames))
+    alarms = visit_alarms(
+        frames,
+        fluxes,
+        disowned=disowned_stars(judged),
+        night_gap_days=workspace.config.light_curves.night_gap_days,
+        now_mjd=mjd_of(datetime.now(UTC)),
+    )
+    data = chart_payload(workspace, frames, curves, scatter)
+    chosen = representative_frames(frames)
+    models = add_models(workspace, footprint_hash, curves, data)
+    psfs = psf_words(workspace, footprint_hash, frames, chosen)
+    notable = [*chosen, *newest_night(frames, workspace.config.light_curves.night_gap_days)[:_MAX_NIGHT]]
+    notable += [frame for alarm in alarms if alarm.newest for frame in alarm.frames]
+    words = _nothing(workspace) | {
+        "system": magnitude_system(workspace),
+        "summary": summarise(workspace, footprint_hash, frames, curves),
+        "alarms": [alarm for alarm in alarms if alarm.newest],
+        "earlier": [alarm for alarm in alarms if not alarm.newest][:_MAX_EARLIER],
+        "news": news_of(workspace),
+        "frames": frames,
+        "names": {row["id"]: frame_name(row) for row in frames},
+        "curves": data["curves"],
+        "scatter": data["stars"],
+        "weights": weights_by_filter(workspace, footprint_hash, judged),
+        "models": models,
+        "psfs": psfs,
+        "sky": _sky(workspace, footprint),
+        "field": _field(workspace, footprint_hash, frames, judged, curves),
+    }
+    return linked(Content(words, data, list(dict.fromkeys(notable))), ())
+
+
+def _nothing(workspace: Workspace) -> dict[str, Any]:
+    """Words of a workdir in which nothing was done yet."""
+    return {
         "title": ", ".join(workspace.config.rois),
         "limit_sigma": f"{workspace.config.light_curves.limit_sigma:g}",
         "quality": _QUALITY,
         "system": {},
         "summary": Summary(),
-        "frames": [],
-        "curves": [],
-        "scatter": [],
-        "weights": [],
-        "models": [],
-        "psfs": [],
         "sky": None,
         "field": None,
+        "news": None,
+        "names": {},
+        **{
+            name: []
+            for name in ("alarms", "earlier", "frames", "curves", "scatter", "weights", "models", "psfs")
+        },
     }
-    if not workspace.has_database:
-        return Content(words, chart_payload(workspace, [], [], []))
-    engine = workspace.reader
-    footprint = next(iter(queries.rows(engine, queries.current_footprint())), None)
-    footprint_hash = footprint["hash"] if footprint else ""
-    band = workspace.config.zeropoints.band
-    frames = queries.rows(engine, queries_report.quality_of_frames(footprint_hash, band))
-    curves = light_curve_rows(workspace)
-    judged = queries.rows(engine, queries_report.normalization_stars_of(footprint_hash))
-    fluxes = queries.rows(engine, queries_report.star_fluxes_on_frames())
-    scatter = star_scatter(fluxes, judged, *calibration_by_filter(frames))
-    chosen = representative_frames(frames)
-    models = _models(workspace, footprint_hash, curves)
-    data = chart_payload(workspace, frames, curves, scatter)
-    words |= {
-        "system": magnitude_system(workspace),
-        "summary": summarise(workspace, footprint_hash, frames, curves),
-        "frames": frames,
-        "curves": data["curves"],
-        "scatter": data["stars"],
-        "weights": weights_by_filter(workspace, footprint_hash, judged),
-        "models": models,
-        "psfs": _psfs(workspace, footprint_hash, frames, chosen),
-        "sky": _sky(workspace, footprint),
-        "field": _field(workspace, footprint_hash, frames, judged, curves),
-    }
-    return Content(words, data)
-
-
-def representative_frames(frames: Sequence[Row]) -> dict[int, str]:
-    """Frame ids to why they are shown: the best, median and worst of what matters, and the newest."""
-    usable = [row for row in frames if not row["eliminated"] and row["psf_chi2"] is not None]
-    chosen: dict[int, str] = {}
-    by_seeing = sorted(
-        (row for row in usable if row["seeing_arcseconds"]), key=lambda row: row["seeing_arcseconds"]
-    )
-    by_chi2 = sorted(usable, key=lambda row: row["psf_reserved_chi2"] or row["psf_chi2"])
-    for title, row in (
-        ("newest", usable[-1] if usable else None),
-        ("best seeing", by_seeing[0] if by_seeing else None),
-        ("median seeing", by_seeing[len(by_seeing) // 2] if by_seeing else None),
-        ("worst seeing", by_seeing[-1] if by_seeing else None),
-        ("worst PSF", by_chi2[-1] if by_chi2 else None),
-    ):
-        if row is not None:
-            chosen.setdefault(row["id"], title)
-    return chosen
-
-
-def representative_epochs(curves: Sequence[Row]) -> dict[int, str]:
-    """Frame ids of a light curve to why their model is shown."""
-    epochs = list({row["frame_id"]: row for row in curves}.values())
-    epochs.sort(key=lambda row: row["mjd"])
-    known = [row for row in epochs if row["reduced_chi2"] is not None]
-    by_chi2 = sorted(known, key=lambda row: row["reduced_chi2"])
-    by_seeing = sorted(
-        (row for row in epochs if row["seeing_arcseconds"]), key=lambda row: row["seeing_arcseconds"]
-    )
-    chosen: dict[int, str] = {}
-    for title, row in (
-        ("newest", epochs[-1] if epochs else None),
-        ("best seeing", by_seeing[0] if by_seeing else None),
-        ("median χ²", by_chi2[len(by_chi2) // 2] if by_chi2 else None),
-        ("worst seeing", by_seeing[-1] if by_seeing else None),
-        ("worst χ²", by_chi2[-1] if by_chi2 else None),
-        ("oldest", epochs[0] if epochs else None),
-    ):
-        if row is not None:
-            chosen.setdefault(row["frame_id"], title)
-    return chosen
-
-
-def _models(workspace: Workspace, footprint_hash: str, curves: Sequence[Row]) -> list[RoiPictures]:
-    rows = queries.rows(workspace.reader, queries_report.roi_models_of(footprint_hash))
-    out: list[RoiPictures] = []
-    spent = 0
-    for row in rows[:_MAX_ROI_MODELS]:
-        if spent > _PICTURE_BYTES:
-            break
-        own = [point for point in curves if (point["roi"], point["filter"]) == (row["roi"], row["filter"])]
-        pictures = roi_pictures(workspace, row, representative_epochs(own))
-        spent += sum(len(epoch.data + epoch.model + epoch.residual) for epoch in pictures.epochs)
-        out.append(pictures)
-    return out
-
-
-def _psfs(
-    workspace: Workspace, footprint_hash: str, frames: Sequence[Row], chosen: dict[int, str]
-) -> list[dict[str, Any]]:
-    by_id = {row["id"]: row for row in frames}
-    out = []
-    for row in queries.rows(workspace.reader, queries.psfs_of(footprint_hash, list(chosen))):
-        picture = psf_picture(workspace, row)
-        if picture is not None:
-            frame = by_id[row["frame_id"]]
-            out.append({**row, "title": chosen[row["frame_id"]], "picture": picture, "name": _name(frame)})
-    order = list(chosen)
-    return sorted(out, key=lambda psf: order.index(psf["frame_id"]))
 
 
 def _sky(workspace: Workspace, footprint: Row | None) -> Any:
@@ -191,7 +151,7 @@ def _field(
         used = {int(star) for row in psf for star in json.loads(row["stars_used"])}
         return {
             "picture": picture,
-            "name": _name(frame),
+            "name": frame_name(frame),
             "date": date_of(frame["mjd_mid"]),
             "width": frame["naxis1"],
             "height": frame["naxis2"],
@@ -199,7 +159,3 @@ def _field(
             "marks": frame_marks(stars, frame, used, disowned_stars(judged), rois),
         }
     return None
-
-
-def _name(frame: Row) -> str:
-    return PurePosixPath(frame["original_image_path"]).name

@@ -5,20 +5,27 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.image import imsave
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
 from lightwatch.errors import StorageError
+from lightwatch.processes.roi_render import high_resolution_image
+from lightwatch.processes.roi_types import ROISolution
 from lightwatch.structure import frame_store, store
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
 
-_RESIDUAL_SIGMA = 5.0
+#: of the colours of residuals, from one end to the other
+RESIDUAL_SIGMA = 5.0
+DATA_COLOURS, RESIDUAL_COLOURS = "magma", "RdBu_r"
 _FIELD_SIDE_PX = 900
 _PSF_DECADES = 4.0
+_SHARP_FWHM_PX, _SHARP_STEPS, _SHARP_SIDE_PX = 1.0, 4, 200
+_CUT_ARRAYS = ["frame_id", "data", "exptime", "model/coefficient", "model/background_variance", "model/good"]
 
 
 @dataclass(frozen=True)
@@ -35,27 +42,42 @@ class Epoch:
 
 @dataclass(frozen=True)
 class RoiPictures:
-    """Some epochs of an ROI in a filter, and the extended light common to all (or None)."""
+    """Some epochs of an ROI in a filter; the extended light common to all, and the same with the point sources
+    at a resolution of their own (or None)."""
 
     roi: str
     filter: str
     epochs: list[Epoch]
     background: str | None
+    sharp: str | None
     problem: str | None
 
 
-def data_uri(rgb: NDArray[np.uint8], kind: str = "png") -> str:
-    """A (ny, nx, 3) picture, row 0 at the bottom, as data URI."""
-    buffer = io.BytesIO()
-    imsave(buffer, rgb, format=kind, origin="lower", pil_kwargs={"quality": 82} if kind == "jpeg" else None)
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+def palette(colours: str) -> NDArray[np.uint8]:
+    """(256, 3) RGB: grey for what is not known, then a colour map from 0 to 1."""
+    rgb = colormaps[colours](np.linspace(0, 1, 255))[:, :3]
+    return np.vstack([[128, 128, 128], np.round(255 * rgb)]).astype(np.uint8)
 
 
-def coloured(values: ArrayLike, colours: str) -> NDArray[np.uint8]:
-    """(ny, nx) values in [0, 1] through a colour map; NaN is grey."""
+def levels(values: ArrayLike) -> NDArray[np.uint8]:
+    """Places in a palette of values in [0, 1], clipped; 0 for NaN."""
     array = np.asarray(values, dtype=float)
-    rgb = colormaps[colours](np.clip(np.nan_to_num(array), 0, 1))[..., :3]
-    return np.where(np.isfinite(array)[..., None], 255 * rgb, 128).round().astype(np.uint8)
+    known = np.isfinite(array)
+    share = np.clip(np.where(known, array, 0.0), 0, 1)
+    return np.where(known, 1 + np.round(254 * share), 0).astype(np.uint8)
+
+
+def picture(values: ArrayLike, colours: str) -> str:
+    """(ny, nx) values in [0, 1], row 0 at the bottom, through a colour map: a PNG as data URI."""
+    image = Image.fromarray(levels(values)[::-1], mode="P")
+    image.putpalette(palette(colours).tobytes())
+    return _uri(image, "png", optimize=True)
+
+
+def _uri(image: Image.Image, kind: str, **options: Any) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, format=kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
 def stretch(values: ArrayLike, low: float, high: float) -> NDArray[np.float64]:
@@ -81,7 +103,7 @@ def psf_picture(workspace: Workspace, row: Row) -> str | None:
     except StorageError:
         return None
     share = np.log10(np.maximum(grid / grid.max(), 10**-_PSF_DECADES))
-    return data_uri(coloured(1 + share / _PSF_DECADES, "viridis"))
+    return picture(1 + share / _PSF_DECADES, "viridis")
 
 
 def field_picture(workspace: Workspace, frame: Row) -> str | None:
@@ -94,47 +116,82 @@ def field_picture(workspace: Workspace, frame: Row) -> str | None:
     ny, nx = (side // step * step for side in image.shape)
     coarse = np.nan_to_num(image[:ny, :nx]).reshape(ny // step, step, nx // step, step).mean(axis=(1, 3))
     low, high = np.percentile(coarse, [20, 99.7])
-    return data_uri(coloured(stretch(coarse, low, high), "gray"), "jpeg")
+    grey = np.round(255 * np.clip(stretch(coarse, low, high), 0, 1)).astype(np.uint8)
+    return _uri(Image.fromarray(grey[::-1]), "jpeg", quality=82)
 
 
-def roi_pictures(workspace: Workspace, row: Row, chosen: dict[int, str]) -> RoiPictures:
-    """Data, model and residual for the frames ``chosen`` (id to title) of a row of roi_models."""
-    named = {"roi": row["roi"], "filter": row["filter"]}
-    if row["model_relpath"] is None:
-        return RoiPictures(**named, epochs=[], background=None, problem="not modelled yet")
-    wanted = ["frame_id", "data", "exptime", "model/coefficient", "model/background_variance", "model/good"]
-    try:
-        cut = store.read_product(workspace.workdir, row["cutouts_relpath"], names=wanted)
-        fit = store.read_product(workspace.workdir, row["model_relpath"])
-    except StorageError as error:
-        return RoiPictures(**named, epochs=[], background=None, problem=str(error))
-    places = {int(frame): t for t, frame in enumerate(cut["frame_id"])}
-    models = {int(frame): t for t, frame in enumerate(fit["frame_id"])}
-    epochs = [
-        _epoch(cut, places[frame], fit, models[frame], title)
-        for frame, title in chosen.items()
-        if frame in places and frame in models
-    ]
-    return RoiPictures(**named, epochs=epochs, background=_background(fit), problem=None)
+@dataclass(frozen=True)
+class Pixels:
+    """One epoch of an ROI: (n, n) data and model stretched onto [0, 1], residual in sigma; NaN: not used."""
+
+    frame_id: int
+    chi2: float | None
+    data: NDArray[np.float64]
+    model: NDArray[np.float64]
+    residual: NDArray[np.float64]
 
 
-def _epoch(cut: dict[str, NDArray], t: int, fit: dict[str, NDArray], m: int, title: str) -> Epoch:
-    good = cut["model/good"][t] & ~fit["solution/rejected"][m]
-    model = fit["solution/model"][m]
-    data = cut["data"][t] * cut["model/coefficient"][t]
-    variance = cut["model/background_variance"][t] + np.maximum(model, 0) / cut["exptime"][t]
-    sigma = residual_sigma(data, model, variance, good)
-    shown = np.where(cut["model/good"][t], data, np.nan)
-    low, high = _range(shown, model)
-    chi2 = fit["solution/reduced_chi2"][m] if "solution/reduced_chi2" in fit else np.nan
-    return Epoch(
-        title=title,
-        frame_id=int(cut["frame_id"][t]),
-        chi2=float(chi2) if np.isfinite(chi2) else None,
-        data=data_uri(coloured(stretch(shown, low, high), "magma")),
-        model=data_uri(coloured(stretch(model, low, high), "magma")),
-        residual=data_uri(coloured(0.5 + sigma / (2 * _RESIDUAL_SIGMA), "RdBu_r")),
+class RoiProducts:
+    """Prepared cutouts and model of a row of roi_models, as read.
+
+    Raises
+    ------
+    StorageError
+        When one of them cannot be read.
+    """
+
+    def __init__(self, workspace: Workspace, row: Row) -> None:
+        self.cut = store.read_product(workspace.workdir, row["cutouts_relpath"], names=_CUT_ARRAYS)
+        self.fit = store.read_product(workspace.workdir, row["model_relpath"])
+        self._places = {int(frame): t for t, frame in enumerate(self.cut["frame_id"])}
+        self._models = {int(frame): t for t, frame in enumerate(self.fit["frame_id"])}
+        self.frame_ids = [frame for frame in self._places if frame in self._models]
+
+    def pixels(self, frame_id: int) -> Pixels:
+        """Pixels of one of ``frame_ids``."""
+        cut, fit = self.cut, self.fit
+        t, m = self._places[frame_id], self._models[frame_id]
+        model = fit["solution/model"][m]
+        data = cut["data"][t] * cut["model/coefficient"][t]
+        variance = cut["model/background_variance"][t] + np.maximum(model, 0) / cut["exptime"][t]
+        shown = np.where(cut["model/good"][t], data, np.nan)
+        low, high = _range(shown, model)
+        chi2 = fit["solution/reduced_chi2"][m] if "solution/reduced_chi2" in fit else np.nan
+        return Pixels(
+            frame_id=frame_id,
+            chi2=float(chi2) if np.isfinite(chi2) else None,
+            data=stretch(shown, low, high),
+            model=stretch(model, low, high),
+            residual=residual_sigma(
+                data, model, variance, cut["model/good"][t] & ~fit["solution/rejected"][m].astype(bool)
+            ),
+        )
+
+
+def triple(pixels: Pixels) -> tuple[str, str, str]:
+    """Data, model and residual as data URIs."""
+    return (
+        picture(pixels.data, DATA_COLOURS),
+        picture(pixels.model, DATA_COLOURS),
+        picture(0.5 + pixels.residual / (2 * RESIDUAL_SIGMA), RESIDUAL_COLOURS),
     )
+
+
+def roi_pictures(products: RoiProducts, row: Row, chosen: dict[int, str]) -> RoiPictures:
+    """Data, model and residual for the frames ``chosen`` (id to title) of a row of roi_models."""
+    epochs = []
+    for frame, title in chosen.items():
+        if frame in products.frame_ids:
+            pixels = products.pixels(frame)
+            data, model, residual = triple(pixels)
+            epochs.append(Epoch(title, frame, pixels.chi2, data, model, residual))
+    sharp = _sharp(products.fit)
+    return RoiPictures(row["roi"], row["filter"], epochs, _background(products.fit), sharp, None)
+
+
+def no_pictures(row: Row, problem: str) -> RoiPictures:
+    """A model that has nothing to show, and why."""
+    return RoiPictures(row["roi"], row["filter"], [], None, None, problem)
 
 
 def _range(data: NDArray, model: NDArray) -> tuple[float, float]:
@@ -148,4 +205,19 @@ def _background(fit: dict[str, NDArray]) -> str | None:
     image = fit.get("background_image")
     if image is None or not image.size or not np.ptp(image):
         return None
-    return data_uri(coloured(stretch(image, min(0.0, float(image.min())), float(image.max())), "magma"))
+    return picture(stretch(image, min(0.0, float(image.min())), float(image.max())), DATA_COLOURS)
+
+
+def _sharp(fit: dict[str, NDArray]) -> str | None:
+    """Point sources one pixel wide on the extended light, several values per pixel."""
+    try:
+        solution = ROISolution.from_arrays(
+            {name.removeprefix("solution/"): value for name, value in fit.items()}
+        )
+    except KeyError:  # a model of another version
+        return None
+    size = min(solution.model.shape[-1], _SHARP_SIDE_PX // _SHARP_STEPS)
+    image = high_resolution_image(
+        solution, fwhm_px=_SHARP_FWHM_PX, subsampling_factor=_SHARP_STEPS, size_px=size
+    )
+    return picture(stretch(image, 0.0, float(image.max())), DATA_COLOURS) if image.max() > 0 else None

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from lightwatch.errors import StorageError
 from lightwatch.flags import UNUSABLE_PIXEL
 from lightwatch.processes.astrometry_sky import parse_wcs
+from lightwatch.report.chosen import representative_epochs
 from lightwatch.report.figure import COLOURS, empty, image, new_figure, panels, plain
 from lightwatch.report.light_curve_table import light_curve_rows
-from lightwatch.report.page import representative_epochs
 from lightwatch.report.pictures import residual_sigma, stretch
 from lightwatch.report.reading import current_hash, frame_of, judged_stars
 from lightwatch.report.sky_map import disowned_stars, pixel_of

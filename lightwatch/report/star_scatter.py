@@ -64,7 +64,7 @@ def _of_filter(
 ) -> StarScatter | None:
     names, table, disowned = [], [], []
     for star, group in groupby(rows, key=lambda row: row["star_gaia_id"]):
-        measured = [row for row in group if _usable(row)]
+        measured = [row for row in group if usable_flux(row)]
         if len(measured) < _MIN_FRAMES:
             continue
         flux = np.array([row["normalised_flux"] for row in measured])
@@ -95,7 +95,8 @@ def _of_filter(
     )
 
 
-def _usable(row: Row) -> bool:
+def usable_flux(row: Row) -> bool:
+    """Whether a measurement tells of its star."""
     known = row["normalised_flux"] is not None and row["flux_uncertainty"] is not None
     return known and not row["flags"] & _SPOILT
 

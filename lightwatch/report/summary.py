@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from lightwatch.report.failures import Cause, FileCause, causes_of_files, causes_of_frames, causes_of_groups
 from lightwatch.structure import queries, queries_overview
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
 
 _MAX_ERRORS = 30
-_MAX_FILES = 50
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 
 
@@ -25,14 +25,14 @@ class Summary:
 
     tiles: list[tuple[str, str]] = field(default_factory=list)
     progress: list[Row] = field(default_factory=list)
-    rejections: list[Row] = field(default_factory=list)
+    causes: list[Cause] = field(default_factory=list)
+    groups_failed: list[Cause] = field(default_factory=list)
     files: list[Row] = field(default_factory=list)
-    quarantined: list[dict[str, Any]] = field(default_factory=list)
+    quarantined: list[FileCause] = field(default_factory=list)
     eliminated: list[dict[str, Any]] = field(default_factory=list)
     run: Row | None = None
     run_text: str = ""
     errors: list[Row] = field(default_factory=list)
-    groups_failed: list[Row] = field(default_factory=list)
 
 
 def summarise(
@@ -48,12 +48,12 @@ def summarise(
     return Summary(
         tiles=_tiles(frames, curves),
         progress=queries.rows(engine, queries_overview.progress()),
-        rejections=rejections,
+        causes=causes_of_frames(workspace, footprint_hash, rejections, run["id"] if run else None),
+        groups_failed=causes_of_groups(
+            [row for row in failures if (row["task"], row["state"], row["reason_code"]) not in told]
+        ),
         files=queries.rows(engine, queries.file_states()),
-        quarantined=[
-            {"name": PurePosixPath(row["path"]).name, "code": row["reason_code"], "reason": row["reason"]}
-            for row in queries.rows(engine, queries_overview.quarantined_files())[:_MAX_FILES]
-        ],
+        quarantined=causes_of_files(queries.rows(engine, queries_overview.quarantined_files())),
         eliminated=[
             {"name": PurePosixPath(row["original_image_path"]).name, "comment": row["comment"]}
             for row in frames
@@ -62,15 +62,17 @@ def summarise(
         run=run,
         run_text=_run_text(run) if run else "",
         errors=queries.rows(engine, queries.errors_of_run(run["id"]))[-_MAX_ERRORS:] if run else [],
-        groups_failed=[
-            row for row in failures if (row["task"], row["state"], row["reason_code"]) not in told
-        ],
     )
 
 
 def date_of(mjd: float) -> str:
     """Calendar date and time of an MJD (UTC), to the minute."""
     return f"{_MJD_EPOCH + timedelta(days=mjd):%Y-%m-%d %H:%M}"
+
+
+def mjd_of(moment: datetime) -> float:
+    """MJD (UTC) of a moment."""
+    return (moment - _MJD_EPOCH) / timedelta(days=1)
 
 
 def _tiles(frames: Sequence[Row], curves: Sequence[Row]) -> list[tuple[str, str]]:

@@ -145,6 +145,24 @@ def star_fluxes_on_frames() -> Select[Any]:
     return select(view).order_by(view.c.star_gaia_id, view.c.mjd_mid)
 
 
+def measured_stars(footprint_hash: str, frame_id: int) -> Select[Any]:
+    """Stars of a frame with what the star photometry of today's recipe measured, nearest to an ROI first."""
+    x, n = s.star_flux_in_frame, s.stars
+    return (
+        select(x, n.c.name, n.c.gmag)
+        .join(
+            n,
+            and_(n.c.combined_footprint_hash == x.c.combined_footprint_hash, n.c.gaia_id == x.c.star_gaia_id),
+        )
+        .where(
+            x.c.combined_footprint_hash == footprint_hash,
+            x.c.frame_id == frame_id,
+            x.c.recipe == _in_use("star_photometry"),
+        )
+        .order_by(n.c.distance_to_roi_arcsec, x.c.star_gaia_id)
+    )
+
+
 def normalization_stars_of(footprint_hash: str) -> Select[Any]:
     """Reference stars as the normalization judged them, all filters."""
     n = s.normalization_stars

@@ -1,73 +1,12 @@
-"use strict";
-(() => {
-const DATA = JSON.parse(document.getElementById("data").textContent);
-const FRAMES = DATA.frames;
-const SHAPES = ["circle", "square", "up", "diamond", "down", "cross"];
-const REACH = 26, KEEP = 0.002;
-
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const make = (tag, parent, text) => {
-  const element = document.createElement(tag);
-  if (text !== undefined) element.textContent = text;
-  if (parent) parent.append(element);
-  return element;
-};
-const fixed = (value, digits) => value === null || value === undefined ? "–" : value.toFixed(digits);
-const dateOf = (mjd) => new Date((mjd - 40587) * 86400000).toISOString();
-const flagText = (bits) => DATA.flagNames.filter((_, i) => bits & (1 << i)).join(", ");
-
-// ------------------------------------------------------------------ shapes and ticks
-function trace(g, shape, x, y, r) {
-  g.beginPath();
-  if (shape === "circle") g.arc(x, y, r, 0, 2 * Math.PI);
-  else if (shape === "square") g.rect(x - r * .88, y - r * .88, r * 1.76, r * 1.76);
-  else if (shape === "cross") { g.moveTo(x - r, y - r); g.lineTo(x + r, y + r); g.moveTo(x - r, y + r); g.lineTo(x + r, y - r); }
-  else {
-    const corners = { up: [[0, -1.15], [1.1, .8], [-1.1, .8]], down: [[0, 1.15], [1.1, -.8], [-1.1, -.8]],
-      diamond: [[0, -1.3], [1.3, 0], [0, 1.3], [-1.3, 0]] }[shape];
-    corners.forEach(([dx, dy], i) => i ? g.lineTo(x + dx * r, y + dy * r) : g.moveTo(x + dx * r, y + dy * r));
-    g.closePath();
-  }
-}
-function swatch(shape, colour) {
-  const scale = window.devicePixelRatio || 1, canvas = make("canvas");
-  canvas.width = canvas.height = 14 * scale;
-  canvas.className = "swatch";
-  canvas.setAttribute("aria-hidden", "true");
-  canvas.style.width = canvas.style.height = "14px";
-  const g = canvas.getContext("2d");
-  g.scale(scale, scale);
-  g.fillStyle = g.strokeStyle = colour;
-  if (shape === "line" || shape === "dash") {
-    g.lineWidth = 2;
-    if (shape === "dash") g.setLineDash([4, 3]);
-    g.beginPath(); g.moveTo(0, 7); g.lineTo(14, 7); g.stroke();
-  } else { trace(g, shape, 7, 7, 4.5); shape === "cross" ? g.stroke() : g.fill(); }
-  return canvas;
-}
-function ticks(low, high, count) {
-  const raw = (high - low) / count, power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= raw * .999);
-  const out = [];
-  for (let i = Math.ceil(low / step); i * step <= high + step * 1e-9; i++) out.push(i * step);
-  return { values: out, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)), step };
-}
-function logTicks(low, high) {
-  const out = [];
-  for (let p = Math.floor(low); p <= Math.ceil(high); p++) for (const m of [1, 2, 5]) out.push(p + Math.log10(m));
-  const seen = out.filter((v) => v >= low && v <= high).map((v) => 10 ** v);
-  return seen.length > 2 ? seen : ticks(10 ** low, 10 ** high, 4).values;
-}
-
 // ------------------------------------------------------------------ a chart
-// spec: series [{name, shape, colour, points [{x, y, lo, hi, limit, hollow, tip}]}], lines [{name, dash, points}],
-//       yLabel, xLabel, inverted, invertedX, log, time
+// spec: series [{name, shape, colour, points [{x, y, lo, hi, limit, hollow, frame, tip}]}], lines [{name, dash, points}],
+//       yLabel, xLabel, inverted, invertedX, log, time, table () => {name, head, rows}, pick (point)
 class Chart {
   constructor(figure, build, group) {
     Object.assign(this, { figure, build, group, off: new Set(), at: null });
     const tools = make("div", figure);
     tools.className = "tools";
-    for (const [sign, name, act] of [["−", "Zoom out", () => this.zoom(2)], ["+", "Zoom in", () => this.zoom(.5)], ["All", "Show all", () => this.show(null)]]) {
+    for (const [sign, name, act] of [["−", "Zoom out", () => this.zoom(2)], ["+", "Zoom in", () => this.zoom(.5)], ["All", "Show all", () => this.show(null)], ["CSV", "Download the numbers as CSV", () => this.download()]]) {
       const button = make("button", tools, sign);
       button.type = "button"; button.title = name; button.setAttribute("aria-label", name);
       button.addEventListener("click", act);
@@ -86,6 +25,7 @@ class Chart {
     this.renew();
     new ResizeObserver(() => this.draw()).observe(this.plot);
   }
+  download() { const table = this.spec.table(); save(table.name, csvOf(table)); }
   renew() {
     this.spec = this.build();
     this.at = null; this.tip.hidden = true;
@@ -149,17 +89,19 @@ class Chart {
     g.scale(scale, scale);
     g.font = `12px ${getComputedStyle(document.body).fontFamily}`;
     const X = this.xRange(), Y = this.yRange(X), spec = this.spec;
-    const box = this.box = { left: 58, right: width - 10, top: 8, bottom: height - (spec.time ? 44 : 40) };
+    const box = this.box = { left: 58, right: width - 10, top: spec.yLabel ? 22 : 8, bottom: height - (spec.time ? 44 : 40) };
     const span = (v, [a, b]) => (v - a) / (b - a);
     this.toX = (v) => box.left + (spec.invertedX ? 1 - span(v, X) : span(v, X)) * (box.right - box.left);
     this.fromX = (px) => { const t = (px - box.left) / (box.right - box.left); return X[0] + (spec.invertedX ? 1 - t : t) * (X[1] - X[0]); };
     const level = (v) => spec.log ? Math.log10(Math.max(v, 1e-12)) : v;
     this.toY = (v) => { const t = span(level(v), Y); return spec.inverted ? box.top + t * (box.bottom - box.top) : box.bottom - t * (box.bottom - box.top); };
     this.axes(g, X, Y);
+    if (spec.yLabel) { g.fillStyle = css("--soft"); g.textAlign = "left"; g.textBaseline = "top"; g.fillText(spec.yLabel, 4, 3); }
     g.save();
     g.beginPath(); g.rect(box.left, box.top, box.right - box.left, box.bottom - box.top); g.clip();
     for (const line of spec.lines || []) this.line(g, line);
     for (const s of this.visible()) this.points(g, s, X);
+    if (this.marked !== undefined) this.line(g, { colour: "--accent", dash: true, points: [[this.marked, spec.log ? 10 ** Y[0] : Y[0]], [this.marked, spec.log ? 10 ** Y[1] : Y[1]]] });
     if (this.at) this.ring(g);
     if (this.drag) { g.fillStyle = css("--accent"); g.globalAlpha = .15; g.fillRect(this.drag[0], box.top, this.drag[1] - this.drag[0], box.bottom - box.top); }
     g.restore();
@@ -229,6 +171,11 @@ class Chart {
   }
   // ---------------------------------------------------------------- moving about
   show(view) { this.group.view = view; this.group.charts.forEach((c) => { c.at = null; c.tip.hidden = true; c.draw(); }); }
+  pan(by) {
+    const [a, b] = this.xRange(), [fa, fb] = this.group.shared ? this.group.full() : this.full;
+    const d = Math.min(Math.max(by, fa - a), fb - b);
+    if (this.group.view) this.show([a + d, b + d]);
+  }
   zoom(factor, centre) {
     const [a, b] = this.xRange(), [fa, fb] = this.group.shared ? this.group.full() : this.full;
     const middle = centre ?? (this.at ? this.at.point.x : (a + b) / 2);
@@ -271,20 +218,43 @@ class Chart {
     if (point.x < x0 || point.x > x1) { const half = (x1 - x0) / 2; this.show([point.x - half, point.x + half]); }
     this.select({ series, point });
   }
+  end(last) {
+    const s = this.at ? this.at.series : this.visible().find((one) => one.points.length);
+    if (!s || !s.points.length) return;
+    const point = s.points.reduce((a, b) => (b.x > a.x) === last ? b : a), [x0, x1] = this.xRange();
+    if (point.x < x0 || point.x > x1) this.pan(point.x - (x0 + x1) / 2);
+    this.select({ series: s, point });
+  }
+  pick() { if (this.at && this.spec.pick) this.spec.pick(this.at.point, this); }
   listen() {
     const c = this.canvas, where = (e) => { const r = c.getBoundingClientRect(); return [e.clientX - r.left, e.clientY - r.top]; };
-    c.addEventListener("pointerdown", (e) => { if (e.button === 0) { this.from = where(e)[0]; c.setPointerCapture(e.pointerId); } });
+    const fingers = new Map();
+    const spread = () => { const [a, b] = [...fingers.values()]; return [Math.abs(a - b), (a + b) / 2]; };
+    c.addEventListener("pointerdown", (e) => {
+      if (e.button !== 0) return;
+      const [x] = where(e);
+      fingers.set(e.pointerId, x);
+      this.from = x; this.moving = e.shiftKey ? this.xRange() : null;
+      if (fingers.size === 2) { this.drag = undefined; this.pinch = { view: this.xRange(), at: spread() }; }
+      c.setPointerCapture(e.pointerId);
+    });
     c.addEventListener("pointermove", (e) => {
       const [x, y] = where(e);
+      if (fingers.has(e.pointerId)) fingers.set(e.pointerId, x);
+      if (this.pinch && fingers.size === 2) return this.pinched(spread());
+      if (this.moving) { const [a, b] = this.xRange(), d = (this.from - x) / (this.box.right - this.box.left) * (b - a); this.from = x; return this.pan(this.spec.invertedX ? -d : d); }
       if (this.from !== undefined && Math.abs(x - this.from) > 8) { this.drag = [Math.min(x, this.from), Math.max(x, this.from)]; this.select(null); return this.draw(); }
       this.select(this.nearest(x, y));
     });
+    const lift = (e) => { fingers.delete(e.pointerId); const pinched = this.pinch; if (!fingers.size) this.pinch = undefined; return pinched; };
     c.addEventListener("pointerup", (e) => {
-      const drag = this.drag;
-      this.from = this.drag = undefined;
-      if (drag) this.show(drag.map(this.fromX).sort((a, b) => a - b)); else this.select(this.nearest(...where(e)));
+      const drag = this.drag, moved = this.moving, pinched = lift(e);
+      this.from = this.drag = undefined; this.moving = null;
+      if (pinched || moved) return;
+      if (drag) return this.show(drag.map(this.fromX).sort((a, b) => a - b));
+      this.select(this.nearest(...where(e))); this.pick();
     });
-    c.addEventListener("pointercancel", () => { this.from = this.drag = undefined; this.draw(); });
+    c.addEventListener("pointercancel", (e) => { lift(e); this.from = this.drag = undefined; this.moving = null; this.draw(); });
     c.addEventListener("pointerleave", () => { if (document.activeElement !== c) this.select(null); });
     c.addEventListener("dblclick", () => this.show(null));
     c.addEventListener("wheel", (e) => {
@@ -295,9 +265,17 @@ class Chart {
     c.addEventListener("blur", () => this.select(null));
     c.addEventListener("keydown", (e) => {
       const act = { ArrowRight: () => this.step(1), ArrowLeft: () => this.step(-1), ArrowUp: () => this.step(0, -1), ArrowDown: () => this.step(0, 1),
+        Home: () => this.end(this.spec.invertedX), End: () => this.end(!this.spec.invertedX), Enter: () => this.pick(),
         "+": () => this.zoom(.5), "=": () => this.zoom(.5), "-": () => this.zoom(2), 0: () => this.show(null), Escape: () => this.select(null) }[e.key];
       if (act && !e.ctrlKey && !e.metaKey && !e.altKey) { e.preventDefault(); act(); }
     });
+  }
+  pinched([distance, centre]) {
+    const { view: [a, b], at: [first, middle] } = this.pinch, factor = first / Math.max(distance, 8);
+    const share = (px) => (px - this.box.left) / (this.box.right - this.box.left);
+    const fixedPoint = a + share(middle) * (b - a), span = (b - a) * factor, left = fixedPoint - share(centre) * span;
+    const [fa, fb] = this.group.shared ? this.group.full() : this.full;
+    if (span >= fb - fa) this.show(null); else this.show([Math.max(left, fa), Math.min(left + span, fb)]);
   }
 }
 function newGroup(shared) {
@@ -306,95 +284,3 @@ function newGroup(shared) {
   return group;
 }
 
-// ------------------------------------------------------------------ what is drawn
-const choice = { quantity: "mag", bins: "points", doubtful: true };
-const frameText = (i) => [
-  `${dateOf(FRAMES.mjd[i]).slice(0, 19).replace("T", " ")} UTC`, `MJD ${FRAMES.mjd[i].toFixed(5)}`,
-  `seeing ${fixed(FRAMES.seeing[i], 2)}″ · airmass ${fixed(FRAMES.airmass[i], 2)} · ${fixed(FRAMES.exptime[i], 0)} s`,
-  `frame ${FRAMES.id[i]}: ${FRAMES.name[i]}`].join("\n");
-
-function brightness(source, i) {
-  if (source.mag[i] !== null) return `${source.mag[i].toFixed(4)} mag  +${fixed(source.up[i], 4)} −${fixed(source.down[i], 4)}`;
-  return source.limit[i] === null ? "" : `fainter than ${source.limit[i].toFixed(3)} mag`;
-}
-function curvePoint(source, i, x, more, flags) {
-  const tip = () => [source.name || "", brightness(source, i), `flux ${source.flux[i].toPrecision(6)} ± ${source.error[i].toPrecision(3)} e⁻/s`, ...more()].filter(Boolean).join("\n");
-  const hollow = Boolean(flags & DATA.doubtful);
-  if (choice.quantity === "flux") return { x, y: source.flux[i], lo: source.flux[i] - source.error[i], hi: source.flux[i] + source.error[i], hollow, tip };
-  if (source.mag[i] !== null) return { x, y: source.mag[i], lo: source.mag[i] - (source.down[i] || 0), hi: source.mag[i] + (source.up[i] ?? source.down[i] ?? 0), hollow, tip };
-  return source.limit[i] === null ? null : { x, y: source.limit[i], limit: true, hollow, tip };
-}
-function curveSpec(index) {
-  const curve = DATA.curves[index];
-  const series = curve.sources.map((source, k) => {
-    const style = { name: source.name, shape: SHAPES[k % SHAPES.length], colour: `--s${k % 6}` };
-    if (choice.bins === "nights") {
-      const n = { ...source.nights, name: source.name };
-      const points = n.mjd.map((mjd, i) => curvePoint(n, i, mjd, () => [`night of ${dateOf(mjd).slice(0, 10)}, ${n.count[i]} frame${n.count[i] > 1 ? "s" : ""}`], 0));
-      return { ...style, points: points.filter(Boolean) };
-    }
-    const points = source.frame.map((f, i) => {
-      const more = () => [`χ² ${fixed(source.chi2[i], 2)}${source.flags[i] ? " · " + flagText(source.flags[i]) : ""}`, frameText(f)];
-      return curvePoint(source, i, FRAMES.mjd[f], more, source.flags[i]);
-    });
-    return { ...style, points: points.filter((p) => p && (choice.doubtful || !p.hollow)) };
-  });
-  return { series, time: true, inverted: choice.quantity === "mag" };
-}
-const QUALITY = {
-  seeing: { columns: [["seeing", ""]], digits: 2, unit: "″" },
-  sky: { columns: [["sky", ""]], digits: 3, unit: " e⁻/s/px" },
-  zeropoint: { columns: [["zeropoint", "", "zeropointError"]], digits: 3, unit: " mag" },
-  coefficient: { columns: [["coefficient", "", "coefficientError"]], digits: 4, unit: "" },
-  psf: { columns: [["psf", "stars used"], ["reserved", "reserved stars"]], digits: 3, unit: "", log: true },
-  limit: { columns: [["limit", ""]], digits: 2, unit: " mag", inverted: true },
-  airmass: { columns: [["airmass", ""]], digits: 3, unit: "", inverted: true },
-  ellipticity: { columns: [["ellipticity", ""]], digits: 3, unit: "" },
-};
-function qualitySpec(kind) {
-  const { columns, digits, unit, inverted, log } = QUALITY[kind];
-  const filters = [...new Set(FRAMES.filter)].sort(), series = [];
-  filters.forEach((filter, k) => columns.forEach(([column, label, error], j) => {
-    const points = [];
-    FRAMES[column].forEach((y, i) => {
-      if (y === null || FRAMES.filter[i] !== filter) return;
-      const e = error ? FRAMES[error][i] : null;
-      const tip = () => [`${label ? label + " " : ""}${y.toFixed(digits)}${unit}${e ? " ± " + e.toFixed(digits) : ""}${filter ? " · filter " + filter : ""}`,
-        FRAMES.flags[i] ? flagText(FRAMES.flags[i]) : "", FRAMES.eliminated[i] ? "eliminated" : "", frameText(i)].filter(Boolean).join("\n");
-      points.push({ x: FRAMES.mjd[i], y, ...(e ? { lo: y - e, hi: y + e } : {}), hollow: Boolean(FRAMES.eliminated[i]), tip });
-    });
-    const name = [filter || "no filter", label].filter(Boolean).join(", ");
-    if (points.length) series.push({ name, shape: SHAPES[(columns.length > 1 ? j * 3 : k) % SHAPES.length], colour: `--s${(k + 3 * j) % 6}`, points });
-  }));
-  return { series, time: true, inverted, log };
-}
-function starsSpec(index) {
-  const s = DATA.stars[index], kinds = [["stars", false, "circle", "--s0"], ["disowned", true, "cross", "--s1"]];
-  const series = kinds.map(([name, bad, shape, colour]) => ({ name, shape, colour, points: s.name.flatMap((star, i) => s.disowned[i] !== bad || !(s.scatter[i] > 0) ? [] : [{
-    x: s.mag[i], y: s.scatter[i], tip: () => `star ${star}${bad ? " (varies or disagrees)" : ""}\n${s.mag[i].toFixed(2)} mag\nscatter ${(100 * s.scatter[i]).toFixed(3)} %, stated ${(100 * s.expected[i]).toFixed(3)} %\n${s.count[i]} frames` }]) })).filter((one) => one.points.length);
-  const stated = s.mag.map((m, i) => [m, s.expected[i]]).sort((a, b) => a[0] - b[0]);
-  const lines = [{ name: "stated uncertainty", colour: "--s2", points: stated }, { name: "the star's photons alone", dash: true, colour: "--soft", points: s.photon.mag.map((m, i) => [m, s.photon.noise[i]]).filter(([, y]) => y !== null) }];
-  return { series, lines, log: true, percent: true, xLabel: s.magLabel };
-}
-
-// ------------------------------------------------------------------ start
-const curves = newGroup(true), quality = newGroup(true);
-const all = [];
-document.querySelectorAll("[data-chart]").forEach((figure) => {
-  const { chart, index, kind } = figure.dataset;
-  if (chart === "curve") all.push(new Chart(figure, () => curveSpec(Number(index)), curves));
-  else if (chart === "quality") {
-    if (!QUALITY[kind] || !qualitySpec(kind).series.length) figure.remove();
-    else all.push(new Chart(figure, () => qualitySpec(kind), quality));
-  } else all.push(new Chart(figure, () => starsSpec(Number(index)), newGroup(false)));
-});
-all.forEach((c) => c.draw());
-document.querySelectorAll(".controls").forEach((box) => {
-  box.hidden = false;
-  box.addEventListener("change", (e) => {
-    choice[e.target.name] = e.target.type === "checkbox" ? e.target.checked : e.target.value;
-    curves.charts.forEach((c) => c.renew());
-  });
-});
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => all.forEach((c) => { c.drawLegend(); c.draw(); }));
-})();

@@ -1,0 +1,130 @@
+"""A page per frame: its ROIs, PSF and stars as data, model and residual, and its story through the tasks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lightwatch.errors import StorageError
+from lightwatch.flags import Flag
+from lightwatch.report.page_pixels import frame_name
+from lightwatch.report.pictures import RoiProducts, psf_picture, triple
+from lightwatch.report.star_strips import StarStrips, star_strips
+from lightwatch.report.summary import date_of
+from lightwatch.structure import queries, queries_report
+from lightwatch.structure.queries import Row
+from lightwatch.structure.workspace import Workspace
+
+_FACTS = (
+    ("Seeing", "seeing_arcseconds", "{:.2f}″"),
+    ("Ellipticity of the stars", "ellipticity", "{:.3f}"),
+    ("Sky", "sky_level_electron_per_second", "{:.3g} e⁻/s per pixel"),
+    ("Airmass", "airmass", "{:.2f}"),
+    ("Normalization coefficient", "coefficient", "{:.4f}"),
+    ("Zero point", "zeropoint", "{:.3f}"),
+    ("PSF, reduced χ²", "psf_chi2", "{:.2f}"),
+    ("Reserved stars, reduced χ²", "psf_reserved_chi2", "{:.2f}"),
+    ("5σ limit, mag", "limiting_magnitude", "{:.2f}"),
+    ("Sun, degrees above the horizon", "sun_altitude", "{:.1f}"),
+    ("Degrees to the Moon", "degrees_to_moon", "{:.0f}"),
+    ("Astrometric scatter, α", "astrometric_rms_ra_arcsec", "{:.3f}″"),
+    ("Astrometric scatter, δ", "astrometric_rms_dec_arcsec", "{:.3f}″"),
+)
+
+
+@dataclass(frozen=True)
+class RoiStrip:
+    """An ROI on the frame as data URIs."""
+
+    title: str
+    chi2: float | None
+    data: str
+    model: str
+    residual: str
+
+
+class FramePages:
+    """What the pages of many frames share; products of an ROI are read once."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        footprint = queries.rows(workspace.reader, queries.current_footprint())
+        self._hash = footprint[0]["hash"] if footprint else ""
+        band = workspace.config.zeropoints.band
+        rows = queries.rows(workspace.reader, queries_report.quality_of_frames(self._hash, band))
+        self._order = [row["id"] for row in rows]
+        self._frames = dict(zip(self._order, rows, strict=True))
+        self._models = queries.rows(workspace.reader, queries_report.roi_models_of(self._hash))
+        self._products: dict[int, RoiProducts | None] = {}
+
+    @property
+    def ids(self) -> Sequence[int]:
+        """Ids of all frames, in order of time."""
+        return self._order
+
+    def stamp(self, frame_id: int) -> str:
+        """Changes when anything that a page shows has changed."""
+        told = [
+            {k: v for k, v in self._frames[frame_id].items() if k != "wcs"},
+            [dict(row) for row in self._story(frame_id)],
+            [row["model_sha256"] for row in self._own_models(frame_id)],
+        ]
+        return hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()[:16]
+
+    def words(self, frame_id: int) -> Mapping[str, Any]:
+        """What the template needs, but for links to other pages."""
+        frame = self._frames[frame_id]
+        psfs = queries.rows(self._workspace.reader, queries.psfs_of(self._hash, [frame_id]))
+        strips = StarStrips([], None, 0)
+        return {
+            "title": ", ".join(self._workspace.config.rois),
+            "frame": frame,
+            "name": frame_name(frame),
+            "date": date_of(frame["mjd_mid"]),
+            "facts": self._facts(frame),
+            "rois": self._rois(frame_id),
+            "psf": psf_picture(self._workspace, psfs[0]) if psfs else None,
+            "stars": star_strips(self._workspace, self._hash, psfs[0]) if psfs else strips,
+            "story": [
+                {**row, "flag_names": ", ".join(Flag(row["flags"]).names).replace("_", " ")}
+                for row in self._story(frame_id)
+            ],
+        }
+
+    def name(self, frame_id: int) -> str:
+        """Name of a frame's raw file."""
+        return frame_name(self._frames[frame_id])
+
+    def _facts(self, frame: Row) -> list[tuple[str, str]]:
+        known = [(label, form.format(frame[k])) for label, k, form in _FACTS if frame[k] is not None]
+        flags = Flag(frame["flags"] | (frame["psf_flags"] or 0)).names
+        return [*known, ("Flags", ", ".join(flags).replace("_", " ") or "none")]
+
+    def _story(self, frame_id: int) -> list[Row]:
+        found = queries.rows(self._workspace.reader, queries.story_of_frame(frame_id))
+        return [row for row in found if row["combined_footprint_hash"] in ("", self._hash)]
+
+    def _own_models(self, frame_id: int) -> list[Row]:
+        name = self._frames[frame_id]["filter"] or ""
+        return [row for row in self._models if row["filter"] == name and row["model_relpath"] is not None]
+
+    def _rois(self, frame_id: int) -> list[RoiStrip]:
+        out = []
+        for row in self._own_models(frame_id):
+            products = self._read(row)
+            if products is not None and frame_id in products.frame_ids:
+                pixels = products.pixels(frame_id)
+                out.append(RoiStrip(row["roi"], pixels.chi2, *triple(pixels)))
+        return out
+
+    def _read(self, row: Row) -> RoiProducts | None:
+        key = id(row)
+        if key not in self._products:
+            try:
+                self._products[key] = RoiProducts(self._workspace, row)
+            except StorageError:
+                self._products[key] = None
+        return self._products[key]

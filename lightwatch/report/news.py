@@ -1,0 +1,111 @@
+"""What the last run brought: new frames, what was measured anew, what newly failed, settings that changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from lightwatch.structure import queries, queries_news
+from lightwatch.structure.queries import Row
+from lightwatch.structure.workspace import Workspace
+
+_MAX_NAMES = 12
+_MAX_SETTINGS = 40
+_MAX_TEXT = 80
+
+
+@dataclass(frozen=True)
+class Work:
+    """Items of a task in a run: of new frames, of frames known before, and those that failed."""
+
+    task: str
+    new: int
+    again: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting that has another value than in the run before; '' where it was not there."""
+
+    key: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class News:
+    """``idle``: later runs found nothing to do. ``n_new``: frames; ``new``: names of the last of them."""
+
+    run: Row
+    idle: bool
+    n_new: int
+    new: list[str]
+    work: list[Work]
+    settings: list[Setting]
+    more_settings: int
+    versions: tuple[str, str] | None
+
+
+def news_of(workspace: Workspace) -> News | None:
+    """What the latest run that did anything changed; None before the first one."""
+    engine = workspace.reader
+    run = next(iter(queries.rows(engine, queries_news.run_with_news())), None)
+    if run is None:
+        return None
+    last = queries.rows(engine, queries.last_run())[0]
+    before = next(iter(queries.rows(engine, queries_news.run_before(run["id"]))), None)
+    frames = queries.rows(engine, queries_news.new_frames(run["id"]))
+    settings = changed_settings(before["config"], run["config"]) if before else []
+    return News(
+        run=run,
+        idle=last["id"] != run["id"],
+        n_new=len(frames),
+        new=[PurePosixPath(row["original_image_path"]).name for row in frames[-_MAX_NAMES:]][::-1],
+        work=_work(queries.rows(engine, queries_news.items_of_run(run["id"]))),
+        settings=settings[:_MAX_SETTINGS],
+        more_settings=max(0, len(settings) - _MAX_SETTINGS),
+        versions=(before["version"], run["version"])
+        if before and before["version"] != run["version"]
+        else None,
+    )
+
+
+def _work(rows: Sequence[Row]) -> list[Work]:
+    tasks = dict.fromkeys(row["task"] for row in rows)
+    out = []
+    for task in tasks:
+        own = [row for row in rows if row["task"] == task]
+        done = [row for row in own if row["state"] == "done"]
+        out.append(
+            Work(
+                task=task,
+                new=sum(row["n_new"] for row in done),
+                again=sum(row["n"] - row["n_new"] for row in done),
+                failed=sum(row["n"] for row in own if row["state"] != "done"),
+            )
+        )
+    return out
+
+
+def changed_settings(before: str, after: str) -> list[Setting]:
+    """Keys whose values differ between two configurations (JSON), in alphabetical order."""
+    old, new = (_flat(json.loads(text)) for text in (before, after))
+    keys = sorted(key for key in old.keys() | new.keys() if old.get(key, "") != new.get(key, ""))
+    return [Setting(key, old.get(key, ""), new.get(key, "")) for key in keys]
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, str]:
+    """Dotted keys of nested mappings with their values as short text."""
+    if isinstance(value, Mapping) and value:
+        out: dict[str, str] = {}
+        for key, inner in value.items():
+            out |= _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+        return out
+    if not prefix:
+        return {}
+    text = json.dumps(value, ensure_ascii=False)
+    return {prefix: text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"}

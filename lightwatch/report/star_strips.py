@@ -1,0 +1,141 @@
+"""Data, model and residual of the stars of a frame, and what all its PSF stars leave over together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightwatch.errors import StorageError
+from lightwatch.flags import UNUSABLE_PIXEL, Flag
+from lightwatch.processes.psf_model import PSFModel, local_psf, render
+from lightwatch.report.pictures import (
+    DATA_COLOURS,
+    RESIDUAL_COLOURS,
+    RESIDUAL_SIGMA,
+    picture,
+    residual_sigma,
+    stretch,
+)
+from lightwatch.structure import queries, queries_report, store
+from lightwatch.structure.queries import Row
+from lightwatch.structure.workspace import Workspace
+
+_MAX_STARS = 16
+#: standard error of a median over that of a mean, for Gaussian noise
+_MEDIAN_PRICE = float(np.sqrt(np.pi / 2))
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class StarStrip:
+    """A star on a frame: pictures as data URIs, and what to say of it."""
+
+    name: str
+    gmag: float | None
+    used: bool
+    chi2: float | None
+    flags: str
+    data: str
+    model: str
+    residual: str
+
+
+@dataclass(frozen=True)
+class StarStrips:
+    """Stars of a frame, those of the PSF first; ``stacked``: their residuals together, in sigma of the stack."""
+
+    stars: list[StarStrip]
+    stacked: str | None
+    n_stacked: int
+
+
+@dataclass(frozen=True)
+class _Star:
+    row: Row
+    used: bool
+    data: Floats
+    model: Floats
+    residual: Floats
+
+
+def star_strips(workspace: Workspace, footprint_hash: str, psf: Row, *, strips: bool = True) -> StarStrips:
+    """Stars of the frame of a row of PSFs; none where a product cannot be read.
+
+    The model is the frame's PSF with the measured flux and place; neighbours stay in data and residual.
+    """
+    frame_id = psf["frame_id"]
+    measured = queries.rows(workspace.reader, queries_report.measured_stars(footprint_hash, frame_id))
+    regions = queries.rows(workspace.reader, queries.regions_of(footprint_hash, [frame_id]))
+    if not regions or not measured:
+        return StarStrips([], None, 0)
+    try:
+        cut = store.read_product(workspace.workdir, regions[0]["relpath"])
+        fit = store.read_product(workspace.workdir, psf["relpath"])
+        model = PSFModel.from_arrays(
+            {n.removeprefix("model/"): a for n, a in fit.items() if n.startswith("model/")}
+        )
+    except (StorageError, KeyError):  # missing, or of another version
+        return StarStrips([], None, 0)
+    used = {int(i) for i, use in zip(fit["stars/gaia_id"], fit["stars/used"], strict=True) if use}
+    known = [row for row in measured if row["flux"] is not None and row["x"] is not None]
+    known.sort(key=lambda row: row["star_gaia_id"] not in used)
+    wanted = known if strips else [row for row in known if row["star_gaia_id"] in used]
+    stars = [_star(cut, model, row, row["star_gaia_id"] in used) for row in wanted[:_MAX_STARS]]
+    stack = [one.residual for one in stars if one.used]
+    return StarStrips(
+        stars=[_strip(one) for one in stars] if strips else [],
+        stacked=_stacked(stack) if stack else None,
+        n_stacked=len(stack),
+    )
+
+
+def _star(cut: dict[str, NDArray], psf: PSFModel, row: Row, used: bool) -> _Star:
+    place = int(np.flatnonzero(cut["stars/gaia_id"] == row["star_gaia_id"])[0])
+    data = np.asarray(cut["stars/data"][place], dtype=float)
+    x0, y0 = cut["stars/corner"][place]
+    u, v = (
+        np.arange(size) + start - centre
+        for size, start, centre in ((data.shape[1], x0, row["x"]), (data.shape[0], y0, row["y"]))
+    )
+    light = render(local_psf(psf, row["x"], row["y"]), u, v, quadrature=psf.quadrature)
+    model = row["flux"] * light + (row["local_background"] or 0.0)
+    good = (cut["stars/mask"][place] & int(UNUSABLE_PIXEL)) == 0
+    variance = cut["stars/background_rms"][place].astype(float) ** 2 + np.maximum(model, 0) / float(
+        cut["exptime"]
+    )
+    shown = np.where(good, data, np.nan)
+    return _Star(row, used, shown, model, residual_sigma(data, model, variance, good & np.isfinite(data)))
+
+
+def _strip(star: _Star) -> StarStrip:
+    known = star.data[np.isfinite(star.data)]
+    low = float(np.percentile(known, 20)) if known.size else 0.0
+    high = max(float(star.model.max()), low + 1e-9)
+    return StarStrip(
+        name=star.row["name"],
+        gmag=star.row["gmag"],
+        used=star.used,
+        chi2=star.row["chi2"],
+        flags=", ".join(Flag(star.row["flags"]).names).replace("_", " "),
+        data=picture(stretch(star.data, low, high), DATA_COLOURS),
+        model=picture(stretch(star.model, low, high), DATA_COLOURS),
+        residual=_residual_uri(star.residual),
+    )
+
+
+def _stacked(residuals: Sequence[Floats]) -> str:
+    """Median over the stars in units of its own noise: what the PSF gets wrong in all of them alike."""
+    cube = np.stack(residuals)
+    count = np.isfinite(cube).sum(axis=0)
+    middle = np.full(cube.shape[1:], np.nan)
+    some = count > 0
+    middle[some] = np.nanmedian(cube[:, some], axis=0)
+    return _residual_uri(middle * np.sqrt(np.maximum(count, 1)) / _MEDIAN_PRICE)
+
+
+def _residual_uri(sigma: Floats) -> str:
+    return picture(0.5 + sigma / (2 * RESIDUAL_SIGMA), RESIDUAL_COLOURS)

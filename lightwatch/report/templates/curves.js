@@ -1,0 +1,56 @@
+// ------------------------------------------------------------------ what is drawn
+const choice = { quantity: "mag", bins: "points", scale: "absolute", doubtful: true };
+const frameText = (i) => [
+  `${dateOf(FRAMES.mjd[i]).slice(0, 19).replace("T", " ")} UTC`, `MJD ${FRAMES.mjd[i].toFixed(5)}`,
+  `seeing ${fixed(FRAMES.seeing[i], 2)}″ · airmass ${fixed(FRAMES.airmass[i], 2)} · ${fixed(FRAMES.exptime[i], 0)} s`,
+  `frame ${FRAMES.id[i]}: ${FRAMES.name[i]}`].join("\n");
+
+function brightness(source, i) {
+  if (source.mag[i] !== null) return `${source.mag[i].toFixed(4)} mag  +${fixed(source.up[i], 4)} −${fixed(source.down[i], 4)}`;
+  return source.limit[i] === null ? "" : `fainter than ${source.limit[i].toFixed(3)} mag`;
+}
+const PER_FLUX = "flux";
+function curvePoint(source, i, x, more, flags) {
+  const tip = () => [source.name || "", brightness(source, i), `flux ${source.flux[i].toPrecision(6)} ± ${source.error[i].toPrecision(3)} e⁻/s`, ...more()].filter(Boolean).join("\n");
+  const hollow = Boolean(flags & DATA.doubtful);
+  if (choice.quantity === PER_FLUX) return { x, y: source.flux[i], lo: source.flux[i] - source.error[i], hi: source.flux[i] + source.error[i], hollow, tip };
+  if (source.mag[i] !== null) return { x, y: source.mag[i], lo: source.mag[i] - (source.down[i] || 0), hi: source.mag[i] + (source.up[i] ?? source.down[i] ?? 0), hollow, tip };
+  return source.limit[i] === null ? null : { x, y: source.limit[i], limit: true, hollow, tip };
+}
+// magnitudes less their median, or fluxes over it: sources of different brightness side by side
+function relative(points) {
+  const flux = choice.quantity === PER_FLUX, level = middle(points.filter((p) => !p.hollow && !p.limit).map((p) => p.y));
+  if (level === null || (flux && !(level > 0))) return points;
+  const scaled = (v) => v === undefined ? v : flux ? v / level : v - level;
+  return points.map((p) => ({ ...p, y: scaled(p.y), lo: scaled(p.lo), hi: scaled(p.hi) }));
+}
+function curveSpec(index) {
+  const curve = DATA.curves[index], nightly = choice.bins === "nights";
+  const series = curve.sources.map((source, k) => {
+    let points;
+    if (nightly) {
+      const n = { ...source.nights, name: source.name };
+      points = n.mjd.map((mjd, i) => curvePoint(n, i, mjd, () => [`night of ${dayOf(mjd)}, ${n.count[i]} frame${n.count[i] > 1 ? "s" : ""}`], 0)).filter(Boolean);
+    } else {
+      points = source.frame.map((f, i) => {
+        const more = () => [`χ² ${fixed(source.chi2[i], 2)}${source.flags[i] ? " · " + flagText(source.flags[i]) : " · no flags"}`, frameText(f)];
+        const point = curvePoint(source, i, FRAMES.mjd[f], more, source.flags[i]);
+        return point && { ...point, frame: f };
+      }).filter((p) => p && (choice.doubtful || !p.hollow));
+    }
+    return { name: source.name, shape: SHAPES[k % SHAPES.length], colour: `--s${k % 6}`, points: choice.scale === "relative" ? relative(points) : points };
+  });
+  const flux = choice.quantity === PER_FLUX, yLabel = choice.scale === "relative" ? (flux ? "flux / median" : "mag − median") : (flux ? "flux, e⁻/s" : "mag");
+  return { series, time: true, inverted: !flux, yLabel, table: () => curveTable(curve, nightly), pick: (point, chart) => chart.epochs && point.frame !== undefined && chart.epochs.show(point.frame) };
+}
+function curveTable(curve, nightly) {
+  const name = [curve.roi, curve.filter, nightly ? "nightly" : ""].filter(Boolean).join("_");
+  const measured = ["flux", "flux_uncertainty", "mag", "mag_uncertainty_up", "mag_uncertainty_down", "mag_limit", "reduced_chi2"];
+  const values = (s, i) => [s.flux[i], s.error[i], s.mag[i], s.up[i], s.down[i], s.limit[i], s.chi2[i]];
+  const first = (source) => [curve.roi, curve.filter, source.name];
+  if (nightly) return { name, head: ["roi", "filter", "point_source", "mjd", ...measured, "n_points"],
+    rows: curve.sources.flatMap((s) => s.nights.mjd.map((mjd, i) => [...first(s), mjd, ...values(s.nights, i), s.nights.count[i]])) };
+  return { name, head: ["roi", "filter", "point_source", "mjd", "date_utc", ...measured, "flags", "doubtful", "seeing_arcseconds", "airmass", "sky_electron_per_second", "exptime", "frame_id", "frame"],
+    rows: curve.sources.flatMap((s) => s.frame.map((f, i) => [...first(s), FRAMES.mjd[f], dateOf(FRAMES.mjd[f]).slice(0, 19), ...values(s, i), flagText(s.flags[i]), Boolean(s.flags[i] & DATA.doubtful),
+      FRAMES.seeing[f], FRAMES.airmass[f], FRAMES.sky[f], FRAMES.exptime[f], FRAMES.id[f], FRAMES.name[f]])) };
+}

@@ -1,0 +1,27 @@
+// ------------------------------------------------------------------ start
+const curves = newGroup(true), quality = newGroup(true);
+const all = [];
+document.querySelectorAll("[data-chart]").forEach((figure) => {
+  const { chart, index, kind } = figure.dataset;
+  if (chart === "curve") {
+    const one = new Chart(figure, () => curveSpec(Number(index)), curves), { pixels } = DATA.curves[index];
+    if (pixels) one.epochs = new Epochs(one, pixels, DATA.curves[index]);
+    all.push(one);
+  }
+  else if (chart === "quality") {
+    if (!QUALITY[kind] || !qualitySpec(kind).series.length) figure.remove();
+    else all.push(new Chart(figure, () => qualitySpec(kind), quality));
+  } else all.push(new Chart(figure, () => starsSpec(Number(index)), newGroup(false)));
+});
+all.forEach((c) => c.draw());
+document.querySelectorAll(".controls").forEach((box) => {
+  box.hidden = false;
+  box.addEventListener("change", (e) => {
+    choice[e.target.name] = e.target.type === "checkbox" ? e.target.checked : e.target.value;
+    curves.charts.forEach((c) => c.renew());
+  });
+});
+// paper is white whatever the screen is
+addEventListener("beforeprint", () => all.forEach((c) => c.draw()));
+addEventListener("afterprint", () => all.forEach((c) => c.draw()));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => all.forEach((c) => { c.drawLegend(); c.draw(); }));

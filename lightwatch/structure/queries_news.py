@@ -1,0 +1,68 @@
+"""What the report asks of runs: what the last one brought, what it changed, and which frames have which cause."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Select, and_, case, func, select, union_all
+
+from lightwatch.structure import schema as s
+
+_IMPORT = "read_convert_skysub_character_catalog"
+
+
+def run_with_news() -> Select[Any]:
+    """The latest run that worked on anything, or no row."""
+    worked = union_all(select(s.task_results.c.run_id), select(s.group_results.c.run_id)).subquery()
+    return select(s.runs).where(s.runs.c.id == select(func.max(worked.c.run_id)).scalar_subquery())
+
+
+def run_before(run_id: int) -> Select[Any]:
+    """The run before a run."""
+    return select(s.runs).where(s.runs.c.id < run_id).order_by(s.runs.c.id.desc()).limit(1)
+
+
+def new_frames(run_id: int) -> Select[Any]:
+    """Frames that a run imported, in order of time."""
+    t, f = s.task_results, s.frames
+    return (
+        select(f.c.id, f.c.original_image_path, f.c.mjd_mid, f.c.filter)
+        .join(t, t.c.frame_id == f.c.id)
+        .where(t.c.task == _IMPORT, t.c.run_id == run_id, t.c.state == "done")
+        .order_by(f.c.mjd_mid, f.c.id)
+    )
+
+
+def items_of_run(run_id: int) -> Select[Any]:
+    """Items that a run worked on: task, state, number, and how many belong to frames that it imported.
+
+    Joint tasks begin anew whenever there is a new frame: theirs count as new.
+    """
+    t, g, r = s.task_results, s.group_results, s.task_recipes
+    imported = t.alias()
+    imported = t.alias()
+    new = select(imported.c.frame_id).where(imported.c.task == _IMPORT, imported.c.run_id == run_id)
+    is_new = func.sum(case((t.c.frame_id.in_(new), 1), else_=0)).label("n_new")
+    frames = select(t.c.task, t.c.state, func.count().label("n"), is_new).where(t.c.run_id == run_id)
+    groups = select(g.c.task, g.c.state, func.count().label("n"), func.count().label("n_new")).where(
+        g.c.run_id == run_id
+    )
+    both = union_all(frames.group_by(t.c.task, t.c.state), groups.group_by(g.c.task, g.c.state)).subquery()
+    return (
+        select(both.c.task, both.c.state, both.c.n, both.c.n_new)
+        .join(r, r.c.task == both.c.task)
+        .order_by(r.c.position, both.c.state)
+    )
+
+
+def frames_without_result(footprint_hash: str, limit: int) -> Select[Any]:
+    """Frames that a task of today's recipe rejected or failed on, newest first, with the cause."""
+    t, r, f = s.task_results, s.task_recipes, s.frames
+    return (
+        select(t.c.task, t.c.state, t.c.reason_code, t.c.run_id, t.c.frame_id, f.c.original_image_path)
+        .join(r, and_(r.c.task == t.c.task, r.c.recipe == t.c.recipe))
+        .join(f, f.c.id == t.c.frame_id)
+        .where(t.c.state != "done", t.c.combined_footprint_hash.in_(["", footprint_hash]))
+        .order_by(f.c.mjd_mid.desc(), f.c.id)
+        .limit(limit)
+    )
