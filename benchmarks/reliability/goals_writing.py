@@ -1,0 +1,223 @@
+"""R1 to R4: killed at any step, disk full, errors of the system, order of writing; R15 after every trial."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reliability import system_calls
+from reliability.disturbed_run import (
+    Ended,
+    after_rerun,
+    committed_frames,
+    fail_at,
+    kill_at,
+    out_of_memory_at,
+    run_in_child,
+    spread,
+    unsound,
+)
+from reliability.goal import Effort, Goal, Measured
+from reliability.recorded_night import Night, recorded_night
+
+_FEW_FRAMES, _MANY_FRAMES = 2, 20
+_TARGET_SECONDS = 30.0
+_KILLED = -9
+#: clean ends: nothing wrong, some items in error, no data, disk, configuration
+_CLEAN = {0, 10, 65, 74, 78}
+_FILE_LIMIT = 24
+
+Disturb = Callable[[], Ended]
+
+
+@dataclass
+class Trials:
+    """Counts trials; ``problems`` tells of the first that failed."""
+
+    n: int = 0
+    good: int = 0
+    problems: list[str] = field(default_factory=list)
+    slowest: float = 0.0
+
+    def add(self, name: str, ended: Ended, problems: Sequence[str]) -> None:
+        self.n += 1
+        self.good += not problems
+        self.slowest = max(self.slowest, ended.seconds)
+        if problems and len(self.problems) < 3:
+            self.problems.append(f"{name}: {'; '.join(problems)[:300]}")
+
+    @property
+    def text(self) -> str:
+        return f"{self.good} of {self.n}"
+
+    @property
+    def failures(self) -> str:
+        return f" ({' | '.join(self.problems)})" if self.problems else ""
+
+
+def _steps(night: Night) -> int:
+    """Number of failpoints that an undisturbed run passes."""
+    night.fresh()
+    ended = run_in_child(night)
+    assert ended.code == 0, ended
+    return ended.steps
+
+
+# ---------------------------------------------------------------- R1
+def kills(_scratch: Path, effort: Effort) -> Measured:
+    """SIGKILL at failpoints; in the whole procedure at system calls as well."""
+    night = recorded_night(effort.of(_FEW_FRAMES, _MANY_FRAMES))
+    begun = time.monotonic()
+    steps = _steps(night)
+    own = Trials()
+    for step in spread(effort.of(6, 50), steps):
+        night.fresh()
+        _judge_kill(night, own, f"step {step}", run_in_child(night, trap=kill_at(step)))
+    text = f"{own.text} kills at steps of writing ({steps} steps)"
+    system = Trials()
+    if effort.full:
+        night.fresh()
+        _ended, calls = system_calls.traced(night)
+        for number in spread(200, len(calls)):
+            call = calls[number - 1]
+            night.fresh()
+            _judge_kill(night, system, f"{call.name} of {call.path}", system_calls.killed(night, call))
+        text = f"{system.text} kills at system calls ({len(calls)} calls); {text}"
+    passed = own.good == own.n and system.good == system.n
+    text += f" resume identical, {time.monotonic() - begun:.0f} s{own.failures}{system.failures}"
+    return Measured(text, passed)
+
+
+def _judge_kill(night: Night, trials: Trials, name: str, ended: Ended) -> None:
+    committed, problems = committed_frames(night.workdir)
+    if ended.code != _KILLED:
+        problems.append(f"not killed, but exit code {ended.code}: {ended.said}")
+    trials.add(name, ended, problems or after_rerun(night, committed=committed))
+
+
+# ---------------------------------------------------------------- R2
+def full_disk(_scratch: Path, effort: Effort) -> Measured:
+    """No space left from some step on; then there is space again."""
+    night = recorded_night(effort.of(_FEW_FRAMES, _MANY_FRAMES))
+    trials = Trials()
+    for name, disturb in _of_full_disk(night, effort):
+        night.fresh()
+        ended = disturb()
+        trials.add(name, ended, _badly_told(night, ended) or after_rerun(night))
+    text = (
+        f"{trials.text} end with 74 and a line that names path and free space, and resume identical; "
+        f"slowest end {trials.slowest:.1f} s{trials.failures}"
+    )
+    return Measured(text, trials.good == trials.n and trials.slowest < _TARGET_SECONDS)
+
+
+def _of_full_disk(night: Night, effort: Effort) -> Iterator[tuple[str, Disturb]]:
+    if not effort.full:
+        for step in spread(4, _steps(night) - 1):  # after the last step comes no other that could fail
+            trap = fail_at(step, errno.ENOSPC, lasting=True)
+            yield f"step {step}", lambda trap=trap: run_in_child(night, trap=trap)
+        return
+    night.fresh()
+    _ended, calls = system_calls.traced(night)
+    for number in spread(100, len(calls)):
+        call = calls[number - 1]
+        yield (
+            f"{call.name} of {call.path}",
+            lambda number=number: system_calls.failing(night, calls, number - 1, "ENOSPC", lasting=True),
+        )
+
+
+def _badly_told(night: Night, ended: Ended) -> list[str]:
+    lines = ended.said.strip().splitlines()
+    if ended.code != 74:
+        return [f"exit code {ended.code}: {ended.said.strip()[:200]}"]
+    if len(lines) != 1 or str(night.workdir.path) not in lines[0] or "MB free" not in lines[0]:
+        return [f"told as: {lines}"]
+    return []
+
+
+# ---------------------------------------------------------------- R3
+def errors(_scratch: Path, effort: Effort) -> Measured:
+    """One error of the system: the item is in error or the run ends cleanly; later runs do what is missing."""
+    night = recorded_night(effort.of(_FEW_FRAMES, _MANY_FRAMES))
+    by_kind: dict[str, Trials] = {}
+    for kind, name, disturb in _of_errors(night, effort):
+        night.fresh()
+        ended = disturb()
+        problems = [] if ended.code in _CLEAN else [f"exit code {ended.code}: {ended.said.strip()[:200]}"]
+        problems += unsound(night)
+        by_kind.setdefault(kind, Trials()).add(name, ended, problems or after_rerun(night, runs=3))
+    text = ", ".join(f"{kind} {trials.text}" for kind, trials in by_kind.items())
+    text += " end cleanly and resume" + "".join(trials.failures for trials in by_kind.values())
+    return Measured(text, all(trials.good == trials.n for trials in by_kind.values()))
+
+
+def _of_errors(night: Night, effort: Effort) -> Iterator[tuple[str, str, Disturb]]:
+    steps = _steps(night)
+    for kind in ("EIO", "EMFILE"):
+        for step in spread(effort.of(2, 10), steps):
+            trap = fail_at(step, getattr(errno, kind), lasting=False)
+            yield kind, f"step {step}", lambda trap=trap: run_in_child(night, trap=trap)
+    for step in spread(effort.of(2, 40), steps):
+        trap = out_of_memory_at(step)
+        yield "MemoryError", f"step {step}", lambda trap=trap: run_in_child(night, trap=trap)
+    if not effort.full:
+        return
+    for megabytes in range(0, 50, 5):
+        limit = lambda megabytes=megabytes: _limit_memory(megabytes)  # noqa: E731
+        yield "MemoryError", f"{megabytes} MB", lambda limit=limit: run_in_child(night, prepare=limit)
+    yield "EMFILE", f"{_FILE_LIMIT} files", lambda: run_in_child(night, prepare=_limit_files)
+    night.fresh()
+    _ended, calls = system_calls.traced(night, (*system_calls.WRITES, *system_calls.READS))
+    of_name = {
+        "EIO": (*system_calls.WRITES, *system_calls.READS),
+        "EMFILE": ("openat",),
+        "EINTR": (*system_calls.WRITES, *system_calls.READS),
+    }
+    for kind, names in of_name.items():
+        places = [k for k, call in enumerate(calls) if call.name in names]
+        for number in spread({"EIO": 40, "EMFILE": 39, "EINTR": 50}[kind], len(places)):
+            place = places[number - 1]
+            yield (
+                kind,
+                f"{calls[place].name} of {calls[place].path}",
+                lambda kind=kind, place=place: system_calls.failing(night, calls, place, kind, lasting=False),
+            )
+
+
+def _limit_memory(megabytes: int) -> None:
+    """Leave this process so much more address space than it has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * os.sysconf("SC_PAGE_SIZE") + megabytes * 1_000_000
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _limit_files() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_FILE_LIMIT, _FILE_LIMIT))
+
+
+# ---------------------------------------------------------------- R4
+def order_of_writing(_scratch: Path, effort: Effort) -> Measured:
+    """The order of syncs, renames and commits in the trace of a run."""
+    night = recorded_night(effort.of(_FEW_FRAMES, _MANY_FRAMES))
+    night.fresh()
+    ended, calls = system_calls.traced(night)
+    assert ended.code == 0, ended
+    found = system_calls.violations(calls, str(night.workdir.path))
+    renames = sum(call.name.startswith("rename") for call in calls)
+    text = f"{len(found)} violations in {len(calls)} calls with {renames} renames"
+    return Measured("; ".join([text, *found[:3]]), not found and renames > 0)
+
+
+GOALS = (
+    Goal("R1", "Killed at any moment", "every kill, one run, identical results, no frame lost", kills),
+    Goal("R2", "Disk full at any write", "exit code 74, one line, no loop; identical when there is space", full_disk),
+    Goal("R3", "EIO, EMFILE, EINTR, MemoryError", "item in error or clean exit, never a false done; identical after",
+         errors),
+    Goal("R4", "Order of writing (power cut)", "0 violations over the trace of a run", order_of_writing),
+)  # fmt: skip
