@@ -10,14 +10,17 @@ from typing import Any
 from lightwatch import __version__
 from lightwatch.errors import ConfigError
 from lightwatch.pipeline.init_lightcurver import Translation, translate
-from lightwatch.pipeline.init_parser import parser_text
-from lightwatch.pipeline.init_survey import Survey, sky_position, survey
+from lightwatch.pipeline.init_notes import Proposal, propose, summary
+from lightwatch.pipeline.init_parser import common_parser_text
+from lightwatch.pipeline.init_place import separation_deg, sky_position
+from lightwatch.pipeline.init_survey import Survey, survey
 from lightwatch.structure.config_file import load_config
 from lightwatch.structure.config_template import template
 from lightwatch.structure.files import write_atomically
 from lightwatch.structure.header_parsing import load_header_parser
 
 _CATALOG_WORDS = ("gaia", "vizier", "frames")
+_FAR_DEG = 2.0  # farther from the pointing, no target is in a frame
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ def initialize_workdir(request: InitRequest) -> InitResult:
     if config_path.exists():
         raise ConfigError(f"{config_path}: exists already; remove it, or choose another directory")
     old = translate(request.from_lightcurver) if request.from_lightcurver else None
-    found = survey(request.frames) if request.frames else None
+    table = Path(request.catalog) if request.catalog and request.catalog not in _CATALOG_WORDS else None
+    found = survey(request.frames, catalog=table) if request.frames else None
     values, notes, remarks = _values(request, found, old)
     text = template(values, notes, _head(request, found, old))
     return _write(request, config_path, text, found, old, remarks)
@@ -68,12 +72,14 @@ def initialize_workdir(request: InitRequest) -> InitResult:
 def _values(
     request: InitRequest, found: Survey | None, old: Translation | None
 ) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    proposal = propose(found, catalog=request.catalog) if found else Proposal()
     values = dict(old.values) if old else {}
-    notes: dict[str, str] = {}
+    notes = dict(proposal.notes)
     remarks = [f"not carried over: {line}" for line in old.left_out] if old else []
+    remarks += proposal.remarks
     if found:
-        values["raw_dirs"] = [_relative(found.raw_dir, request.directory)]
-        _from_survey(found, values, notes, remarks)
+        values["raw_dirs"] = [_relative(found.sample.raw_dir, request.directory)]
+        values = proposal.values | values
     values.setdefault("raw_dirs", ["raw"])
     _target(request, found, values, notes, remarks)
     if request.instrument:
@@ -83,7 +89,8 @@ def _values(
     if request.catalog:
         is_word = request.catalog in _CATALOG_WORDS
         path = request.catalog if is_word else _relative(Path(request.catalog), request.directory)
-        values["reference_stars.catalog"] = path
+        sparse = values.get("reference_stars.catalog") == "frames" and not is_word
+        values["plate_solving.catalog" if sparse else "reference_stars.catalog"] = path
     return values, notes, remarks
 
 
@@ -91,43 +98,6 @@ def _relative(path: Path, directory: Path) -> str:
     """Path from the workdir when it lies in it, so that the whole can be moved; else absolute."""
     absolute, base = Path(os.path.abspath(path)), Path(os.path.abspath(directory))
     return str(absolute.relative_to(base)) if absolute.is_relative_to(base) else str(absolute)
-
-
-def _from_survey(found: Survey, values: dict[str, Any], notes: dict[str, str], remarks: list[str]) -> None:
-    notes["raw_dirs"] = f"{found.n_files} files found"
-    if found.instrument:
-        values.setdefault("instrument", found.instrument)
-        notes["instrument"] = "recognised from the headers"
-    else:
-        missing = [name for name in ("exptime", "gain") if found.keywords[name] is None]
-        missing += ["mjd"] if found.time is None else []
-        remarks += [
-            f"header_parser/parse_header.py: {name} was not found; fill it in before the run"
-            for name in missing
-        ]
-        remarks += [f"header_parser/parse_header.py: {found.time_doubt}"] if found.time_doubt else []
-    _solving_notes(found, values, notes, remarks)
-    if found.hdu_index:
-        notes["importation.hdu_data"] = f"the image was found in HDU {found.hdu_index}"
-    if found.bad_pixel_hdu:
-        values.setdefault("importation.hdu_bad_pixels", found.bad_pixel_hdu)
-        notes["importation.hdu_bad_pixels"] = (
-            "guessed: an extension is a bad pixel map by its name; auto finds it"
-        )
-    if found.filters:
-        notes["zeropoints.band"] = f"filters of the frames looked at: {', '.join(found.filters)}"
-
-
-def _solving_notes(found: Survey, values: dict[str, Any], notes: dict[str, str], remarks: list[str]) -> None:
-    solved, n = found.plate_solved, len(found.sampled)
-    notes["plate_solving.already_plate_solved"] = f"{solved} of {n} frames looked at carry a WCS"
-    if found.pixel_scale_arcsec is None:
-        remarks.append("plate_solving.pixel_scale_arcsec: not found in the headers; give it if you know it")
-    elif solved == n:
-        notes["plate_solving.pixel_scale_arcsec"] = f"{found.pixel_scale_arcsec} by {found.pixel_scale_from}"
-    else:
-        values.setdefault("plate_solving.pixel_scale_arcsec", found.pixel_scale_arcsec)
-        notes["plate_solving.pixel_scale_arcsec"] = f"guessed: {found.pixel_scale_from}"
 
 
 def _target(
@@ -146,6 +116,7 @@ def _target(
         except ValueError as error:
             raise ConfigError(f"--ra, --dec: {error}") from None
         values["rois"] = {request.name or (found.object if found else None) or "target": _roi(position)}
+        remarks += _far_off(position, found)
     elif "rois" in values:
         if request.name:
             first, *others = values["rois"].items()
@@ -160,14 +131,25 @@ def _target(
         )
 
 
+def _far_off(target: tuple[float, float], found: Survey | None) -> list[str]:
+    """A remark where the target cannot be in the frames, such as hours given as degrees."""
+    if found is None or found.pointing is None:
+        return []
+    distance = separation_deg(target, found.pointing)
+    if distance < _FAR_DEG:
+        return []
+    in_hours = separation_deg(((target[0] * 15) % 360, target[1]), found.pointing) < _FAR_DEG
+    hint = "; --ra is in degrees unless it is written as 02:04:10.2" if in_hours else ""
+    where = "{:.4f} {:+.4f}".format(*found.pointing)
+    return [f"rois: the target is {distance:.1f} degrees from where the telescope pointed ({where}){hint}"]
+
+
 def _roi(position: tuple[float, float]) -> dict[str, Any]:
     return {"coordinates": [round(coordinate, 7) for coordinate in position]}
 
 
 def _head(request: InitRequest, found: Survey | None, old: Translation | None) -> tuple[str, ...]:
-    lines = [
-        f"Written by lightwatch {__version__}" + (f" from {len(found.sampled)} frames." if found else ".")
-    ]
+    lines = [f"Written by lightwatch {__version__}.", *(summary(found) if found else ())]
     if old:
         lines.append(
             f"Translated from the LightCurver configuration {request.from_lightcurver}; not carried over:"
@@ -213,7 +195,7 @@ def _write(
 def _parser(found: Survey | None, old: Translation | None) -> str:
     if old and old.header_parser:
         return old.header_parser.read_text(encoding="utf-8")
-    return parser_text(found)
+    return found.parser if found else common_parser_text()
 
 
 def _put(path: Path, text: str) -> None:

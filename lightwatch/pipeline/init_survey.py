@@ -1,33 +1,28 @@
-"""What the headers of a few of the user's own frames tell, so that nobody has to type it."""
+"""What the user's own frames tell, so that nobody has to type it."""
 
 from __future__ import annotations
 
 import math
 import re
 import statistics
-import warnings
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from lightwatch.errors import FrameError, NoUsableData
-from lightwatch.structure.config import Config
-from lightwatch.structure.frames import (
-    RawFrame,
-    ReadLimits,
-    classify_frame,
-    find_files,
-    header_wcs,
-    read_frame,
-    shown,
-)
+from astropy.io import fits
 
-_SAMPLE = 5
-_TRIED = 40
-_LIMITS = ReadLimits(header_bytes=10_000_000, data_bytes=4_000_000_000, inflation=20.0, hdus=1000)
-_MJD_OF_UNIX_EPOCH = 40587.0
+from lightwatch.errors import ConfigError, FrameError, HeaderError
+from lightwatch.pipeline import init_keywords, init_place
+from lightwatch.pipeline.init_keywords import Guess, quoted
+from lightwatch.pipeline.init_parser import parser_text
+from lightwatch.pipeline.init_pixels import Pixels, look_at_pixels, read_stars
+from lightwatch.pipeline.init_sample import Sample, sample_headers
+from lightwatch.pipeline.init_time import TimeChoice, choose_time
+from lightwatch.structure.frames import header_wcs, shown
+from lightwatch.structure.header_parsing import FrameMetadata, HeaderParser, load_header_parser, read_metadata
 
 #: what tells the frames of an instrument that lightwatch ships a header parser for: keyword and pattern
 _SIGNATURES: dict[str, tuple[tuple[str, str], ...]] = {
@@ -36,129 +31,120 @@ _SIGNATURES: dict[str, tuple[tuple[str, str], ...]] = {
     "microobservatory": (("CREATOR", "MicroObservatory.*"), ("UT-OBS", ".+")),
     "omegacam_vst": (("INSTRUME", "OMEGACAM"),),
 }
-_EXPOSURE = ("EXPTIME", "EXPOSURE", "EXP_TIME", "ITIME", "TEXPTIME")
-_GAIN = ("EGAIN", "CCDGAIN", "ESO DET OUT1 CONAD", "GAIN", "GAIN1", "GAINEFF")
-_LARGEST_GAIN = 30.0  # electron/ADU; CMOS cameras write a setting such as 100 into GAIN
-_FILTER = ("FILTER", "FILTNAM", "FILTER1", "FILTER2", "INSFILTE", "ESO INS FILT1 NAME", "FILT")
-_READ_NOISE = ("RDNOISE", "READNOIS", "RON", "READNOISE", "ENOISE", "ESO DET OUT1 RON")
-_SATURATION = ("SATURATE", "SATLEVEL", "SATUR", "MAXLIN")
-_PIXEL_SCALE = ("PIXSCALE", "SECPIX", "PIXSCAL1", "SCALE", "IM_SCALE", "SECPIX1")
-_TELESCOPE, _INSTRUMENT = ("TELESCOP", "OBSERVAT"), ("INSTRUME", "CAMERA", "DETECTOR")
-_MID_DATES, _START_DATES = ("DATE-AVG", "DATE-MID"), ("DATE-OBS", "DATE-BEG", "UT-OBS", "DATE_OBS", "OBSTART")
-_MID_MJDS, _START_MJDS = (
-    ("MJD-MID", "MJDMID", "MJD-AVG"),
-    ("MJD-OBS", "MJD_OBS", "MJD-BEG", "MJDSTART", "MJD"),
+_SOLVERS = re.compile(
+    r"astrometry\.net|ASTAP|PinPoint|SCAMP|PlateSolve|All Sky Plate|twirl|prose", re.IGNORECASE
 )
-_JULIAN_DATES = ("JD-OBS", "JD_UTC", "JD")
-_TIMES_OF_DAY = ("UT-OBS", "TIME-OBS", "UTC-OBS", "UT", "UTSTART", "TIME-BEG")
-_ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?")
-
-
-@dataclass(frozen=True)
-class TimeSource:
-    """Where the time of an exposure stands: ``kind`` is iso, split (date and time of day in two keywords),
-    mjd or jd; ``reference`` is start or mid."""
-
-    kind: str
-    keyword: str
-    reference: str
-    second_keyword: str = ""
+_NIGHT_DAYS = 0.3  # frames further apart belong to different nights
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found in the sample; None where the headers do not say."""
+    """What was found."""
 
-    raw_dir: Path
-    n_files: int
-    sampled: tuple[str, ...]
-    instrument: str | None
-    keywords: dict[str, str | None]
-    examples: dict[str, Any]
-    time: TimeSource | None
-    time_doubt: str
-    plate_solved: int  # how many of the sampled frames carry a WCS
-    pixel_scale_arcsec: float | None
-    pixel_scale_from: str
-    hdu_index: int
-    bad_pixel_hdu: str | None
+    sample: Sample
+    instrument: str | None  # shipped parser
+    parser: str  # source of a parser made for these frames
+    metadata: tuple[FrameMetadata, ...]  # what the parser (shipped, or made) says of the headers that pass
+    refused: tuple[str, ...]  # why it refuses the others
+    missing: tuple[str, ...]  # required values that nothing tells
+    doubts: tuple[str, ...]
+    wcs: tuple[str, ...]  # what is known of the WCS, a line each
+    plate_solved: int  # how many of the headers hold a WCS
+    pixel_scale: float | tuple[float, float] | None  # arcsec
+    pixel_scale_why: str
     pointing: tuple[float, float] | None
     object: str | None
-    filters: tuple[str, ...] = field(default=())
+    pixels: Pixels
+
+    @property
+    def filters(self) -> Counter[str]:
+        """Frames by filter, of those looked at."""
+        return Counter(meta.filter or "unknown" for meta in self.metadata)
+
+    @property
+    def nights(self) -> tuple[float, ...]:
+        """MJD (UTC) of the first frame of every night."""
+        times = sorted(meta.mjd_mid for meta in self.metadata)
+        return tuple(t for i, t in enumerate(times) if i == 0 or t - times[i - 1] > _NIGHT_DAYS)
 
 
-def survey(raw_dir: Path) -> Survey:
-    """Read a few frames of a directory.
+def survey(raw_dir: Path, *, catalog: Path | None = None) -> Survey:
+    """Read headers of many, pixels of a few frames of a directory; ``catalog``: the user's table of stars.
 
     Raises
     ------
     NoUsableData
         When it holds no readable frame of the sky.
     """
-    patterns = Config.model_fields["files_match_pattern"].default
-    found = find_files([raw_dir], patterns, recursive=True, follow_links=True)
-    frames, problem = _sample([item.path for item in found.files])
-    if not frames:
-        raise NoUsableData(
-            f"{raw_dir}: {len(found.files)} files of frames' names, none could be read{problem}"
-        )
-    headers = [frame.header for _, frame in frames]
-    keywords = {
-        "exptime": _present(headers, _EXPOSURE),
-        "gain": _gain_keyword(headers),
-        "filter": _present(headers, _FILTER, text=True),
-        "read_noise": _present(headers, _READ_NOISE),
-        "saturation": _present(headers, _SATURATION),
-        "object": _present(headers, ("OBJECT", "TARGNAME"), text=True),
-        "telescope": _present(headers, _TELESCOPE, text=True),
-        "instrument": _present(headers, _INSTRUMENT, text=True),
-        "airmass": _present(headers, ("AIRMASS", "AMSTART", "SECZ")),
-        "pixel_scale": _present(headers, _PIXEL_SCALE),
+    sample = sample_headers(raw_dir)
+    headers = [item.header for item in sample.science]
+    guesses = {
+        "exptime": init_keywords.exposure(headers),
+        "gain": init_keywords.gain(headers),
+        "filter": init_keywords.filter_of(headers),
+        "read_noise": init_keywords.read_noise(headers),
+        "saturation": init_keywords.saturation(headers),
+        "object": init_keywords.plain(headers, ("OBJECT", "TARGNAME", "TARGET", "OBJNAME", "FIELD", "OBJ")),
+        "telescope": init_keywords.plain(headers, ("TELESCOP", "TELESCOPE", "TELNAME", "OBSERVAT")),
+        "instrument": init_keywords.plain(headers, ("INSTRUME", "CAMERA", "DETECTOR", "DETNAM")),
+        "airmass": init_keywords.plain(
+            headers, ("AIRMASS", "AMSTART", "SECZ", "ESO TEL AIRM START"), init_keywords.is_number
+        ),
+        "pixel_scale": init_place.nominal_scale(headers),
     }
-    time = _time_source(headers)
-    solved = [
-        _wcs_text(header, path.name) for path, header in zip((p for p, _ in frames), headers, strict=True)
-    ]
-    scale, scale_from = _pixel_scale([text for text in solved if text], headers, keywords["pixel_scale"])
-    return Survey(
-        raw_dir=raw_dir,
-        n_files=len(found.files),
-        sampled=tuple(shown(path) for path, _ in frames),
-        instrument=_instrument(headers),
-        keywords=keywords,
-        examples={name: headers[0].get(key) for name, key in keywords.items() if key},
-        time=time,
-        time_doubt=_time_doubt(headers[0], time),
-        plate_solved=sum(text is not None for text in solved),
-        pixel_scale_arcsec=scale,
-        pixel_scale_from=scale_from,
-        hdu_index=frames[0][1].hdu_index,
-        bad_pixel_hdu=_bad_pixel_hdu(frames[0][0], frames[0][1]),
-        pointing=_pointing(headers),
-        object=_common_text(headers, keywords["object"]),
-        filters=_texts(headers, keywords["filter"]),
+    guesses |= _pointing_guesses(headers[0])
+    time = choose_time(headers, guesses["exptime"].values or (math.nan,) * len(headers))
+    mjds = [_mjd(time, header) for header in headers]
+    site, site_doubts = init_place.site(headers, mjds)
+    epoch = statistics.median([mjd for mjd in mjds if math.isfinite(mjd)] or [60000.0])
+    instrument = _instrument(headers)
+    pixels = look_at_pixels(
+        sample,
+        needs_gain=instrument is None and guesses["gain"].code is None,
+        catalog=read_stars(catalog) if catalog else None,
+        epoch_mjd=epoch,
     )
+    doubts = (*time.doubts, *(doubt for guess in guesses.values() for doubt in guess.doubts), *site_doubts)
+    text = parser_text(sample, time, guesses | site, pixels, doubts)
+    metadata, refused, instrument = _tried(sample, instrument, text)
+    wcs_texts = [wcs for item in sample.science if (wcs := _wcs_text(item.header, item.path.name))]
+    scale, why = _pixel_scale(wcs_texts, guesses["pixel_scale"], len(headers))
+    return Survey(
+        sample=sample, instrument=instrument, parser=text, metadata=metadata, refused=refused,
+        missing=() if instrument else _missing(guesses, time, pixels), doubts=() if instrument else doubts,
+        wcs=_wcs_evidence(headers, wcs_texts, pixels),
+        plate_solved=len(wcs_texts), pixel_scale=scale, pixel_scale_why=why,
+        pointing=init_place.pointing(headers), object=_common_object(headers, guesses["object"]), pixels=pixels,
+    )  # fmt: skip
 
 
-def _sample(paths: Sequence[Path]) -> tuple[list[tuple[Path, RawFrame]], str]:
-    """Frames of the sky spread over the list, and the reason why the last unreadable one was not."""
-    step = max(len(paths) // _TRIED, 1)
-    order = list(paths[::step])
-    frames: list[tuple[Path, RawFrame]] = []
-    problem = ""
-    for path in (*order[:: max(len(order) // _SAMPLE, 1)], *order):
-        if len(frames) == _SAMPLE or any(path == known for known, _ in frames):
-            continue
-        try:
-            frame = read_frame(path, hdu_data=None, hdu_headers=None, hdu_bad_pixels=None, limits=_LIMITS)
-        except FrameError as error:
-            problem = f" ({error})"
-            continue
-        if classify_frame(frame.header, file_name=path.name, declared=None).kind == "science":
-            frames.append((path, frame))
-    return frames, problem
+def _pointing_guesses(header: Any) -> dict[str, Guess]:
+    keys = init_place.position_keys(header)
+    if keys is None or keys[0] == "CRVAL1":
+        return {}
+    position = init_place.position_of(header)
+    assert position is not None  # position_keys has tried
+    return {
+        "ra": Guess(f"degrees(header.get({quoted(keys[0])}), hours=True)", position[0], keys[0]),
+        "dec": Guess(f"degrees(header.get({quoted(keys[1])}))", position[1], keys[1]),
+    }
 
 
+def _mjd(time: TimeChoice, header: Any) -> float:
+    values = (source.mjd(header) for source in time.sources)
+    return next((mjd for mjd in values if mjd is not None), math.nan)
+
+
+def _missing(guesses: dict[str, Guess], time: TimeChoice, pixels: Pixels) -> tuple[str, ...]:
+    there = {
+        "exptime": guesses["exptime"].code,
+        "gain": guesses["gain"].code or pixels.transfer,
+        "mjd": time.sources,
+    }
+    return tuple(name for name, found in there.items() if not found)
+
+
+# ---------------------------------------------------------------- parser
 def _instrument(headers: Sequence[Any]) -> str | None:
     """The shipped parser whose signature all headers bear."""
     for name, signature in _SIGNATURES.items():
@@ -171,82 +157,37 @@ def _instrument(headers: Sequence[Any]) -> str | None:
     return None
 
 
-def _present(headers: Sequence[Any], candidates: Sequence[str], *, text: bool = False) -> str | None:
-    """The first keyword that has a value of the right kind in every header."""
-    return next((key for key in candidates if all(_has(header.get(key), text) for header in headers)), None)
+def _tried(
+    sample: Sample, instrument: str | None, text: str
+) -> tuple[tuple[FrameMetadata, ...], tuple[str, ...], str | None]:
+    """Metadata of the headers, by the shipped parser if it takes any of them, else by the one made here."""
+    own = HeaderParser(
+        Path("parse_header.py"), blake2b(text.encode(), digest_size=32).hexdigest(), text.encode()
+    )
+    parsers: list[tuple[str | None, HeaderParser]] = [(None, own)]
+    if instrument:
+        parsers.insert(0, (instrument, _shipped(instrument, own)))
+    for name, parser in parsers:
+        metadata, refused = [], []
+        for item in sample.science:
+            try:
+                metadata.append(
+                    read_metadata(
+                        parser, item.header, name=item.path.name, time_reference="start", overrides={}
+                    )
+                )
+            except HeaderError as error:
+                refused.append(str(error))
+        if metadata or name is None:
+            break
+    return tuple(metadata), tuple(refused), name
 
 
-def _has(value: Any, text: bool) -> bool:
-    return bool(str(value).strip()) and value is not None if text else _number(value) is not None
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or value is None:
-        return None
+def _shipped(instrument: str, otherwise: HeaderParser) -> HeaderParser:
     try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _gain_keyword(headers: Sequence[Any]) -> str | None:
-    def sound(header: Any, key: str) -> bool:
-        value = _number(header.get(key))
-        return value is not None and 0 < value <= _LARGEST_GAIN
-
-    return next((key for key in _GAIN if all(sound(header, key) for header in headers)), None)
-
-
-# ---------------------------------------------------------------- time
-def _time_source(headers: Sequence[Any]) -> TimeSource | None:
-    """The most precise statement of the time: an ISO date in UTC or with its zone, else a long enough MJD."""
-    for reference, dates in (("mid", _MID_DATES), ("start", _START_DATES)):
-        found = [
-            key
-            for key in dates
-            if all(_ISO.fullmatch(str(header.get(key, "")).strip()) for header in headers)
-        ]
-        if found:
-            return TimeSource(
-                "iso", min(found, key=lambda key: _zone_rank(str(headers[0][key]).strip())), reference
-            )
-    date = _present(headers, _START_DATES, text=True)
-    clock = _present(headers, _TIMES_OF_DAY, text=True)
-    numbers = [
-        TimeSource(kind, key, reference)
-        for kind, reference, keys in (
-            ("mjd", "mid", _MID_MJDS), ("mjd", "start", _START_MJDS), ("jd", "start", _JULIAN_DATES),
-        )
-        if (key := _present(headers, keys)) is not None
-    ]  # fmt: skip
-    if date and clock and date != clock and re.fullmatch(r"\d{4}-\d\d-\d\d", str(headers[0][date]).strip()):
-        return TimeSource("split", date, "start", clock)
-    return numbers[0] if numbers else None
-
-
-def _zone_rank(text: str) -> int:
-    """0: said to be UTC; 1: a zone of its own; 2: no zone, which FITS takes for UTC."""
-    zone = re.search(r"(Z|[+-]\d\d:?\d\d)$", text[11:])
-    if zone is None:
-        return 2
-    return 0 if zone[0] == "Z" or set(zone[0][1:]) <= {"0", ":"} else 1
-
-
-def _time_doubt(header: Any, time: TimeSource | None) -> str:
-    """A line when two statements of the time disagree, as when one of them is local."""
-    if time is None or time.kind != "iso":
-        return ""
-    mjd_key = next((key for key in _START_MJDS if _number(header.get(key)) is not None), None)
-    if mjd_key is None or time.reference != "start":
-        return ""
-    moment = datetime.fromisoformat(str(header[time.keyword]).strip())
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    difference = (moment.timestamp() / 86400.0 + _MJD_OF_UNIX_EPOCH - float(header[mjd_key])) * 86400.0
-    if abs(difference) < 120.0:
-        return ""
-    return f"{time.keyword} is {difference:+.0f} s from {mjd_key}: one of them may be local time; check it"
+        return load_header_parser(Path(), instrument)
+    except ConfigError:
+        return otherwise
 
 
 # ---------------------------------------------------------------- sky
@@ -258,83 +199,46 @@ def _wcs_text(header: Any, name: str) -> str | None:
 
 
 def _pixel_scale(
-    solved: Sequence[str], headers: Sequence[Any], keyword: str | None
-) -> tuple[float | None, str]:
-    if solved:
-        from astropy.io import fits
-        from astropy.wcs import WCS
-        from astropy.wcs.utils import proj_plane_pixel_scales
+    solved: Sequence[str], nominal: Guess, n_headers: int
+) -> tuple[float | tuple[float, float] | None, str]:
+    if not solved:
+        return nominal.value, nominal.why
+    from lightwatch.processes.astrometry_refine import pixel_scale
+    from lightwatch.processes.astrometry_sky import parse_wcs
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            scales = [
-                math.sqrt(math.prod(proj_plane_pixel_scales(WCS(fits.Header.fromstring(text))))) * 3600.0
-                for text in solved
-            ]
-        return float(f"{statistics.median(scales):.4g}"), "the WCS of the frames"
-    if keyword is not None:
-        return float(headers[0][keyword]), keyword
-    pixel_um, focal_mm = _number(headers[0].get("XPIXSZ")), _number(headers[0].get("FOCALLEN"))
-    if pixel_um and focal_mm:
-        return float(f"{206.265 * pixel_um / focal_mm:.4g}"), "XPIXSZ and FOCALLEN"
-    return None, ""
+    scale = float(f"{statistics.median(pixel_scale(parse_wcs(text)) for text in solved):.4g}")
+    why = f"{scale} by the WCS of the headers"
+    if isinstance(nominal.value, float) and abs(nominal.value / scale - 1) > 0.1:
+        why += f", although {nominal.why}"
+    return scale, why
 
 
-def _bad_pixel_hdu(path: Path, frame: RawFrame) -> str | None:
-    """Name of an extension that is a bad-pixel map by its name and shape."""
-    automatic = read_frame(
-        path, hdu_data=frame.hdu_index, hdu_headers=None, hdu_bad_pixels="auto", limits=_LIMITS
-    )
-    return "auto" if automatic.has_bad_pixel_map else None
+def _wcs_evidence(headers: Sequence[Any], texts: Sequence[str], pixels: Pixels) -> tuple[str, ...]:
+    lines = [f"{len(texts)} of {len(headers)} headers hold a WCS"]
+    if not texts:
+        return (*lines, "every frame will be solved from its stars")
+    failed = [header for header in headers if header.get("WCSERR") not in (None, 0, 0.0, "0")]
+    if failed:
+        lines.append(f"WCSERR says that {len(failed)} of them are nominal pointings, not solutions")
+    solvers = {found[0] for header in headers if (found := _SOLVERS.search(_remarks(header)))}
+    if solvers:
+        lines.append(f"made by {', '.join(sorted(solvers))}")
+    elif any(header.get("PLTSOLVD") is True for header in headers):
+        lines.append("PLTSOLVD says that they are solutions")
+    lines += [shown(verdict) for verdict in pixels.wcs_verdicts]
+    if not pixels.wcs_verdicts:
+        lines.append("auto: the stars of every frame decide whether it is right")
+    return tuple(lines)
 
 
-def _pointing(headers: Sequence[Any]) -> tuple[float, float] | None:
-    """Median right ascension and declination (degrees) that the headers give."""
-    positions = [position for header in headers if (position := _position(header)) is not None]
-    if not positions:
+def _remarks(header: Any) -> str:
+    texts = [str(header[key]) for key in ("HISTORY", "COMMENT", "SWCREATE", "PLTSOLV") if key in header]
+    return " ".join(texts)
+
+
+def _common_object(headers: Sequence[fits.Header], guess: Guess) -> str | None:
+    if guess.code is None:
         return None
-    ra0 = positions[0][0]  # around the first, so that 359 and 1 degree are neighbours
-    ra = ra0 + statistics.median((p[0] - ra0 + 180.0) % 360.0 - 180.0 for p in positions)
-    return round(ra % 360.0, 5), round(statistics.median(p[1] for p in positions), 5)
-
-
-def _position(header: Any) -> tuple[float, float] | None:
-    for ra_key, dec_key in (
-        ("RA", "DEC"),
-        ("OBJCTRA", "OBJCTDEC"),
-        ("TELRA", "TELDEC"),
-        ("CRVAL1", "CRVAL2"),
-    ):
-        try:
-            return sky_position(header.get(ra_key), header.get(dec_key))
-        except ValueError:
-            continue
-    return None
-
-
-def sky_position(ra: Any, dec: Any) -> tuple[float, float]:
-    """(ra, dec) in degrees, of numbers (degrees) or of sexagesimal text (hours and degrees).
-
-    Raises
-    ------
-    ValueError
-        When they are no position.
-    """
-    from astropy.coordinates import Angle
-
-    degrees = []
-    for value, unit in ((ra, "hourangle"), (dec, "deg")):
-        number = _number(value)
-        degrees.append(number if number is not None else float(Angle(str(value).strip(), unit=unit).deg))
-    if not (0.0 <= degrees[0] < 360.0 and -90.0 <= degrees[1] <= 90.0):
-        raise ValueError(f"{ra} {dec} is no position: expected degrees, 0 <= ra < 360 and -90 <= dec <= 90")
-    return degrees[0], degrees[1]
-
-
-def _texts(headers: Sequence[Any], keyword: str | None) -> tuple[str, ...]:
-    return tuple(sorted({shown(str(header[keyword]).strip()) for header in headers})) if keyword else ()
-
-
-def _common_text(headers: Sequence[Any], keyword: str | None) -> str | None:
-    texts = _texts(headers, keyword)
-    return texts[0] if len(texts) == 1 else None
+    names = Counter(shown(str(header.get(guess.why.split(", ")[0], "")).strip()) for header in headers)
+    name, count = names.most_common(1)[0]
+    return name if name and count > 0.5 * len(headers) else None

@@ -11,7 +11,7 @@ import yaml
 from astropy.io import fits
 from astropy.time import Time
 
-from lightwatch.errors import ConfigError, NoUsableData
+from lightwatch.errors import ConfigError, HeaderError, NoUsableData
 from lightwatch.pipeline import cli, init_lightcurver
 from lightwatch.pipeline.init import InitRequest, initialize_workdir
 from lightwatch.pipeline.init_survey import survey
@@ -109,16 +109,19 @@ def test_what_is_not_in_the_headers_stays_unknown_and_is_told(tmp_path):
     )  # the gain setting of a CMOS camera
     result, config = made(tmp_path, frames=raw)
     text = result.parser_path.read_text()
-    assert '"gain": None,  # TO DO' in text
-    assert "mjd = None  # TO DO" in text
+    assert "# TO DO: gain, electron/ADU: not found" in text
+    assert "GAIN = 100 is a setting" in text
+    assert "# TO DO: no keyword with the time (UTC) was found" in text
     assert any("gain was not found" in remark for remark in result.remarks)
-    assert load_header_parser(config.workdir, None).parse({"EXPTIME": 30.0})["gain"] is None
+    with pytest.raises(HeaderError, match="gain"):
+        parsed(config, raw)
 
 
 def test_times_that_contradict_each_other_are_told(tmp_path):
     raw = write(tmp_path / "raw", **{**PLAIN, "DATE-OBS": "2024-03-04T18:02:03.5"}, **{"MJD-OBS": MJD})
-    result, _ = made(tmp_path, frames=raw)
-    assert "DOUBT: DATE-OBS is -25200 s from MJD-OBS" in result.parser_path.read_text()
+    result, config = made(tmp_path, frames=raw)
+    assert "# CHECK: DATE-OBS is -25200 s from MJD-OBS (-7 h): one of them" in result.parser_path.read_text()
+    assert parsed(config, raw).mjd == pytest.approx(MJD, abs=1e-9)  # an MJD is universal time by definition
     assert any("local time" in remark for remark in result.remarks)
 
 
@@ -133,10 +136,17 @@ def test_hostile_header_text_stays_text(tmp_path):
 
 
 def test_a_shipped_parser_is_recognised(tmp_path):
-    raw = write(tmp_path / "raw", **PLAIN, ORIGIN="LCOGT", SITEID="cpt")
+    raw = write(tmp_path / "raw", **PLAIN, ORIGIN="LCOGT", SITEID="cpt", **{"MJD-OBS": MJD})
     result, config = made(tmp_path, frames=raw)
     assert config.instrument == "lco"
     assert result.parser_path is None
+
+
+def test_a_shipped_parser_that_takes_none_of_the_headers_is_not_chosen(tmp_path):
+    raw = write(tmp_path / "raw", **PLAIN, ORIGIN="LCOGT", SITEID="cpt")  # no MJD-OBS
+    _, config = made(tmp_path, frames=raw)
+    assert config.instrument is None
+    assert parsed(config, raw).mjd == pytest.approx(MJD, abs=1e-9)
 
 
 # ---------------------------------------------------------------- configuration
@@ -163,7 +173,7 @@ def test_guesses_are_called_guesses(tmp_path):
     text = result.config_path.read_text()
     assert "guessed: where the telescope pointed" in text
     assert "guessed: SECPIX" in text
-    assert "0 of 3 frames looked at carry a WCS" in text
+    assert "0 of 3 headers hold a WCS" in text
 
 
 def test_a_wcs_and_its_scale_are_noticed(tmp_path):
@@ -173,12 +183,12 @@ def test_a_wcs_and_its_scale_are_noticed(tmp_path):
     }  # fmt: skip
     found = survey(write(tmp_path / "raw", **PLAIN, **wcs))
     assert found.plate_solved == 3
-    assert found.pixel_scale_arcsec == pytest.approx(0.5, rel=1e-3)
+    assert found.pixel_scale == pytest.approx(0.5, rel=1e-3)
 
 
 def test_scale_from_pixel_size_and_focal_length(tmp_path):
     found = survey(write(tmp_path / "raw", **PLAIN, XPIXSZ=9.0, FOCALLEN=2000.0))
-    assert found.pixel_scale_arcsec == pytest.approx(206.265 * 9 / 2000, rel=1e-3)
+    assert found.pixel_scale == pytest.approx(206.265 * 9 / 2000, rel=1e-3)
 
 
 def test_calibration_frames_and_rubbish_are_not_what_is_looked_at(tmp_path):
@@ -188,8 +198,8 @@ def test_calibration_frames_and_rubbish_are_not_what_is_looked_at(tmp_path):
     )
     (raw / "a.fits").write_text("nothing")
     found = survey(raw)
-    assert found.filters == ("V",)
-    assert len(found.sampled) == 3
+    assert set(found.filters) == {"V"}
+    assert (len(found.sample.science), len(found.sample.others), len(found.sample.unreadable)) == (3, 1, 1)
 
 
 def test_without_frames_a_target_is_enough(tmp_path):
@@ -197,8 +207,14 @@ def test_without_frames_a_target_is_enough(tmp_path):
     assert config.rois["X"].coordinates == (10.0, 20.0)
     assert config.raw_dirs == [tmp_path / "w" / "raw"]
     assert config.raw_dirs[0].is_dir()
-    parsed_values = load_header_parser(config.workdir, None).parse(dict(PLAIN))
-    assert parsed_values["mjd"] == pytest.approx(MJD, abs=2e-8)
+    values = read_metadata(
+        load_header_parser(config.workdir, None),
+        fits.Header(PLAIN),
+        name="f",
+        time_reference="mid",
+        overrides={},
+    )
+    assert values.mjd == pytest.approx(MJD, abs=2e-8)
     assert result.remarks == ()
 
 

@@ -1,0 +1,222 @@
+"""Where the telescope stands, where it points, and its pixel scale, as headers tell."""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lightwatch.pipeline.init_keywords import (
+    Guess,
+    Headers,
+    asked,
+    comment,
+    covering,
+    is_number,
+    quoted,
+    told,
+)
+from lightwatch.processes.ephemeris import frame_ephemeris
+from lightwatch.structure.header_tools import degrees, number
+
+_LATITUDE = (
+    "LATITUDE", "SITELAT", "LAT-OBS", "OBS-LAT", "OBSLAT", "GEOLAT", "OBSGEO-B", "ESO TEL GEOLAT", "LAT_OBS", "TELLAT",
+    "OBS_LAT", "SITE-LAT", "LATITUD", "SITELATI", "LAT",
+)  # fmt: skip
+_LONGITUDE = (
+    "LONGITUD", "SITELONG", "LONG-OBS", "OBS-LONG", "OBSLON", "OBSLONG", "GEOLON", "OBSGEO-L", "ESO TEL GEOLON",
+    "LON_OBS", "LONG_OBS", "TELLONG", "OBS_LONG", "SITE-LON", "SITELON", "LON-OBS", "LONGITUDE", "LONG", "LON",
+)  # fmt: skip
+_ELEVATION = (
+    "HEIGHT", "SITEELEV", "ALT-OBS", "OBS-ELEV", "OBSALT", "GEOELEV", "OBSGEO-H", "ESO TEL GEOELEV", "ALT_OBS",
+    "ELEVATIO", "OBS_ELEV", "OBSELEV", "SITEALT", "HEIGHT_M",
+)  # fmt: skip
+_PIXEL_SCALE = (
+    "PIXSCALE", "SECPIX", "PIXSCAL1", "SCALE", "IM_SCALE", "SECPIX1", "CCDSCALE", "PSCALE", "PIXELSCA", "SCALE1",
+    "ESO INS PIXSCALE", "PLTSCALE", "PIXSCAL",
+)  # fmt: skip
+_SCALE_RANGE_ARCSEC = (0.01, 100.0)
+_POSITIONS = (
+    ("RA", "DEC"), ("OBJCTRA", "OBJCTDEC"), ("TELRA", "TELDEC"), ("OBSRA", "OBSDEC"), ("CAT-RA", "CAT-DEC"),
+    ("RA_TARG", "DEC_TARG"), ("RA_OBJ", "DEC_OBJ"), ("TARGRA", "TARGDEC"), ("RA_D", "DEC_D"), ("RADEG", "DECDEG"),
+    ("CRVAL1", "CRVAL2"),
+)  # fmt: skip
+_WEST = re.compile(
+    r"west positive|positive west|\+\s*west|deg(rees)? ?w|\[?\bwest\b|\+W\b|-E\b", re.IGNORECASE
+)
+_EAST = re.compile(
+    r"east positive|positive east|\+\s*east|deg(rees)? ?e\b|\beast\b|\+E\b|-W\b", re.IGNORECASE
+)
+_DAYLIGHT_SUN_DEG = -4.0
+_EPOCHS = 12
+
+
+# ---------------------------------------------------------------- site
+def site(headers: Headers, mjds: Sequence[float]) -> tuple[dict[str, Guess], tuple[str, ...]]:
+    """Latitude, longitude (east positive) and elevation, and doubts.
+
+    The sign of a longitude follows from its comment, else from the Sun: frames are taken at night.
+    """
+
+    def angle(header: Any, key: str) -> bool:
+        return _angle(header.get(key)) is not None
+
+    latitudes, longitudes = covering(headers, _LATITUDE, angle), covering(headers, _LONGITUDE, angle)
+    if not latitudes or not longitudes:
+        return {}, ()
+    latitude, longitude = _angle(headers[0].get(latitudes[0])), _angle(headers[0].get(longitudes[0]))
+    if latitude is None or longitude is None or abs(latitude) > 90 or abs(longitude) > 360:
+        return {}, ()
+    if latitude == 0 and longitude == 0:
+        return {}, (f"{latitudes[0]} and {longitudes[0]} are 0: the site is not set; see telescope",)
+    heights = covering(headers, _ELEVATION, is_number)
+    height = number(headers[0].get(heights[0])) if heights else None
+    places = [
+        (_angle(h.get(latitudes[0])), _angle(h.get(longitudes[0])), t)
+        for h, t in zip(headers, mjds, strict=True)
+    ]
+    exposed = [
+        (lat, lon, t) for lat, lon, t in places if lat is not None and lon is not None and math.isfinite(t)
+    ]
+    suns = {sign: _sun([(lat, sign * lon, t) for lat, lon, t in exposed]) for sign in (1, -1)}
+    sign, why, doubts = _sign(comment(headers[0], longitudes[0]), suns, longitudes[0])
+    code = f"degrees({asked(longitudes)})"
+    if sign < 0:
+        code = f"-degrees(header[{quoted(longitudes[0])}])"
+    guesses = {
+        "latitude": Guess(f"degrees({asked(latitudes)})", latitude, told(headers[0], latitudes[0])),
+        "longitude": Guess(code, sign * longitude, f"{told(headers[0], longitudes[0])}: {why}"),
+    }
+    if heights and height is not None and -500 < height < 9000:
+        guesses["elevation"] = Guess(f"number({asked(heights)})", height, told(headers[0], heights[0]))
+    return guesses, doubts
+
+
+def _angle(value: Any) -> float | None:
+    try:
+        angle = degrees(value)
+    except ValueError:
+        return None
+    return angle if angle is not None and math.isfinite(angle) else None
+
+
+def _sun(exposed: Sequence[tuple[float, float, float]]) -> float:
+    """Median altitude of the Sun of some (latitude, longitude, MJD), degrees; NaN when no time is known."""
+    if not exposed:
+        return math.nan
+    chosen = [exposed[i] for i in np.unique(np.linspace(0, len(exposed) - 1, _EPOCHS).astype(int))]
+    by_place: dict[tuple[float, float], list[float]] = {}
+    for latitude, longitude, mjd in chosen:
+        by_place.setdefault((latitude, (longitude + 180.0) % 360.0 - 180.0), []).append(mjd)
+    altitudes = [
+        frame_ephemeris(times, 0.0, 0.0, *place, 0.0).sun_altitude_deg for place, times in by_place.items()
+    ]
+    return float(np.median(np.concatenate(altitudes)))
+
+
+def _sign(remark: str, suns: dict[int, float], key: str) -> tuple[int, str, tuple[str, ...]]:
+    """+1 when the header counts longitudes to the east, -1 when to the west."""
+    said = -1 if _WEST.search(remark) and not _EAST.search(remark) else 1 if _EAST.search(remark) else 0
+    night = {sign: sun < _DAYLIGHT_SUN_DEG for sign, sun in suns.items()}
+    if not any(night.values()) and not math.isnan(suns[1]):
+        told_suns = f"{suns[1]:+.0f} or {suns[-1]:+.0f} degrees"
+        doubt = f"at the times of the frames the Sun is up at the site ({told_suns}): local times, or a wrong site?"
+        return said or 1, "east positive is assumed", (doubt,)
+    if said:
+        doubts = () if math.isnan(suns[1]) or night[said] else (
+            f"{key}: with the sign that its comment tells, the Sun is up in the frames; check it",
+        )  # fmt: skip
+        return said, "east positive" if said > 0 else "west positive, turned over", doubts
+    if night[1] != night[-1]:
+        sign = 1 if night[1] else -1
+        word = "east positive" if sign > 0 else "west positive, turned over"
+        return sign, f"{word}: else the Sun would be up at {suns[-sign]:+.0f} degrees", ()
+    return 1, "east positive is assumed; check it", ()
+
+
+# ---------------------------------------------------------------- pointing
+def pointing(headers: Headers) -> tuple[float, float] | None:
+    """Median right ascension and declination (degrees) that the headers give."""
+    positions = [position for header in headers if (position := position_of(header)) is not None]
+    if not positions:
+        return None
+    ra0 = positions[0][0]  # around the first, so that 359 and 1 degree are neighbours
+    ra = ra0 + statistics.median((p[0] - ra0 + 180.0) % 360.0 - 180.0 for p in positions)
+    return round(ra % 360.0, 5), round(statistics.median(p[1] for p in positions), 5)
+
+
+def position_of(header: Any) -> tuple[float, float] | None:
+    """Where one header says that the telescope points."""
+    keys = position_keys(header)
+    return _position(header, *keys) if keys else None
+
+
+def position_keys(header: Any) -> tuple[str, str] | None:
+    """The keywords of the pointing."""
+    return next((pair for pair in _POSITIONS if _position(header, *pair) is not None), None)
+
+
+def _position(header: Any, ra_key: str, dec_key: str) -> tuple[float, float] | None:
+    try:
+        return sky_position(header.get(ra_key), header.get(dec_key))
+    except ValueError:
+        return None
+
+
+def sky_position(ra: Any, dec: Any) -> tuple[float, float]:
+    """(ra, dec) in degrees, of numbers (degrees) or of sexagesimal text (hours and degrees).
+
+    Raises
+    ------
+    ValueError
+        When they are no position; the message is one line.
+    """
+    angles = []
+    for value, hours, example in ((ra, True, "31.0427 or 02:04:10.2"), (dec, False, "46.6878 or +46:41:16")):
+        try:
+            angle = degrees(value, hours=hours)
+        except ValueError:
+            angle = None
+        if angle is None or not math.isfinite(angle):
+            word = "right ascension" if hours else "declination"
+            raise ValueError(f"{str(value)!r} is no {word}: write {example}")
+        angles.append(angle)
+    if not (0.0 <= angles[0] < 360.0 and -90.0 <= angles[1] <= 90.0):
+        raise ValueError(f"{ra} {dec} is no position: expected degrees, 0 <= ra < 360 and -90 <= dec <= 90")
+    return angles[0], angles[1]
+
+
+def separation_deg(one: tuple[float, float], other: tuple[float, float]) -> float:
+    """Angle between two positions."""
+    ra1, dec1, ra2, dec2 = (math.radians(angle) for angle in (*one, *other))
+    half = math.sin((dec2 - dec1) / 2) ** 2 + math.cos(dec1) * math.cos(dec2) * math.sin((ra2 - ra1) / 2) ** 2
+    return math.degrees(2 * math.asin(min(1.0, math.sqrt(half))))
+
+
+# ---------------------------------------------------------------- scale
+def nominal_scale(headers: Headers) -> Guess:
+    """Arcsec per pixel that keywords give; ``value`` is a number, or (low, high) where binning is ambiguous."""
+
+    def sound(header: Any, key: str) -> bool:
+        low, high = _SCALE_RANGE_ARCSEC
+        return is_number(header, key) and low < float(header[key]) < high
+
+    keys = covering(headers, _PIXEL_SCALE, sound)
+    if keys:
+        return Guess(asked(keys), float(headers[0][keys[0]]), told(headers[0], keys[0]))
+    pixel_um, focal_mm = (number(headers[0].get(key)) for key in ("XPIXSZ", "FOCALLEN"))
+    if not pixel_um or not focal_mm or pixel_um <= 0 or focal_mm <= 0:
+        return Guess(None)
+    scale = float(f"{206.265 * pixel_um / focal_mm:.4g}")
+    if not _SCALE_RANGE_ARCSEC[0] < scale < _SCALE_RANGE_ARCSEC[1]:
+        return Guess(None)
+    why = f"XPIXSZ = {pixel_um:g} um and FOCALLEN = {focal_mm:g} mm"
+    binning = number(headers[0].get("XBINNING")) or 1.0
+    if binning > 1:
+        interval = (float(f"{0.9 * scale:.3g}"), float(f"{1.1 * scale * binning:.3g}"))
+        return Guess(None, interval, f"{why}; XPIXSZ may or may not include the binning of {binning:g}")
+    return Guess(None, scale, why)
