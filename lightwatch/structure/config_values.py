@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Strict
 
 _INCONCEIVABLE = 1e6
+_LONGEST_NAME = 255  # bytes
 
 
 def _conceivable(number: float) -> float:
@@ -117,7 +118,12 @@ def checked_database_url(url: SecretStr) -> SecretStr:
 
 def _path_text(text: Any) -> Any:
     """'' would be taken for the directory of the config file."""
-    if not isinstance(text, str | Path) or not str(text).strip() or "\0" in str(text):
+    named = isinstance(text, str | Path) and str(text).strip()
+    if (
+        not named
+        or len(str(text)) > 4000
+        or any(len(part.encode("utf-8", "replace")) > _LONGEST_NAME for part in Path(text).parts)
+    ):
         raise ValueError("expected a path")
     return text
 
