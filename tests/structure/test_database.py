@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 
 import pytest
 from sqlalchemy import Double, insert, select
@@ -116,6 +117,49 @@ def test_a_locked_database_is_waited_for_but_not_for_ever(engine, url, monkeypat
     other.execute("ROLLBACK")
     other.close()
     impatient.dispose()
+
+
+def test_only_a_lock_is_waited_for(engine, monkeypatch):
+    """A full disk, a damaged file, a wrong column: told at once, not tried again."""
+    begun = time.monotonic()
+    with transaction(engine) as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")  # it becomes the number of pages there are
+    rows = [{**FILE, "path": f"/raw/{i:05d}.fits"} for i in range(5000)]
+    with pytest.raises(StorageError, match="full"), transaction(engine) as connection:
+        connection.execute(insert(schema.files), rows)
+    with pytest.raises(StorageError, match="no such column"), transaction(engine) as connection:
+        connection.exec_driver_sql("UPDATE files SET colour = 1")
+    assert time.monotonic() - begun < 5
+    assert _all(engine, schema.files) == []
+
+
+def test_the_log_is_emptied_as_far_as_readers_let_it(engine, tmp_path):
+    log = tmp_path / "database.sqlite3-wal"
+    rows = [{**FILE, "path": f"/raw/{i:05d}.fits", "reason": "x" * 2000} for i in range(20_000)]
+    forgetful = sqlite3.connect(f"file:{tmp_path}/database.sqlite3?mode=ro", uri=True, isolation_level=None)
+    forgetful.execute("BEGIN")
+    forgetful.execute("SELECT count(*) FROM files").fetchall()
+    with transaction(engine) as connection:
+        connection.execute(insert(schema.files), rows)
+    begun = time.monotonic()
+    database.checkpoint(engine)
+    assert time.monotonic() - begun < 5, "who forgot is not waited for"
+    assert log.stat().st_size > database._LOG_BYTES
+    forgetful.execute("COMMIT")
+    forgetful.close()
+    database.checkpoint(engine)
+    assert log.stat().st_size == 0
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == database._BUSY_MS
+
+
+def test_a_server_has_no_log():
+    class Server:
+        class dialect:
+            name = "postgresql"
+
+    database.checkpoint(Server())
+    assert database.dangling_rows(Server()) == {}
 
 
 def test_an_unwritable_database_is_told_at_once(tmp_path):

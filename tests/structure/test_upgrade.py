@@ -9,6 +9,7 @@ import pytest
 
 from lightwatch.errors import SchemaError
 from lightwatch.structure import schema, upgrade
+from lightwatch.structure.backups import BEFORE_RUN, copies
 from lightwatch.structure.database import open_engine
 from lightwatch.structure.views import VIEWS
 
@@ -55,14 +56,15 @@ def test_foreign_database_is_refused_and_untouched(tmp_path):
 def test_a_run_that_changes_something_keeps_a_copy_of_what_was(workdir):
     from lightwatch.structure.workspace import Workspace
 
-    before = len(list((workdir.path / "backups").glob("*before-run*")))
+    before = {copy.path for copy in copies(workdir.path / "database.sqlite3")}
     workdir.run()
-    assert len(list((workdir.path / "backups").glob("*before-run*"))) == before, "nothing was done"
+    assert {copy.path for copy in copies(workdir.path / "database.sqlite3")} == before, "nothing was done"
     workdir.configure("{kind: serial}", "{kind: serial}\nnormalization: {min_snr: 21}")
     workdir.run(only="calculate_normalization_coefficient")
-    copies = sorted((workdir.path / "backups").glob("*before-run*"))
-    assert len(copies) == before + 1
-    connection = sqlite3.connect(copies[-1])
+    newest = copies(workdir.path / "database.sqlite3")[-1]
+    assert newest.label == BEFORE_RUN
+    assert newest.path not in before
+    connection = sqlite3.connect(newest.path)
     assert connection.execute("SELECT count(*) FROM roi_flux").fetchone() == (18,)
     connection.close()
     assert isinstance(workdir.open(), Workspace)

@@ -124,6 +124,7 @@ def test_a_moved_workdir_is_whole(workdir, tmp_path):
     """Rows hold relative paths: the moved workdir has nothing to do."""
     shutil.move(workdir.path, tmp_path / "elsewhere")
     moved = type(workdir)(tmp_path / "elsewhere")
+    moved.more.mkdir(exist_ok=True)  # a raw directory that is missing would be told
     assert moved.run().line == "nothing to do"
     moved.configure("{kind: serial}", "{kind: serial}\nlight_curves: {limit_sigma: 4}")
     assert moved.run().exit_code == 0
