@@ -112,9 +112,8 @@ class Workdir:
         for table in tables:
             columns = [(row[1], row[5]) for row in self.sql(f'PRAGMA table_info("{table}")')]
             wanted = [name for name, _ in columns if name not in _CIRCUMSTANCES]
-            keys = [n for n, key in columns if key and n in wanted] or [
-                "content_hash" if table == "frames" else "hash"
-            ]
+            hashes = [name for name in ("content_hash", "hash") if name in wanted][:1]
+            keys = [n for n, key in columns if key and n in wanted] or hashes or wanted
             rows = {}
             quoted = ", ".join(f'"{name}"' for name in wanted)
             for row in self.sql(f'SELECT {quoted} FROM "{table}"'):

@@ -396,7 +396,7 @@ def test_every_computation_survives_a_frame_of_nan(workdir):
     )[0]
     before = {t: workdir.results()[t] for t in ("star_flux_in_frame", "PSFs")}
     path = workdir.path / relpath
-    with fits.open(path, mode="update") as hdus:
+    with fits.open(path, mode="update", checksum=True) as hdus:
         hdus[0].data[:] = np.nan
     workdir.configure("star_size_px: 24", "star_size_px: 24, cosmics_objlim: 5.5")
     result = workdir.run(stop=NAMES[7])
