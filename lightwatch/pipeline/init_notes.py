@@ -27,10 +27,10 @@ _BANDS = (
     (r"(clear|open|none|l|lum|luminance|g ?band|white|unfiltered)", "G"),
 )
 _BANDS_BY_CASE = (
-    (r"(bessell?|johnson|bes)?[ _-]?B([ _#/-].*)?", "B"),
-    (r"(bessell?|johnson|bes)?[ _-]?V([ _#/-].*)?", "V"),
-    (r"(bessell?|cousins|johnson|bes)?[ _-]?Rc?([ _#/-].*)?", "R"),
-    (r"(bessell?|cousins|johnson|bes)?[ _-]?Ic?([ _#/-].*)?", "Ic"),
+    (r"(?i:bessell?|johnson|bes)?[ _-]?B([ _#/-].*)?", "B"),
+    (r"(?i:bessell?|johnson|bes)?[ _-]?V([ _#/-].*)?", "V"),
+    (r"(?i:bessell?|cousins|johnson|bes)?[ _-]?Rc?([ _#/-].*)?", "R"),
+    (r"(?i:bessell?|cousins|johnson|bes)?[ _-]?Ic?([ _#/-].*)?", "Ic"),
 )
 _FEW_STARS = 20  # a table with fewer in the field serves astrometry, not photometry
 _UNDERSAMPLED_PX = 1.5

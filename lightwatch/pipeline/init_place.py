@@ -83,7 +83,7 @@ def site(headers: Headers, mjds: Sequence[float]) -> tuple[dict[str, Guess], tup
         (lat, lon, t) for lat, lon, t in places if lat is not None and lon is not None and math.isfinite(t)
     ]
     suns = {sign: _sun([(lat, sign * lon, t) for lat, lon, t in exposed]) for sign in (1, -1)}
-    sign, why, doubts = _sign(comment(headers[0], longitudes[0]), suns, longitudes[0])
+    sign, why, doubts = _sign(comment(headers[0], longitudes[0]), suns, longitudes[0], longitude)
     code = f"degrees({asked(longitudes)})"
     if sign < 0:
         code = f"-degrees(header[{quoted(longitudes[0])}])"
@@ -118,24 +118,34 @@ def _sun(exposed: Sequence[tuple[float, float, float]]) -> float:
     return float(np.median(np.concatenate(altitudes)))
 
 
-def _sign(remark: str, suns: dict[int, float], key: str) -> tuple[int, str, tuple[str, ...]]:
+_WORDS = {1: "east positive", -1: "west positive, turned over"}
+
+
+def _sign(remark: str, suns: dict[int, float], key: str, value: float) -> tuple[int, str, tuple[str, ...]]:
     """+1 when the header counts longitudes to the east, -1 when to the west."""
-    said = -1 if _WEST.search(remark) and not _EAST.search(remark) else 1 if _EAST.search(remark) else 0
-    night = {sign: sun < _DAYLIGHT_SUN_DEG for sign, sun in suns.items()}
-    if not any(night.values()) and not math.isnan(suns[1]):
-        told_suns = f"{suns[1]:+.0f} or {suns[-1]:+.0f} degrees"
-        doubt = f"at the times of the frames the Sun is up at the site ({told_suns}): local times, or a wrong site?"
-        return said or 1, "east positive is assumed", (doubt,)
-    if said:
-        doubts = () if math.isnan(suns[1]) or night[said] else (
-            f"{key}: with the sign that its comment tells, the Sun is up in the frames; check it",
-        )  # fmt: skip
-        return said, "east positive" if said > 0 else "west positive, turned over", doubts
-    if night[1] != night[-1]:
-        sign = 1 if night[1] else -1
-        word = "east positive" if sign > 0 else "west positive, turned over"
-        return sign, f"{word}: else the Sun would be up at {suns[-sign]:+.0f} degrees", ()
-    return 1, "east positive is assumed; check it", ()
+    said = _said_sign(remark, value)
+    unknown = math.isnan(suns[1])
+    night = {sign: unknown or sun < _DAYLIGHT_SUN_DEG for sign, sun in suns.items()}
+    usual = said or 1
+    if night[usual] and (said or night[-usual]):
+        return usual, _WORDS[usual] if said else "east positive is assumed; check it", ()
+    if night[usual]:
+        return usual, f"{_WORDS[usual]}: else the Sun would be up at {suns[-usual]:+.0f} degrees", ()
+    if not said and night[-1] and value > 0:
+        return -1, f"{_WORDS[-1]}: else the Sun would be up at {suns[1]:+.0f} degrees", ()
+    doubt = (
+        f"at the times of the frames the Sun is up ({suns[usual]:+.0f} degrees) at the site that {key} tells: "
+        "local times, a wrong site, or a longitude with the other sign?"
+    )
+    return usual, f"{_WORDS[usual]} is assumed", (doubt,)
+
+
+def _said_sign(remark: str, value: float) -> int:
+    """What a comment tells; a negative number called west is one that counts to the east."""
+    west, east = _WEST.search(remark), _EAST.search(remark)
+    if west and not east and (value > 0 or "positive" in remark.lower()):
+        return -1
+    return 1 if east else 0
 
 
 # ---------------------------------------------------------------- pointing

@@ -165,11 +165,11 @@ def _of_one_dialect(exposed: _Exposed) -> tuple[TimeSource | None, list[str], li
     }
 
     def rank(source: TimeSource) -> tuple[Any, ...]:
-        votes = sum(_weight(friend, headers[0]) for friend in friends[source])
+        weights = [_weight(friend, headers[0]) for friend in friends[source]]
         coarse = math.ceil(math.log10(max(resolution[source], _BEST_RESOLUTION_S)) - 1e-9)
         kinds = ("iso", "mjd", "jd", "split")
         return (
-            -votes, source.reference == "end", coarse, -_weight(source, headers[0]),
+            -sum(weights), -max(weights), source.reference == "end", coarse,
             source.reference != "mid", kinds.index(source.kind), candidates.index(source),
         )  # fmt: skip
 
@@ -236,14 +236,16 @@ def _told_reference(header: Any, key: str, usual: str) -> str:
 
 
 def _weight(source: TimeSource, header: Any) -> int:
-    """1 for a time that may well be local, 2 for one that is universal by its name, its zone or its comment."""
+    """1 for a time that may well be local, 2 for one that is universal by its name, its zone or its comment; of a
+    time of day beside a full date one less, the date is the same."""
     text = str(header.get(source.keyword, "")).strip()
     words = f"{source.keyword} {source.clock} {header.get('TIMESYS', '')}"
     told = f"{_comment(header, source.keyword)} {_comment(header, source.clock)}"
     universal = (
         source.kind in ("mjd", "jd") or "UT" in words or re.search(r"\bUTC?\b|\bGMT\b|\bTAI\b", told + words)
     )
-    return 2 if universal or (source.kind == "iso" and _ZONED.fullmatch(text[10:])) else 1
+    weight = 2 if universal or (source.kind == "iso" and _ZONED.fullmatch(text[10:])) else 1
+    return weight - 1 if source.kind == "split" and _FULL.fullmatch(text) else weight
 
 
 def _start(source: TimeSource, header: Any, exposure: float) -> float:
