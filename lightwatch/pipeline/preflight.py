@@ -11,12 +11,12 @@ from pathlib import Path
 from lightwatch.errors import ConfigError, StorageError
 from lightwatch.structure import queries, queries_overview
 from lightwatch.structure.frames_discovery import FoundFile
+from lightwatch.structure.products import PRODUCT_DIRECTORIES
 from lightwatch.structure.workspace import Workspace
 
 #: free space that a new frame must find, in bytes of the frame it will be: frame, cutouts, PSF, temporary files
 _ROOM = 3
-#: where products of a run go
-_DIRECTORIES = ("", "frames", "regions", "psfs", "prepared_roi_cutouts", "roi_models", "backups", "logs")
+_DIRECTORIES = ("", *PRODUCT_DIRECTORIES, "backups", "logs")
 _FIRST_YEAR = 2020
 #: clocks of machines that share a disk may differ a little
 _CLOCK_TOLERANCE = timedelta(hours=1)

@@ -122,7 +122,8 @@ class WorkflowManager:
                 result = self._run_tasks(tasks, current, run_id, limit, renew_footprint)
             except BaseException as error:
                 exit_code, text = _how_it_ended(error)
-                LOG.error("run ended early: %s", text)
+                if not isinstance(error, Exception):  # errors are told by who catches them, signals by nobody
+                    LOG.warning("the run was %s; the next one continues", text)
                 with suppress(LightwatchError):  # where the end cannot be written either, this error counts
                     self._close_run(run_id, exit_code, text)
                 raise

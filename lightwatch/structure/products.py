@@ -37,7 +37,7 @@ _ORPHAN_AGE_SECONDS = 86400.0
 _ROWS_PER_QUERY = 500
 
 #: directories that hold nothing but products of rows, and those where an interrupted writer may leave something too
-_PRODUCT_DIRECTORIES = ("frames", "regions", "psfs", "prepared_roi_cutouts", "roi_models")
+PRODUCT_DIRECTORIES = ("frames", "regions", "psfs", "prepared_roi_cutouts", "roi_models")
 _OTHER_DIRECTORIES = ("", "catalogs", "light_curves", "backups", "report")
 _LEFTOVER = re.compile(r"\..+\.\d+\.tmp")
 #: names of products end with a part of a hash; files with other names are their owner's
@@ -216,7 +216,7 @@ def _results(product: Product) -> list[tuple[Table, ColumnElement[bool]]]:
 # ---------------------------------------------------------------- what no row names
 def files(workdir: Path) -> Iterator[str]:
     """Files where only products are, and what interrupted writers left elsewhere; nothing but names is read."""
-    for name in _PRODUCT_DIRECTORIES:
+    for name in PRODUCT_DIRECTORIES:
         yield from _below(workdir / name, f"{name}/")
     for name in _OTHER_DIRECTORIES:
         prefix = f"{name}/" if name else ""

@@ -153,6 +153,12 @@ def test_the_log_is_emptied_as_far_as_readers_let_it(engine, tmp_path):
         assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == database._BUSY_MS
 
 
+def test_a_log_that_cannot_be_emptied_is_a_matter_of_the_disk(tmp_path):
+    engine = open_engine(f"sqlite:///{tmp_path / 'nowhere' / 'database.sqlite3'}")
+    with pytest.raises(StorageError, match="unable to open"):
+        database.checkpoint(engine)
+
+
 def test_a_server_has_no_log():
     class Server:
         class dialect:
