@@ -83,6 +83,7 @@ def run_in_child(
 
 def _run(night: Night, trap: Trap | None, prepare: Callable[[], None] | None, told: mmap.mmap) -> int:
     steps = 0
+    told[:12] = f"{steps:<11d}\n".encode()
 
     def reached(step: str, path: Path) -> None:
         nonlocal steps

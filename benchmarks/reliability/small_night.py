@@ -177,7 +177,7 @@ def make_workdir(path: Path, field: SimulatedField, frames: Sequence[int] = ()) 
 
     The star table is copied, so that a test may change it.
     """
-    path.mkdir(parents=True, exist_ok=True)
+    (path / "more").mkdir(parents=True, exist_ok=True)
     text = field.config.read_text()
     text = text.replace("raw_dirs: [raw]", f"raw_dirs: [{path.parent / 'raw'}, more]")
     stars = "  catalog: stars.csv\n  max_number: 10\n  roi_disk_radius_arcsec: 26\n"

@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +71,14 @@ class _LogFile(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
         """A log that cannot be written ends the run as any full disk does."""
         error = sys.exc_info()[1]
-        raise error if isinstance(error, OSError) else RuntimeError(record.getMessage())
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, self.baseFilename) from error
+        raise RuntimeError(record.getMessage())
+
+    def close(self) -> None:
+        """What could not be written was told when it failed; closing would only fail once more."""
+        with suppress(OSError):
+            super().close()
 
 
 @contextmanager

@@ -2,10 +2,9 @@
 
     python killed_run.py CONFIG SEED FIRST LAST MOST [STOP]
 
-Every step of writing (sync of a new file, of its directory after the rename, before and after a commit) is
-counted; each run is killed by SIGKILL at a step drawn from FIRST..LAST, until one comes to its end, which
-the one after the MOST-th kill does undisturbed. Runs are forks of this process, so that the libraries are
-imported once; JAX does not start before the fork.
+Every step of writing (see lightwatch.structure.failpoint) is counted; each run is killed by SIGKILL at a step
+drawn from FIRST..LAST, until one comes to its end, which the one after the MOST-th kill does undisturbed. Runs are
+forks of this process, so that the libraries are imported once; JAX does not start before the fork.
 """
 
 from __future__ import annotations
@@ -16,10 +15,11 @@ import os
 import random
 import signal
 import sys
+from pathlib import Path
 
 from lightwatch import WorkflowManager, Workspace
 from lightwatch.pipeline.night import NIGHT
-from lightwatch.structure import database, files
+from lightwatch.structure import failpoint
 
 
 class Countdown:
@@ -28,27 +28,10 @@ class Countdown:
     def __init__(self, n: int) -> None:
         self.left = n
 
-    def __call__(self) -> None:
+    def __call__(self, _step: str, _path: Path) -> None:
         self.left -= 1
         if self.left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
-
-
-def plant(step: Countdown) -> None:
-    """Count the steps of writing of the storage modules."""
-    sync, connection_commit = files._sync, database.Connection.commit
-
-    def counted_sync(path):
-        step()
-        sync(path)
-
-    def counted_commit(connection):
-        step()
-        connection_commit(connection)
-        step()
-
-    files._sync = counted_sync
-    database.Connection.commit = counted_commit
 
 
 def main() -> None:
@@ -61,7 +44,7 @@ def main() -> None:
     while True:
         child = os.fork()
         if child == 0:
-            plant(Countdown(rng.randint(first, last) if kills < most else 10**9))
+            failpoint.reached = Countdown(rng.randint(first, last) if kills < most else 10**9)
             WorkflowManager(Workspace.open(config)).run(stop=stop)
             os._exit(0)
         rng.random()

@@ -70,7 +70,7 @@ def test_killed_at_every_kind_of_step_until_the_cutouts(empty_workdir, compare):
     quiet = empty_workdir(frames=[0, 1, 2], name="quiet")
     assert quiet.run(stop=EARLY).exit_code == 0
     workdir = empty_workdir(frames=[0, 1, 2])
-    report = _killed(workdir, 1, 8, 18, 16, EARLY)
+    report = _killed(workdir, 1, 14, 30, 16, EARLY)
     print(f"{report['kills']} kills")
     assert report["exit"] == 0
     assert report["kills"] >= 5
@@ -98,7 +98,7 @@ def test_killed_during_fits_and_joint_tasks(night, empty_workdir, field, compare
     for path in (night.path.parent / "raw").iterdir():
         shutil.copy2(path, raw)
     workdir.run(stop=EARLY)
-    report = _killed(workdir, 4, 8, 40, 5)
+    report = _killed(workdir, 4, 14, 70, 5)
     print(f"{report['kills']} kills")
     assert report["exit"] == 0
     assert report["kills"] >= 3
