@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.main import get_command
@@ -24,6 +24,9 @@ from lightwatch.pipeline.cli_session import (
     say,
     session_of,
 )
+
+if TYPE_CHECKING:
+    from lightwatch.structure.workspace import Workspace
 
 app = typer.Typer(
     name="lightwatch",
@@ -63,16 +66,53 @@ app.add_typer(cli_data.catalog_app, name="catalog")
 app.add_typer(cli_database.db_app, name="db")
 
 
-@app.command(epilog="Example: lightwatch report ~/j0248")
+@app.command(epilog="Example: lightwatch report ~/j0248; during a run: lightwatch report ~/j0248 --serve")
 def report(
     ctx: typer.Context,
     config: ConfigArgument = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: report/ of the workdir.")] = None,
+    all_frames: Annotated[
+        bool, typer.Option("--all-frames", help="A page for every frame, not for notable ones alone.")
+    ] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Show it to a browser of this machine; it follows a run.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="For --serve; 0: any free one.")] = 8711,
+    bind: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="For --serve: an address that other machines can reach too."),
+    ] = None,
 ) -> None:
     """Pictures and tables of everything as a web page that needs no network."""
     from lightwatch.report.site import write_report
 
-    say(str(write_report(session_of(ctx).open_existing(config), out)))
+    if bind is not None and not serve:
+        raise typer.BadParameter("--bind says where --serve listens: give --serve too")
+    if serve:
+        _serve(session_of(ctx).open(config), bind, port)
+    else:
+        say(str(write_report(session_of(ctx).open_existing(config), out, all_frames=all_frames)))
+
+
+def _serve(workspace: Workspace, bind: str | None, port: int) -> None:
+    """Answer a browser until Ctrl-C."""
+    from lightwatch.report.serve import LOOPBACK, ReportServer, is_loopback
+
+    address = bind or LOOPBACK
+    try:
+        server = ReportServer(workspace, address=address, port=port)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise typer.BadParameter(f"cannot listen on {address}, port {port}: {reason}") from error
+    if not is_loopback(address):
+        complain(f"whoever reaches {address} can read this report: there is no password")
+    say(f"{server.url}  (Ctrl-C ends it)")
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        say()
+    finally:
+        server.server_close()
 
 
 @app.command(epilog="Example: lightwatch export ~/j0248 --format ecsv --format aavso")

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import shutil
+import sys
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,26 +28,62 @@ from lightwatch.pipeline.cli_session import (
 if TYPE_CHECKING:
     from lightwatch.structure.workspace import Workspace
 
-status_epilog = "Example: lightwatch status ~/j0248"
+status_epilog = "Example: lightwatch status ~/j0248; to follow a run: lightwatch status ~/j0248 --watch"
 why_epilog = "Example: lightwatch why ~/j0248 night3_0042.fits"
 frames_epilog = 'Example: lightwatch frames ~/j0248 --eliminate 42 --comment "satellite across the target"'
 
 
+_WATCH_SECONDS = 2.0
+
+
 # ---------------------------------------------------------------- status
-def status(ctx: typer.Context, config: ConfigArgument = None, as_json: JsonOption = False) -> None:
+def status(
+    ctx: typer.Context,
+    config: ConfigArgument = None,
+    as_json: JsonOption = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
+) -> None:
     """How far the work is: per step, the last run, the newest frame, disk, and what was refused and why."""
     workspace = session_of(ctx).open(config)
-    if not workspace.has_database:
-        if as_json:
-            say_json({"workdir": workspace.workdir, "database": None, "tasks": []})
-        else:
-            say(f"{workspace.workdir}: no run yet; 'lightwatch run' begins")
-        return
-    facts = status_of(workspace)
-    if as_json:
-        say_json(facts)
+    if watch and as_json:
+        raise typer.BadParameter("--watch is for people: a program may ask with --json as often as it likes")
+    if watch:
+        _watch(workspace)
+    elif as_json and not workspace.has_database:
+        say_json({"workdir": workspace.workdir, "database": None, "tasks": []})
+    elif as_json:
+        say_json(status_of(workspace))
     else:
-        _say_status(facts)
+        _say_all(workspace)
+
+
+def _say_all(workspace: Workspace) -> None:
+    if workspace.has_database:
+        _say_status(status_of(workspace))
+    else:
+        say(f"{workspace.workdir}: no run yet; 'lightwatch run' begins")
+
+
+def _watch(workspace: Workspace) -> None:
+    """The status every two seconds, in place; where no terminal shows it, only when it has changed."""
+    from rich.console import Console
+
+    shown = None
+    try:
+        while True:
+            with redirect_stdout(io.StringIO()) as told:
+                _say_all(workspace)
+            text = told.getvalue()
+            if sys.stdout.isatty():
+                Console().clear()
+                say(f"{datetime.now(UTC):%H:%M:%S} UTC, every {_WATCH_SECONDS:g} s, Ctrl-C ends\n\n{text}")
+            elif text != shown:
+                say(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n{text}")
+                sys.stdout.flush()
+            shown = text
+            time.sleep(_WATCH_SECONDS)
+    except KeyboardInterrupt:
+        say()
 
 
 def status_of(workspace: Workspace) -> dict[str, Any]:
