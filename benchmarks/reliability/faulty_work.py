@@ -21,7 +21,7 @@ FAULTS = {
     "hang": ("timeout", "stopped after"),
     "deaf to signals": ("timeout", "stopped after"),
     "too much memory": ("MemoryError", ""),
-    "exception": ("ZeroDivisionError", "division by zero"),
+    "exception": ("ZeroDivisionError", "by zero"),
     "exits politely": ("SystemExit", "2"),
     "unreadable result": ("*", ""),
 }

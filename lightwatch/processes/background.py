@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, median_filter
 
 from lightwatch.errors import ProcessError
+from lightwatch.processes.strips import Strip, row_strips
 
 _MIN_GOOD_FRACTION = 0.05
+_MARGIN_BOXES = 3  # around a strip, so that filters and splines see what is beside it
 _CLIP = 4.0
 #: standard deviation of a unit Gaussian cut at +-_CLIP
 _CLIPPED_STD = 0.99946
@@ -33,19 +36,57 @@ class Mesh:
 
 
 @dataclass(frozen=True)
+class SmoothMap:
+    """The map (ny, nx) of a mesh, computed for those rows that are asked for: ``rms[10:20]``.
+
+    ``floor``: a spline may undershoot between nodes, and a noise of zero or less would be a disaster.
+    """
+
+    mesh: Mesh
+    floor: float = -np.inf
+
+    def __getitem__(self, rows: slice) -> NDArray[np.float32]:
+        ny, nx = self.mesh.shape
+        start, stop, _step = rows.indices(ny)
+        values = from_mesh(self.mesh, 0, start, nx, stop - start)
+        return np.maximum(values, np.float32(self.floor), out=values) if np.isfinite(self.floor) else values
+
+
+@dataclass(frozen=True)
 class Background:
     """Sky of one frame in the unit of the image (electron/s).
 
-    ``level`` and ``rms`` (ny, nx) float32: sky, and 1 sigma noise of a pixel without source. They are
-    ``from_mesh`` of ``level_mesh`` and ``rms_mesh``. ``global_level`` and ``global_rms``: their medians.
+    ``level_map`` and ``rms_map``: sky, and 1 sigma noise of a pixel without source, by rows; ``level`` and ``rms``
+    (ny, nx) float32: the whole of them. They are the maps of ``level_mesh`` and ``rms_mesh``. ``global_level`` and
+    ``global_rms``: the medians of these.
     """
 
-    level: NDArray[np.float32]
-    rms: NDArray[np.float32]
-    global_level: float
-    global_rms: float
     level_mesh: Mesh
     rms_mesh: Mesh
+
+    @property
+    def level_map(self) -> SmoothMap:
+        return SmoothMap(self.level_mesh)
+
+    @property
+    def rms_map(self) -> SmoothMap:
+        return SmoothMap(self.rms_mesh, float(self.rms_mesh.values.min()))
+
+    @property
+    def level(self) -> NDArray[np.float32]:
+        return self.level_map[:]
+
+    @property
+    def rms(self) -> NDArray[np.float32]:
+        return self.rms_map[:]
+
+    @property
+    def global_level(self) -> float:
+        return float(np.median(self.level_mesh.values))
+
+    @property
+    def global_rms(self) -> float:
+        return float(np.median(self.rms_mesh.values))
 
 
 def box_size_px(shape: tuple[int, int], boxes_per_side: int) -> int:
@@ -71,13 +112,44 @@ def estimate_background(
     """
     if method not in ("mesh", "masked_mesh"):
         raise ProcessError("unknown_method", f"background method {method!r} is neither mesh nor masked_mesh")
+    strips = row_strips(image.shape, _MARGIN_BOXES * box_px)
+    uses = [good[strip.inner] & np.isfinite(image[strip.inner]) for strip in strips]
+    n_used = sum(np.count_nonzero(use) for use in uses)
+    del uses
+    if n_used < _MIN_GOOD_FRACTION * image.size:
+        raise ProcessError("no_good_pixels", f"only {n_used} pixels are left to measure the sky")
+    pieces = [
+        _meshes(image[strip.outer], good[strip.outer], method, box_px, filter_boxes) for strip in strips
+    ]
+    level, rms = pieces[0] if len(pieces) == 1 else _joined(pieces, strips, image.shape, box_px)
+    if not rms.values.min() > 0:
+        raise ProcessError("no_good_pixels", "the sky has no noise: constant or empty image")
+    return Background(level, rms)
+
+
+def _meshes(
+    image: NDArray[np.float32], good: NDArray[np.bool_], method: str, box_px: int, filter_boxes: int
+) -> tuple[Mesh, Mesh]:
+    """Level and rms of a frame, or of a strip of one."""
     use = good & np.isfinite(image)
-    if use.mean() < _MIN_GOOD_FRACTION:
-        raise ProcessError("no_good_pixels", f"only {use.sum()} pixels are left to measure the sky")
     level, rms = _sep_meshes(np.where(use, image, np.float32(0)), use, box_px, filter_boxes)
-    if method == "masked_mesh":
-        level, rms = _refined_meshes(image, use, level, rms, filter_boxes)
-    return _background(level, rms)
+    return _refined_meshes(image, use, level, rms, filter_boxes) if method == "masked_mesh" else (level, rms)
+
+
+def _joined(
+    pieces: Sequence[tuple[Mesh, Mesh]], strips: Sequence[Strip], shape: tuple[int, int], box_px: int
+) -> tuple[Mesh, Mesh]:
+    """Meshes of a whole frame out of those of its strips, each asked where it is not near its own edge."""
+    nodes = _node_positions(shape[0], max(1, round(shape[0] / box_px)))
+    joined = []
+    for meshes in zip(*pieces, strict=True):
+        rows = []
+        for y in np.rint(nodes).astype(int):
+            k = next(k for k, strip in enumerate(strips) if strip.inner.start <= y < strip.inner.stop)
+            row = SmoothMap(meshes[k])[y - strips[k].outer.start : y - strips[k].outer.start + 1]
+            rows.append(to_mesh(row, box_px).values)
+        joined.append(Mesh(np.concatenate(rows), shape))
+    return joined[0], joined[1]
 
 
 def to_mesh(smooth_map: NDArray[np.floating], spacing_px: float) -> Mesh:
@@ -161,23 +233,6 @@ def _natural_bends(n_nodes: int) -> NDArray[np.float64]:
 
 def _whole(mesh: Mesh) -> NDArray[np.float32]:
     return from_mesh(mesh, 0, 0, mesh.shape[1], mesh.shape[0])
-
-
-def _background(level: Mesh, rms: Mesh) -> Background:
-    """The maps of two meshes."""
-    lowest = rms.values.min()
-    if not lowest > 0:
-        raise ProcessError("no_good_pixels", "the sky has no noise: constant or empty image")
-    # a spline may undershoot between nodes; a noise of zero or less would be a disaster
-    rms_map = np.maximum(_whole(rms), lowest)
-    return Background(
-        level=_whole(level),
-        rms=rms_map,
-        global_level=float(np.median(level.values)),
-        global_rms=float(np.median(rms.values)),
-        level_mesh=level,
-        rms_mesh=rms,
-    )
 
 
 def _sep_meshes(

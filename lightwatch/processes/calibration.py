@@ -35,10 +35,12 @@ class PhotonTransfer:
     highest_adu: float
 
 
-def to_electron_per_second(adu: NDArray[Any], gain: float, exptime: float) -> NDArray[np.float32]:
+def to_electron_per_second(
+    adu: NDArray[Any], gain: float, exptime: float, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
     """Image (ny, nx) in ADU -> electron/s, float32: adu * gain / exptime.
 
-    ``gain`` in electron/ADU, ``exptime`` in s. NaN stays NaN; the input is not altered.
+    ``gain`` in electron/ADU, ``exptime`` in s. NaN stays NaN; the input is not altered, unless it is ``out``.
     Raises HeaderError ``bad_gain`` or ``bad_exptime`` unless both are positive and finite, and
     FrameError ``not_an_image`` unless ``adu`` is a non-empty two-dimensional array.
     """
@@ -48,9 +50,8 @@ def to_electron_per_second(adu: NDArray[Any], gain: float, exptime: float) -> ND
         raise HeaderError("bad_exptime", f"exposure time must be positive, not {exptime}")
     if adu.ndim != 2 or adu.size == 0:
         raise FrameError("not_an_image", f"a two-dimensional image is needed, not shape {adu.shape}")
-    image = adu.astype(np.float32)  # a copy, in native byte order
-    image *= np.float32(gain / exptime)
-    return image
+    image = np.empty(adu.shape, np.float32) if out is None else out
+    return np.multiply(adu, np.float32(gain / exptime), out=image, casting="same_kind", dtype=np.float32)
 
 
 def saturated_pixels(adu: NDArray[Any], saturation_adu: float | None) -> NDArray[np.bool_]:

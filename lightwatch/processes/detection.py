@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from numpy.typing import NDArray
 
 from lightwatch.errors import ProcessError
 from lightwatch.flags import UNUSABLE_PIXEL, Flag
+from lightwatch.processes.background import SmoothMap
 from lightwatch.processes.cutouts import extract_cutouts
 from lightwatch.processes.star_shape import MoffatFits, density_mode, ellipticity_of, fit_moffats
+from lightwatch.processes.strips import Strip, row_strips
 
 _FWHM_PER_SIGMA = 2.354820045
 #: FWHM of the Gaussian with the variance of a square pixel
@@ -23,6 +26,7 @@ _MAX_ELLIPTICITY = 0.5
 _N_BRIGHT = 60  # sources that decide on the aperture
 _MAX_LOST = 0.2  # fraction of the pixels around a source
 _MAX_DOUBLINGS = 8
+_MARGIN_PX = 256  # of a strip: larger sources at its edge are cut there
 #: half width of the locus in ln(size), and how it widens with 1/snr
 _LOCUS_WIDTH = 0.12
 _LOCUS_WIDTH_PER_NOISE = 1.5
@@ -77,7 +81,7 @@ class Seeing:
 
 def detect_sources(
     image: NDArray[np.float32],
-    background_rms: NDArray[np.float32],
+    background_rms: NDArray[np.float32] | SmoothMap,
     mask: NDArray[np.integer],
     *,
     exptime: float,
@@ -93,35 +97,36 @@ def detect_sources(
     ``background_rms`` (ny, nx) electron/s; ``mask`` (ny, nx) bits of lightwatch.flags; saturated pixels take
     part in the detection, the other unusable ones do not. ``threshold_sigma`` in units of the noise of the
     filtered image; ``kernel_fwhm_px`` of the Gaussian filter (0: none). ``deblend_contrast`` 1 turns
-    deblending off. Where the library's limits overflow, the threshold is doubled and the detection
-    repeated. Method: Bertin & Arnouts 1996, A&AS 117, 393 (library sep).
+    deblending off. Large frames are worked through in strips. Where the library's limits overflow, the
+    threshold is doubled and the detection repeated. Method: Bertin & Arnouts 1996, A&AS 117, 393 (library sep).
     Raises ProcessError ``detection_failed``.
     """
-    data = np.array(image, np.float32, order="C")  # native byte order, as the library needs it
-    rms = np.array(background_rms, np.float32, order="C")
-    unusable = (mask & np.int32(UNUSABLE_PIXEL & ~Flag.SATURATED)) != 0
-    unusable |= ~np.isfinite(data) | ~np.isfinite(rms)
-    data[unusable], rms[unusable] = 0, 1
+    strips = row_strips(image.shape, _MARGIN_PX)
     kernel = _gaussian_kernel(kernel_fwhm_px)
-    objects = _extract(
-        data / rms,  # in sigmas: a plain filter is then the matched one, and five times faster
-        threshold_sigma * float(np.sqrt(np.sum(kernel**2))),
-        mask=unusable,
-        minarea=min_area_px,
-        filter_kernel=kernel,
-        filter_type="conv",
-        deblend_nthresh=deblend_levels,
-        deblend_cont=deblend_contrast,
-    )
-    if len(objects) == 0:
-        return _no_sources()
-    objects = objects[np.argsort(-objects["flux"], kind="stable")[:max_sources]]
-    return _measure(data, rms, unusable, mask, objects, exptime, kernel_fwhm_px)
+    found = []
+    for strip in strips:
+        data, rms, unusable = _usable(image, background_rms, mask, strip.outer)
+        objects = _extract(
+            np.divide(
+                data, rms, out=rms
+            ),  # in sigmas: a plain filter is then the matched one, five times faster
+            threshold_sigma * float(np.sqrt(np.sum(kernel**2))),
+            mask=unusable,
+            minarea=min_area_px,
+            filter_kernel=kernel,
+            filter_type="conv",
+            deblend_nthresh=deblend_levels,
+            deblend_cont=deblend_contrast,
+        )
+        row = objects["y"] + strip.outer.start
+        own = (row > strip.inner.start - 0.5) & (row <= strip.inner.stop - 0.5)
+        found.append(objects[own | (len(strips) == 1)])
+    return _measured(image, background_rms, mask, strips, found, exptime, kernel_fwhm_px, max_sources)
 
 
 def stellar_locus(
     image: NDArray[np.float32],
-    background_rms: NDArray[np.float32],
+    background_rms: NDArray[np.float32] | SmoothMap,
     mask: NDArray[np.integer],
     sources: Sources,
     *,
@@ -196,6 +201,58 @@ def _no_sources() -> Sources:
     return Sources(*(none,) * 11, flags=np.zeros(0, np.int32), aperture_px=float("nan"))
 
 
+def _usable(
+    image: NDArray[np.float32],
+    background_rms: NDArray[np.float32] | SmoothMap,
+    mask: NDArray[np.integer],
+    rows: slice,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """Data, rms and what of them cannot be used, as the library takes them: own copies in native byte order."""
+    data = np.array(image[rows], np.float32, order="C")
+    rms = np.array(background_rms[rows], np.float32, order="C")
+    unusable = (mask[rows] & np.int32(UNUSABLE_PIXEL & ~Flag.SATURATED)) != 0
+    unusable |= ~np.isfinite(data) | ~np.isfinite(rms)
+    data[unusable], rms[unusable] = 0, 1
+    return data, rms, unusable
+
+
+def _measured(
+    image: NDArray[np.float32],
+    background_rms: NDArray[np.float32] | SmoothMap,
+    mask: NDArray[np.integer],
+    strips: Sequence[Strip],
+    found: Sequence[NDArray[Any]],
+    exptime: float,
+    kernel_fwhm_px: float,
+    max_sources: int,
+) -> Sources:
+    """The brightest of what was ``found`` in each strip, measured there, brightest first."""
+    everything = np.concatenate(found)
+    order = np.argsort(-everything["flux"], kind="stable")[:max_sources]
+    if len(order) == 0:
+        return _no_sources()
+    typical = _typical_fwhm(everything[order], kernel_fwhm_px)
+    rank = np.full(len(everything), -1)
+    rank[order] = np.arange(len(order))
+    parts, ranks, end = [], [], 0
+    for strip, objects in zip(strips, found, strict=True):
+        start, end = end, end + len(objects)
+        own = rank[start:end]
+        chosen = np.flatnonzero(own >= 0)[np.argsort(own[own >= 0])]
+        if len(chosen):
+            pixels = _usable(image, background_rms, mask, strip.outer)
+            part = _measure(*pixels, mask[strip.outer], objects[chosen], exptime, typical)
+            parts.append(replace(part, y=part.y + strip.outer.start))
+            ranks.append(own[chosen])
+    by_rank = np.argsort(np.concatenate(ranks))
+    columns = {
+        f.name: np.concatenate([getattr(part, f.name) for part in parts])[by_rank]
+        for f in fields(Sources)
+        if f.name != "aperture_px"
+    }
+    return Sources(**columns, aperture_px=parts[0].aperture_px)
+
+
 def _measure(
     data: NDArray[np.float32],
     rms: NDArray[np.float32],
@@ -203,11 +260,10 @@ def _measure(
     mask: NDArray[np.integer],
     objects: NDArray[Any],
     exptime: float,
-    kernel_fwhm_px: float,
+    typical: float,
 ) -> Sources:
-    """Positions, fluxes, sizes and flags of the library's objects."""
+    """Positions, fluxes, sizes and flags of the library's objects, among stars of ``typical`` FWHM (px)."""
     a, b = (np.maximum(objects[name], 0.3).astype(float) for name in ("a", "b"))
-    typical = _typical_fwhm(objects, kernel_fwhm_px)
     x, y = _centroids(data, unusable, objects, typical)
     aperture = 1.5 * typical + 1.0
     flux, error, _ = sep.sum_circle(data, x, y, aperture, err=rms, gain=exptime, mask=unusable, subpix=5)
@@ -262,7 +318,7 @@ def _source_flags(
 ) -> NDArray[np.int32]:
     """Bits of the pixels within about a FWHM, and what the library noted."""
     size = 2 * int(np.ceil(fwhm_px)) + 1
-    bits = extract_cutouts(mask.astype(np.int32), x, y, size, fill=Flag.OUTSIDE).values
+    bits = extract_cutouts(mask, x, y, size, fill=Flag.OUTSIDE).values
     lost = extract_cutouts(unusable, x, y, size, fill=True).values.mean(axis=(1, 2))
     core = bits[:, size // 4 : size - size // 4, size // 4 : size - size // 4]
     flags = np.bitwise_or.reduce(core.reshape(len(x), -1), axis=1) & np.int32(UNUSABLE_PIXEL)
@@ -279,7 +335,7 @@ def _source_flags(
 
 def _fit_stars(
     image: NDArray[np.float32],
-    background_rms: NDArray[np.float32],
+    background_rms: NDArray[np.float32] | SmoothMap,
     mask: NDArray[np.integer],
     sources: Sources,
     chosen: NDArray[np.integer],
@@ -290,10 +346,11 @@ def _fit_stars(
     x, y = sources.x[chosen], sources.y[chosen]
     size = 2 * int(np.ceil(1.5 * fwhm_px)) + 1
     cut = extract_cutouts(image, x, y, size, fill=np.nan)
-    bits = extract_cutouts(mask.astype(np.int32), x, y, size, fill=Flag.OUTSIDE).values
+    bits = extract_cutouts(mask, x, y, size, fill=Flag.OUTSIDE).values
     good = ((bits & np.int32(UNUSABLE_PIXEL)) == 0) & np.isfinite(cut.values)
     ny, nx = image.shape
-    rms = background_rms[
-        np.clip(np.rint(y).astype(int), 0, ny - 1), np.clip(np.rint(x).astype(int), 0, nx - 1)
-    ]
+    rows, columns = np.clip(np.rint(y).astype(int), 0, ny - 1), np.clip(np.rint(x).astype(int), 0, nx - 1)
+    rms = np.array(
+        [background_rms[row : row + 1][0, column] for row, column in zip(rows, columns, strict=True)]
+    )
     return fit_moffats(cut.values, good, rms.astype(float), exptime, sources.flux[chosen], fwhm_px)

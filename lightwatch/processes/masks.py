@@ -21,6 +21,7 @@ _STRUCK_PERCENT = 5.0  # of stars, at most, have a cosmic ray or a hot pixel at 
 #: L.A.Cosmic looks 6 pixels around; one that is struck touches the tiles within _REACH_PX
 _TILE_PX, _TILE_MARGIN_PX, _REACH_PX = 16, 8, 2
 _HOT_NEIGHBOUR, _HOT_MEAN = 0.3, 0.15
+_BLANK_SQUARE_PX, _NEARLY_ALL = 16, 0.95
 _LINE_NEIGHBOURHOOD = 25  # lines compared with
 _LEAST_OFFSET = 1.0  # sigma of a pixel; medians of quantised data wander by less
 _NEIGHBOUR_AXES = ((0, 1), (1, 0), (1, 1), (1, -1))  # (dy, dx)
@@ -41,6 +42,33 @@ def bad_pixels(
             "bad_pixel_map_shape", f"bad pixel map {bad_pixel_map.shape} for a frame {image.shape}"
         )
     return bad | (bad_pixel_map != 0)
+
+
+def blank_areas(image: NDArray[np.float32], saturation_adu: float) -> NDArray[np.bool_]:
+    """Areas (ny, nx) that were never exposed or filled in later: squares of 16 pixels that all have one value.
+
+    No sky with noise looks so. Saturated areas (at or above ``saturation_adu``) are none of them, nor is a frame
+    that is nearly all of one value: that is judged as a whole.
+    """
+    size = _BLANK_SQUARE_PX
+    my, mx = image.shape[0] // size, image.shape[1] // size
+    value, blank = np.zeros((my, mx), np.float32), np.zeros((my, mx), bool)
+    for i in range(my):
+        row = image[i * size : (i + 1) * size, : mx * size].reshape(size, mx, size)
+        value[i] = row.min(axis=(0, 2))
+        blank[i] = (value[i] == row.max(axis=(0, 2))) & ~(value[i] >= saturation_adu)
+    result = np.zeros(image.shape, bool)
+    if not blank.any() or blank.mean() > _NEARLY_ALL:
+        return result
+    for filled in np.unique(value[blank]):
+        around = grow(blank & (value == filled), 1)
+        for i, j in zip(*np.nonzero(around), strict=True):
+            square = (
+                slice(i * size, (i + 1) * size if i < my - 1 else None),
+                slice(j * size, (j + 1) * size if j < mx - 1 else None),
+            )
+            result[square] |= image[square] == filled
+    return result
 
 
 def hot_pixels(

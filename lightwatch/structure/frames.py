@@ -47,6 +47,8 @@ __all__ = [
 
 _COMPANIONS = {"BPM", "MASK", "DQ", "ERR", "VAR", "WHT", "WEIGHT", "IVAR", "CAT"}
 _SAMPLE = 500_000  # pixels are enough to see that nearly all are equal
+_FEWEST_VALUES = 3  # that light and noise leave in pixels
+_SPREAD_RANGE = (1e-12, 1e12)  # in single precision squares of such numbers can still be summed
 _MAP_NAMES = ("BPM", "MASK", "DQ")
 
 
@@ -192,31 +194,47 @@ def check_pixels(
 ) -> None:
     """Raise FrameError(bad_shape or bad_pixels:<why>) when no photometry can come from these pixels.
 
-    ``why`` is one of ``not_finite``, ``masked``, ``zero``, ``constant``, ``saturated``.
+    ``why`` is one of ``not_finite``, ``masked``, ``zero``, ``constant``, ``few_values``,
+    ``range``, ``saturated``.
     ``saturation_adu`` NaN: unknown, not tested.
     """
     shown_name = shown(name)
     if min(image.shape) < min_side_px:
         ny, nx = image.shape
         raise FrameError("bad_shape", f"{shown_name}: {nx} x {ny} pixels, {min_side_px} on a side are needed")
-    finite = np.isfinite(image)
-    for why, usable in (("not_finite", finite), ("masked", good)):
-        if not usable.any() or usable.mean() < min_good_fraction:
+    n_finite = sum(np.count_nonzero(np.isfinite(row)) for row in image)
+    n_good = sum(np.count_nonzero(good[y] & np.isfinite(image[y])) for y in range(len(image)))
+    for why, n in (("not_finite", n_finite), ("masked", n_good)):
+        if n == 0 or n < min_good_fraction * image.size:
             raise FrameError(
                 f"bad_pixels:{why}",
-                f"{shown_name}: only {usable.mean():.0%} of the pixels can be used ({why})",
+                f"{shown_name}: only {n / image.size:.0%} of the pixels can be used ({why})",
             )
-    values = image[good & finite]
-    sample = values[:: max(1, values.size // _SAMPLE)]
+    full = sum(np.count_nonzero(image[y][good[y]] >= saturation_adu) for y in range(len(image))) / n_good
+    if full > max_saturated_fraction:
+        raise FrameError("bad_pixels:saturated", f"{shown_name}: {full:.0%} of the pixels are saturated")
+    _check_sample(_sample_of(image, good), shown_name)
+
+
+def _sample_of(image: NDArray[np.float32], good: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Good pixels, not more than needed; the odd step does not fall into step with patterns of the detector."""
+    step = max(1, image.size // _SAMPLE) | 1
+    values, use = image.ravel()[::step], good.ravel()[::step]
+    return values[use & np.isfinite(values)]
+
+
+def _check_sample(sample: NDArray[np.float32], name: str) -> None:
     low, high = np.percentile(sample, [0.1, 99.9])
     if low == high:
         why = "zero" if low == 0 else "constant"
+        raise FrameError(f"bad_pixels:{why}", f"{name}: nearly every pixel is {low:g}; nothing was exposed")
+    if len(np.unique(sample)) < _FEWEST_VALUES:
         raise FrameError(
-            f"bad_pixels:{why}", f"{shown_name}: nearly every pixel is {low:g}; nothing was exposed"
+            "bad_pixels:few_values", f"{name}: only {len(np.unique(sample))} values; a test pattern?"
         )
-    full = float(np.mean(values >= saturation_adu))
-    if full > max_saturated_fraction:
-        raise FrameError("bad_pixels:saturated", f"{shown_name}: {full:.0%} of the pixels are saturated")
+    if not _SPREAD_RANGE[0] < high - low < _SPREAD_RANGE[1]:
+        told = f"{name}: pixels spread over {high - low:g}, expected {_SPREAD_RANGE[0]:g} to {_SPREAD_RANGE[1]:g}"
+        raise FrameError("bad_pixels:range", told)
 
 
 def trimmed(frame: RawFrame, *, vertical_px: int, horizontal_px: int) -> RawFrame:

@@ -40,6 +40,10 @@ _WCS_CARD = re.compile(
     r"WCSNAME|CTYPE[12]|CRVAL[12]|CRPIX[12]|CDELT[12]|CROTA[12]|CUNIT[12]|CD[12]_[12]|PC[12]_[12]|"
     r"PV[12]_\d+|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|(?:A|B|AP|BP)_(?:ORDER|DMAX|\d+_\d+)"
 )
+_REMARKS = ("COMMENT", "HISTORY", "")
+_MAX_REMARKS = (
+    5000  # cards after which remarks are left out: headers of 100,000 cards exist, and no parser needs them
+)
 _SCALE_RANGE_ARCSEC = (1e-3, 3.6e3)  # no camera has pixels smaller or larger
 _MAX_SIP_ORDER = 9
 
@@ -58,22 +62,31 @@ def merged_header(headers: Sequence[fits.Header], *, name: str) -> tuple[fits.He
 
     Cards that cannot be parsed are left out, with a note: a parser that needs one will miss it.
     """
-    merged, notes = fits.Header(), []
+    cards: dict[tuple[str, int], fits.Card] = {}
+    notes = []
     for header in headers:
-        sound = fits.Header()
         for card in header.cards:
+            keyword = card.keyword
+            remark = keyword in _REMARKS
+            if remark and len(cards) > _MAX_REMARKS:
+                continue
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    sound.append(fits.Card(card.keyword, card.value, card.comment), end=True)
+                    sound = fits.Card(keyword, card.value, card.comment)
             except (ValueError, TypeError, fits.VerifyError):
-                notes.append(f"{name}: header card {shown(card.keyword)} cannot be parsed and is left out")
-        merged.extend(sound, strip=True, update=True)
+                notes.append(f"{name}: header card {shown(keyword)} cannot be parsed and is left out")
+                continue
+            cards[keyword, len(cards) if remark else 0] = sound
+    merged = fits.Header(cards.values())
+    merged.strip()
     return merged, tuple(notes)
 
 
 def classify_frame(header: fits.Header, *, file_name: str, declared: str | None) -> FrameKind:
-    """Kind of a frame from IMAGETYP and its relatives, OBJECT, EXPTIME and the file name.
+    """Kind of a frame from IMAGETYP and its relatives, OBJECT and the file name.
+
+    An exposure time of 0 alone makes no bias: a science frame with a broken header would go without a word.
 
     ``declared`` is what the header parser or the user's override says; it wins.
     """
@@ -87,8 +100,6 @@ def classify_frame(header: fits.Header, *, file_name: str, declared: str | None)
     if named:
         doubt = f", although {by_type.reason}" if by_type else ""
         return FrameKind(named, f"OBJECT is {shown(str(header['OBJECT']))}{doubt}", 0.6 if by_type else 0.8)
-    if header.get("EXPTIME", header.get("EXPOSURE")) in (0, 0.0):
-        return FrameKind("bias", "the exposure time is 0", 0.8)
     if by_type:
         return by_type
     by_file = _FILE_NAME.match(file_name)

@@ -59,7 +59,7 @@ class _Range:
 
 
 _REQUIRED = {
-    "exptime_s": _Range("exptime", lambda t: 0 < t < 1e6, "seconds, above 0 and below 1e6"),
+    "exptime_s": _Range("exptime", lambda t: 1e-6 <= t < 1e6, "seconds, 1e-6 to 1e6"),
     "gain": _Range("gain", lambda g: 0 < g < 1e3, "electron/ADU, above 0 and below 1000"),
     "mjd": _Range(
         "mjd", lambda m: 15000 < m < 100000, "a Modified Julian Date (UTC) between 15000 and 100000"

@@ -30,7 +30,7 @@ def kind(file_name="a.fits", declared=None, **cards):
         ("science", {"IMAGETYP": "Light Frame", "OBJECT": "M 31"}),
         ("flat", {"OBJECT": "dome flat 3"}),
         ("bias", {"OBJECT": "bias"}),
-        ("bias", {"OBJECT": "something", "EXPTIME": 0.0}),
+        ("science", {"OBJECT": "something", "EXPTIME": 0.0}),
         ("science", {"OBJECT": "Dark Nebula B33", "EXPTIME": 60.0}),
         ("science", {"OBJECT": "Flaming Star"}),
         ("science", {"FRAME": 12}),

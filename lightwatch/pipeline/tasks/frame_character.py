@@ -17,6 +17,7 @@ from lightwatch.flags import Flag
 from lightwatch.pipeline.guard import guarded, one_line
 from lightwatch.pipeline.task import Outcome
 from lightwatch.processes import background, calibration, detection, ephemeris, masks
+from lightwatch.processes.strips import row_strips
 from lightwatch.structure import frame_store, frames
 from lightwatch.structure.config import Config
 from lightwatch.structure.files import path_text, safe_name
@@ -99,6 +100,7 @@ def import_frame(job: ImportJob) -> Outcome:
         return Outcome(output=ImportedFrame(None, f"{kind.kind}: {kind.reason}"), reason_code=kind.kind)
     _refuse_future(meta, name)
     saturation = _saturation(raw, meta)
+    np.logical_and(raw.good, ~masks.blank_areas(raw.image, saturation), out=raw.good)
     frames.check_pixels(
         raw.image, raw.good, name=name, min_side_px=_MIN_SIDE_PX, min_good_fraction=_MIN_GOOD_FRACTION,
         saturation_adu=saturation, max_saturated_fraction=_MAX_SATURATED_FRACTION,
@@ -141,9 +143,10 @@ def _saturation(raw: frames.RawFrame, meta: FrameMetadata) -> float:
 
 def _characterise(job: ImportJob, raw: frames.RawFrame, meta: FrameMetadata, saturation: float) -> Outcome:
     config = job.config
-    image = calibration.to_electron_per_second(raw.image, meta.gain, meta.exptime_s)
-    saturated = calibration.saturated_pixels(raw.image, saturation)
-    good = raw.good & np.isfinite(image)
+    image, good = raw.image, raw.good
+    saturated = calibration.saturated_pixels(image, saturation)
+    calibration.to_electron_per_second(image, meta.gain, meta.exptime_s, out=image)
+    np.logical_and(good, np.isfinite(image), out=good)
     sky = background.estimate_background(
         image,
         good & ~saturated,
@@ -151,14 +154,10 @@ def _characterise(job: ImportJob, raw: frames.RawFrame, meta: FrameMetadata, sat
         box_px=config.background.box_size_px,
         filter_boxes=_FILTER_BOXES,
     )
-    flat = image - sky.level
-    hot = masks.hot_pixels(flat, sky.rms, good & ~saturated, _HOT_SIGMA)
-    mask = masks.combine_mask(~good | hot, saturated, np.zeros_like(good), grow_saturated_px=1, grow_px=0)
-    if not config.background.subtract:
-        flat = image
-    flat = np.where(np.isfinite(flat), flat, np.float32(0))
+    mask = _subtract_and_mask(image, good, saturated, sky, subtract=config.background.subtract)
+    del good, saturated
     sources = detection.detect_sources(
-        flat, sky.rms, mask,
+        image, sky.rms_map, mask,
         exptime=meta.exptime_s,
         threshold_sigma=config.source_extraction.threshold_sigma,
         min_area_px=config.source_extraction.min_area_px,
@@ -168,15 +167,41 @@ def _characterise(job: ImportJob, raw: frames.RawFrame, meta: FrameMetadata, sat
         max_sources=_MAX_SOURCES,
     )  # fmt: skip
     seeing = detection.stellar_locus(
-        flat,
-        sky.rms,
+        image,
+        sky.rms_map,
         mask,
         sources,
         exptime=meta.exptime_s,
         min_snr=_MIN_STAR_SNR,
         max_stars=_MAX_SHAPE_STARS,
     )
-    return _write(job, raw, meta, saturation, flat, mask, sky, sources, seeing)
+    return _write(job, raw, meta, saturation, image, mask, sky, sources, seeing)
+
+
+def _subtract_and_mask(
+    image: NDArray[np.float32],
+    good: NDArray[np.bool_],
+    saturated: NDArray[np.bool_],
+    sky: background.Background,
+    *,
+    subtract: bool,
+) -> NDArray[np.uint8]:
+    """Subtract the sky from the image itself, where that is wanted, and tell the bits of its pixels."""
+    if subtract:
+        for strip in row_strips(image.shape, 0):
+            image[strip.inner] -= sky.level_map[strip.inner]
+    mask = np.empty(image.shape, np.uint8)
+    for strip in row_strips(image.shape, 1):
+        rows = strip.outer
+        flat = image[rows] if subtract else image[rows] - sky.level_map[rows]
+        hot = masks.hot_pixels(flat, sky.rms_map[rows], good[rows] & ~saturated[rows], _HOT_SIGMA)
+        bits = masks.combine_mask(
+            ~good[rows] | hot, saturated[rows], np.zeros_like(hot), grow_saturated_px=1, grow_px=0
+        )
+        mask[strip.inner] = bits[strip.own]
+    for row in image:
+        row[~np.isfinite(row)] = 0
+    return mask
 
 
 def _write(
@@ -185,7 +210,7 @@ def _write(
     meta: FrameMetadata,
     saturation: float,
     image: NDArray[np.float32],
-    mask: NDArray[np.int32],
+    mask: NDArray[np.uint8],
     sky: background.Background,
     sources: detection.Sources,
     seeing: detection.Seeing,
@@ -193,9 +218,7 @@ def _write(
     stem = safe_name(job.path.name.split(".")[0], job.content_hash)
     wcs_text, doubts = _doubts(raw, path_text(job.path))
     cards = _cards(meta, wcs_text)
-    stored = frame_store.StoredFrame(
-        image, mask.astype(np.uint8), sky.level_mesh.values, sky.rms_mesh.values, cards
-    )
+    stored = frame_store.StoredFrame(image, mask, sky.level_mesh.values, sky.rms_mesh.values, cards)
     image_ref = frame_store.write_frame(job.workdir, f"frames/{stem}.fits", stored)
     columns = {f.name: getattr(sources, f.name) for f in fields(sources) if f.name != "aperture_px"}
     sources_ref = frame_store.write_sources(
@@ -218,7 +241,7 @@ def _write(
         "background_rms_electron_per_second": or_null(sky.global_rms),
         "noise_ratio": or_null(background.noise_ratio(sky, meta.exptime_s, meta.read_noise)),
         "n_sources": len(sources),
-        "masked_fraction": float(np.mean(mask != 0)),
+        "masked_fraction": np.count_nonzero(mask) / mask.size,
         "recipe": job.recipe,
         **_metadata_columns(meta, saturation),
     }
