@@ -113,12 +113,12 @@ def _sync_directory(directory: Path) -> None:
 
 
 def free_space(directory: Path) -> str:
-    """Free space of the disk that holds a directory, in words."""
-    try:
-        stat = os.statvfs(directory)
-    except (OSError, AttributeError):
-        return "free space unknown"
-    return f"{stat.f_bavail * stat.f_frsize / 1e6:.0f} MB free"
+    """Free space of the disk that holds a directory, or would hold it, in words."""
+    for folder in (directory, *directory.parents):
+        with suppress(OSError):
+            stat = os.statvfs(folder)
+            return f"{stat.f_bavail * stat.f_frsize / 1e6:.0f} MB free"
+    return "free space unknown"
 
 
 def sha256_of(path: Path) -> str:

@@ -80,6 +80,7 @@ def test_a_failed_step_is_a_storage_error(tmp_path, monkeypatch, failing, number
     with pytest.raises(StorageError, match=re.escape(str(target))) as caught:
         write_atomically(target, lambda path: path.write_bytes(b"1"))
     assert os.strerror(number) in str(caught.value)
+    assert "MB free" in str(caught.value), "also where the directory could not be made"
     assert not [name for name in _listing(tmp_path) if name.endswith(".tmp")]
     monkeypatch.undo()
     write_atomically(target, lambda path: path.write_bytes(b"2"))
