@@ -237,9 +237,8 @@ def _with_unfit_frame(scratch: Path, n_frames: int, way: str) -> tuple[str, int,
     unlike = differences(_without_frame(measured, content), fits)
     joint = ("normalization_coefficients", "absolute_zeropoints", "roi_flux", "normalization_stars")
     unlike += differences({t: other[t] for t in joint}, {t: one[t] for t in joint})
-    points = spoilt.sql("SELECT count(*) FROM roi_flux WHERE frame_id = ? AND flux IS NOT NULL", frame_id)[0][
-        0
-    ]
+    unflagged = "SELECT count(*) FROM roi_flux WHERE frame_id = ? AND flux IS NOT NULL AND flags = 0"
+    points = spoilt.sql(unflagged, frame_id)[0][0]
     reasons = spoilt.sql(
         "SELECT reason_code FROM task_results WHERE frame_id = ? AND state = 'rejected' "
         "UNION SELECT 'flags ' || flags FROM \"PSFs\" WHERE frame_id = ? AND flags != 0",
