@@ -88,9 +88,8 @@ def _page_problems(html: str, plain: Skeleton) -> Iterator[str]:
         plain.scripts
     ):
         yield "other scripts"
-    policy = next(
-        (value or "" for tag, name, value in page.attributes if (tag, name) == ("meta", "content")), ""
-    )
+    contents = [value or "" for tag, name, value in page.attributes if (tag, name) == ("meta", "content")]
+    policy = next((content for content in contents if content.startswith("default-src")), "")
     hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in own]
     if not policy.startswith("default-src 'none'") or not all(
         f"'sha256-{each}'" in policy for each in hashes
