@@ -61,11 +61,17 @@ def initialize_workdir(request: InitRequest) -> InitResult:
     if config_path.exists():
         raise ConfigError(f"{config_path}: exists already; remove it, or choose another directory")
     old = translate(request.from_lightcurver) if request.from_lightcurver else None
+    _refuse_missing_table(request.catalog)
     table = Path(request.catalog) if request.catalog and request.catalog not in _CATALOG_WORDS else None
     found = survey(request.frames, catalog=table) if request.frames else None
     values, notes, remarks = _values(request, found, old)
     text = template(values, notes, _head(request, found, old))
     return _write(request, config_path, text, found, old, remarks)
+
+
+def _refuse_missing_table(catalog: str | None) -> None:
+    if catalog and catalog not in _CATALOG_WORDS and not Path(catalog).is_file():
+        raise ConfigError(f"--catalog: there is no file {catalog}; else write {', '.join(_CATALOG_WORDS)}")
 
 
 # ---------------------------------------------------------------- values

@@ -33,6 +33,7 @@ _BANDS_BY_CASE = (
     (r"(?i:bessell?|cousins|johnson|bes)?[ _-]?Ic?([ _#/-].*)?", "Ic"),
 )
 _FEW_STARS = 20  # a table with fewer in the field serves astrometry, not photometry
+_SNR_OF_SEVERAL_CAMERAS = 100.0
 _UNDERSAMPLED_PX = 1.5
 _LISTED = 6
 
@@ -177,6 +178,9 @@ def _stars(found: Survey, catalog: str | None, values: dict[str, Any], notes: di
         notes["reference_stars.catalog"] = f"about {n} stars of the table lie in a frame"
         return
     values["reference_stars.catalog"] = "frames"
+    if len({item.camera for item in found.sample.science}) > 1:
+        values["normalization.min_snr"] = _SNR_OF_SEVERAL_CAMERAS
+        notes["normalization.min_snr"] = "several cameras: faint stars carry what is left of the sky of each"
     notes["plate_solving.catalog"] = f"about {n} stars of the table lie in a frame: enough for the WCS"
     notes["reference_stars.catalog"] = (
         f"{n} stars of a table are few for photometry: the frames' own stars serve there, and magnitudes\n"

@@ -52,6 +52,7 @@ _DAYS_OF_MJD = (15_000.0, 100_000.0)
 #: keywords of one camera may lie this far apart: latencies of shutters and of clocks
 _SLACK_S = 2.5
 _OF_AN_EXPOSURE = {"start": 0.0, "mid": 0.5, "end": 1.0}
+_COARSEST_S = 450.0  # half a quarter of an hour: what is coarser confirms no zone
 _ENDS_SLACK_S = 20.0  # the end is often written after the readout
 _BEST_RESOLUTION_S = 0.05  # finer is no better
 
@@ -87,7 +88,9 @@ class TimeSource:
         """Step of the number as it is written, of the header that gives the most decimals."""
         texts = [str(header.get(self.clock or self.keyword, "")).strip() for header in headers]
         if self.kind in ("mjd", "jd"):
-            return 86400.0 * 10.0 ** -max(_decimals(repr(number(text))) for text in texts)
+            return 86400.0 * 10.0 ** -max(
+                _decimals(f"{number(text) or 0.0:.9f}".rstrip("0")) for text in texts
+            )
         clocks = [
             re.sub(r"\s*(Z|UTC?|GMT|[+-]\d\d:?\d\d)$", "", re.split("[T ]", text)[-1]) for text in texts
         ]
@@ -114,7 +117,7 @@ def _days(value: Any, kind: str) -> float:
 
 
 def _decimals(text: str) -> int:
-    return len(text.partition(".")[2].rstrip("0")) if "." in text and "e" not in text else 0
+    return len(text.partition(".")[2])
 
 
 # ---------------------------------------------------------------- the choice
@@ -262,7 +265,7 @@ def _difference_s(one: TimeSource, other: TimeSource, exposed: _Exposed) -> floa
 def _agree(
     one: TimeSource, other: TimeSource, exposed: _Exposed, resolution: dict[TimeSource, float]
 ) -> bool:
-    tolerance = resolution[one] + resolution[other] + _SLACK_S
+    tolerance = min(resolution[one] + resolution[other], _COARSEST_S) + _SLACK_S
     if "end" in (one.reference, other.reference):
         tolerance += _ENDS_SLACK_S
     return abs(_difference_s(one, other, exposed)) <= tolerance

@@ -202,6 +202,48 @@ def test_calibration_frames_and_rubbish_are_not_what_is_looked_at(tmp_path):
     assert (len(found.sample.science), len(found.sample.others), len(found.sample.unreadable)) == (3, 1, 1)
 
 
+def test_a_target_far_from_the_pointing_is_told_and_hours_are_suspected(tmp_path):
+    raw = write(tmp_path / "raw", **PLAIN)
+    result, _ = made(tmp_path, frames=raw, ra="0.7", dec="-20.25")
+    assert any(
+        "degrees from where the telescope pointed" in r and "--ra is in degrees" in r for r in result.remarks
+    )
+    near, _ = made(tmp_path / "near", frames=raw, ra="10.4", dec="-20.3")
+    assert not any("pointed" in remark for remark in near.remarks)
+
+
+def test_the_gain_is_measured_where_no_keyword_tells_it(tmp_path):
+    rng = np.random.default_rng(7)
+    cards = {key: value for key, value in PLAIN.items() if key != "GAIN"}
+    gain, noise, pedestal = 1.6, 6.0, 300.0
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for number, sky in enumerate(np.repeat([100, 250, 400, 600], 2)):
+        image = np.rint((rng.poisson(sky, (256, 256)) + rng.normal(0, noise, (256, 256))) / gain + pedestal)
+        fits.writeto(raw / f"f{number}.fits", image.astype(np.int16), fits.Header(cards))
+    bias = np.rint(rng.normal(0, noise, (256, 256)) / gain + pedestal).astype(np.int16)
+    fits.writeto(raw / "bias.fits", bias, fits.Header({"IMAGETYP": "bias"}))
+    result, config = made(tmp_path, frames=raw)
+    parser = load_header_parser(config.workdir, None)
+    metadata = read_metadata(parser, fits.Header(cards), name="f", time_reference="start", overrides={})
+    assert metadata.gain == pytest.approx(gain, rel=0.1)
+    assert metadata.read_noise == pytest.approx(noise, rel=0.2)
+    assert "measured: noise of the sky against its level" in " ".join(result.parser_path.read_text().split())
+    assert not any("gain" in remark for remark in result.remarks)
+
+
+def test_a_table_with_few_stars_serves_astrometry_and_the_frames_photometry(tmp_path):
+    raw = write(tmp_path / "raw", **PLAIN, SECPIX=2.0)
+    rows = [f"{n},{10.5 + 0.002 * n},{-20.25 + 0.001 * n},12.0" for n in range(1, 6)]
+    for name, n_copies, expected in (("few", 1, "frames"), ("many", 8, str(tmp_path / "many.csv"))):
+        lines = [row.replace(",", f"{k},", 1) for k in range(n_copies) for row in rows]
+        table = tmp_path / f"{name}.csv"
+        table.write_text("\n".join(["source_id,ra,dec,phot_g_mean_mag", *lines]) + "\n")
+        _, config = made(tmp_path / name, frames=raw, catalog=str(table))
+        assert config.reference_stars.catalog == expected
+        assert config.plate_solving.catalog == (str(table) if expected == "frames" else None)
+
+
 def test_without_frames_a_target_is_enough(tmp_path):
     result, config = made(tmp_path, name="X", ra="10", dec="20")
     assert config.rois["X"].coordinates == (10.0, 20.0)
@@ -227,6 +269,7 @@ def test_without_frames_a_target_is_enough(tmp_path):
         ({"ra": "400", "dec": "0"}, "no position"),
         ({"ra": "x", "dec": "0"}, "--ra"),
         ({"ra": "1", "dec": "2", "instrument": "../lco"}, "parser"),
+        ({"ra": "1", "dec": "2", "catalog": "stars.cvs"}, "--catalog: there is no file stars.cvs"),
     ],
 )
 def test_wrong_requests_write_nothing(tmp_path, request_, words):
@@ -244,8 +287,18 @@ def test_a_configuration_is_never_overwritten(tmp_path):
 
 def test_a_directory_without_frames_is_no_data(tmp_path):
     (tmp_path / "raw").mkdir()
-    with pytest.raises(NoUsableData):
-        initialize_workdir(InitRequest(tmp_path / "w", frames=tmp_path / "raw"))
+    for words, make in (
+        ("no FITS file there", lambda raw: None),
+        ("none could be read", lambda raw: (raw / "a.fits").write_text("nothing")),
+        (
+            r"no frame of the sky .*bias",
+            lambda raw: fits.writeto(raw / "b.fits", RAW, fits.Header({"IMAGETYP": "bias"})),
+        ),
+    ):
+        make(tmp_path / "raw")
+        with pytest.raises(NoUsableData, match=words) as caught:
+            initialize_workdir(InitRequest(tmp_path / "w", frames=tmp_path / "raw"))
+        assert "\n" not in str(caught.value)
 
 
 def test_the_command_never_prompts_without_a_terminal(tmp_path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from datetime import datetime, timedelta
 from itertools import pairwise
 from math import isnan
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lightwatch.errors import HeaderError
 from lightwatch.pipeline.init_notes import band_of, propose
@@ -91,6 +94,63 @@ def test_two_dialects_in_one_directory_are_both_read(tmp_path):
 def test_doubts_about_the_time_are_told(cards, words):
     choice = choose_time([fits.Header(cards)] * 3, [60.0] * 3)
     assert words in " ".join(choice.doubts)
+
+
+#: ways to write the moment a of an exposure that begins at b, and the step of what is written, s
+WRITTEN = {
+    "DATE-OBS": (lambda m: m.isoformat(timespec="milliseconds"), 0.0, 0.001),
+    "DATE-BEG": (lambda m: m.isoformat(timespec="microseconds"), 0.0, 1e-6),
+    "DATE-AVG": (lambda m: m.isoformat(timespec="milliseconds"), 0.5, 0.001),
+    "UT-OBS": (lambda m: m.isoformat(timespec="milliseconds") + "Z", 0.0, 0.001),
+    "MJD-OBS": (lambda m: round(days(m), 6), 0.0, 0.0864),
+    "MJD-MID": (lambda m: round(days(m), 8), 0.5, 0.000864),
+    "MJD": (lambda m: round(days(m), 3), 0.0, 86.4),
+    "JD": (lambda m: round(days(m) + 2400000.5, 5), 0.0, 0.864),
+}
+
+
+def days(moment: datetime) -> float:
+    return 40587 + (moment - datetime(1970, 1, 1)) / timedelta(days=1)
+
+
+@given(
+    st.datetimes(datetime(1995, 1, 1), datetime(2035, 1, 1)),
+    st.floats(1.0, 900.0),
+    st.sets(st.sampled_from(sorted(WRITTEN)), min_size=1),
+)
+@settings(max_examples=60, deadline=None)
+def test_of_statements_that_agree_a_precise_one_is_chosen(begin, exposure, keys):
+    begins = [
+        begin + timedelta(seconds=n * (exposure + 7.3173)) for n in range(5)
+    ]  # one alone may be a round number
+    headers = [fits.Header() for _ in begins]
+    for header, start in zip(headers, begins, strict=True):
+        for key in keys:
+            write, part, _ = WRITTEN[key]
+            header[key] = write(start + timedelta(seconds=part * exposure))
+    choice = choose_time(headers, [exposure] * 5)
+    (source,) = choice.sources
+    part = {"start": 0.0, "mid": 0.5}[source.reference]
+    best = min(WRITTEN[key][2] for key in keys)
+    for header, start in zip(headers, begins, strict=True):
+        error_s = (source.mjd(header) - part * exposure / 86400 - days(start)) * 86400
+        assert abs(error_s) <= max(best, 0.06)
+    assert bool(choice.doubts) == (best > 1.5)
+
+
+@given(
+    st.datetimes(datetime(1995, 1, 1), datetime(2035, 1, 1)),
+    st.sampled_from([-10, -7, -5, -3.5, 1, 2, 5.5, 8, 9.5, 12]),
+)
+@settings(max_examples=30, deadline=None)
+def test_a_local_time_without_a_zone_is_never_taken_where_universal_time_is_there(begin, zone):
+    local = begin + timedelta(hours=zone)
+    header = fits.Header({"DATE-OBS": local.isoformat(timespec="milliseconds"), "EXPTIME": 60.0})
+    header["UT-OBS"] = begin.isoformat(timespec="milliseconds")
+    header["MJD-OBS"] = round(days(begin), 3)
+    choice = choose_time([header], [60.0])
+    assert choice.sources[0].keyword == "UT-OBS"
+    assert "local time" in " ".join(choice.doubts)
 
 
 @pytest.mark.parametrize(("longitude", "sign"), [(-110.88, 1), (110.88, -1), (249.12, 1)])
