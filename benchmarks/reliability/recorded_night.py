@@ -65,6 +65,7 @@ class Night:
     answers: dict[str, Answer] = field(repr=False)
     results: Mapping[str, Any] = field(repr=False)
     files: Mapping[str, str] = field(repr=False)
+    sizes: Mapping[str, int] = field(repr=False)  # of all files, bytes
 
     @property
     def workdir(self) -> Workdir:
@@ -100,7 +101,8 @@ def recorded_night(n_frames: int) -> Night:
     with recorder.listening(), _computations(recorder.computed):
         result = workdir.run()
     assert result.exit_code == 0, result.line
-    return Night(root, recorder.answers, workdir.results(), files_of(workdir.path))
+    sizes = {str(path): path.stat().st_size for path in workdir.path.rglob("*") if path.is_file()}
+    return Night(root, recorder.answers, workdir.results(), files_of(workdir.path), sizes)
 
 
 def files_of(workdir: Path) -> dict[str, str]:
