@@ -26,16 +26,16 @@ from lightwatch.pipeline import recipes
 from lightwatch.pipeline.night import NIGHT
 from lightwatch.pipeline.task import TaskContext
 from lightwatch.structure import schema
+from lightwatch.structure.catalogs_table import make_catalog, write_catalog
 from lightwatch.structure.database import transaction
 from lightwatch.structure.workspace import Workspace
 from reliability.small_night import Workdir
 
 FILTER, ROI, FOOTPRINT = "r_sdss", "target", "f" * 64
 RA, DEC = 42.2, 19.2
-CUTOUT_PX, PIXEL_SCALE, EXPTIME = 24, 0.25, 60.0
+CUTOUT_PX, PIXEL_SCALE, EXPTIME, RMS = 24, 0.25, 60.0, 2.0
 _FRAMES_PER_NIGHT, _FIRST_MJD = 20, 58000.0
 _SEED, _BLOCK = 11, 5000
-_ROI_FLUX, _MOFFAT_BETA, _RMS = 600.0, 3.0, 2.0
 _CONFIG = f"""raw_dirs: [raw]
 instrument: simulation
 rois:
@@ -80,7 +80,7 @@ def draw(first: int, n_frames: int, n_stars: int) -> Numbers:
     coefficient = np.array([math.exp(0.15 * r.standard_normal()) for r in rng])
     seeing = np.array([3.0 + r.random() for r in rng])
     light = coefficient[:, None] * mean
-    error = np.sqrt(light / EXPTIME + (3 * _RMS) ** 2)
+    error = np.sqrt(light / EXPTIME + (3 * RMS) ** 2)
     noise = np.array([r.standard_normal(n_stars) for r in rng])
     flicker = np.array([r.standard_normal(n_stars) for r in rng])
     flux = light * (1 + 0.002 * flicker) + error * noise
@@ -101,7 +101,7 @@ def make_generated(path: Path, n_frames: int, *, n_stars: int = 10, finished: bo
         connection.execute(insert(schema.rois), [{"name": ROI, "ra": RA, "dec": DEC}])
         connection.execute(insert(schema.point_sources), [{"roi": ROI, "name": ROI, "ra": RA, "dec": DEC}])
         connection.execute(insert(schema.runs), [_run_row(workspace)])
-        connection.execute(insert(schema.combined_footprint), [_footprint_row()])
+        connection.execute(insert(schema.combined_footprint), [_footprint_row(workspace)])
         connection.execute(insert(schema.stars), list(_star_rows(draw(1, 1, n_stars).gmag, current)))
     workspace.close()
     add_frames(workdir, 1, n_frames, n_stars=n_stars)
@@ -228,10 +228,15 @@ def _run_row(workspace: Workspace) -> Row:
     }  # fmt: skip
 
 
-def _footprint_row() -> Row:
+def _footprint_row(workspace: Workspace) -> Row:
+    columns = {"source_id": [1], "ra": [RA + 0.5], "dec": [DEC], "phot_g_mean_mag": [12.0]}
+    catalog = make_catalog(columns, name="generated", release="")
+    relpath = f"catalogs/{FOOTPRINT[:16]}.ecsv"
+    workspace.path(relpath).parent.mkdir()
+    write_catalog(workspace.path(relpath), catalog)
     return {
         "hash": FOOTPRINT, "strategy": "ROI_disk", "definition": "{}", "is_current": 1,
-        "catalog_relpath": "catalogs/none.ecsv", "catalog_name": "generated",
+        "catalog_relpath": relpath, "catalog_name": catalog.name, "catalog_digest": catalog.digest,
     }  # fmt: skip
 
 
@@ -264,7 +269,7 @@ def _frame_rows(workdir: Workdir, numbers: Numbers, current: Mapping[str, str]) 
             "mjd": _mjd(k), "mjd_mid": _mjd(k), "bjd_tdb": 2400000.5 + _mjd(k), "exptime": EXPTIME, "gain": 1.0,
             "naxis1": 2000, "naxis2": 2000, "airmass": 1.2, "seeing_pixels": seeing,
             "seeing_arcseconds": PIXEL_SCALE * seeing, "ellipticity": 0.05, "sky_level_electron_per_second": 4.0,
-            "background_rms_electron_per_second": _RMS, "n_sources": 100, "masked_fraction": 0.0,
+            "background_rms_electron_per_second": RMS, "n_sources": 100, "masked_fraction": 0.0,
             "header_wcs": wcs, "attempted_plate_solve": 1, "plate_solved": 1, "wcs": wcs,
             "pixel_scale": PIXEL_SCALE, "angle_to_north": 0.0, "roi_in_footprint": 1,
             "recipe": current["read_convert_skysub_character_catalog"], "flags": 0,
@@ -364,7 +369,7 @@ def _roi_flux_rows(numbers: Numbers, current: Mapping[str, str]) -> Iterable[Row
     for k in numbers.ids:
         yield {
             "combined_footprint_hash": FOOTPRINT, "roi": ROI, "point_source": ROI, "frame_id": k,
-            "filter": FILTER, "flux": _ROI_FLUX, "flux_uncertainty": 2.0, "photon_uncertainty": 1.9,
+            "filter": FILTER, "flux": 600.0, "flux_uncertainty": 2.0, "photon_uncertainty": 1.9,
             "reduced_chi2": 1.0, "zeropoint": 25.0, "zeropoint_uncertainty": 0.01, "mag": 18.05,
             "mag_uncertainty_up": 0.004, "mag_uncertainty_down": 0.004,
             "recipe": current["model_calibrated_cutouts"], "flags": 0,

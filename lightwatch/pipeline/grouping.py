@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lightwatch.pipeline.task import Group, TaskContext, digest_of
-from lightwatch.structure import queries
+from lightwatch.structure import queries, queries_joint
 from lightwatch.structure.queries import Row
 
 _MEASURED_BY = "star_photometry"
@@ -19,7 +19,9 @@ _MEASURED_BY = "star_photometry"
 
 def photometry_groups(context: TaskContext) -> list[Group]:
     """Frames with star fluxes, by filter; frames of different filters never meet."""
-    query = queries.finished_contents(_MEASURED_BY, context.recipes[_MEASURED_BY], context.footprint_hash)
+    query = queries_joint.finished_contents(
+        _MEASURED_BY, context.recipes[_MEASURED_BY], context.footprint_hash
+    )
     contents: dict[str, list[str]] = defaultdict(list)
     newest: dict[str, int] = defaultdict(int)
     for name, content, run_id in queries.stream(context.workspace.reader, query):
@@ -44,7 +46,7 @@ def solved_groups(context: TaskContext, task: str) -> list[Group]:
 
     Their digest follows the one of that task.
     """
-    query = queries.solved_groups(task, context.recipes[task], context.footprint_hash)
+    query = queries_joint.solved_groups(task, context.recipes[task], context.footprint_hash)
     return [
         _solved(row, row["group_key"])
         for row in queries.rows(context.workspace.reader, query)
@@ -68,7 +70,7 @@ def roi_groups(context: TaskContext, members: Sequence[Group]) -> list[Group]:
 
 def solved_roi_groups(context: TaskContext, task: str, members: Sequence[Group]) -> list[Group]:
     """Those of the ROIs' groups that an earlier joint task has solved, with a digest that follows its own."""
-    query = queries.solved_groups(task, context.recipes[task], context.footprint_hash)
+    query = queries_joint.solved_groups(task, context.recipes[task], context.footprint_hash)
     solved = {row["group_key"]: row for row in queries.rows(context.workspace.reader, query)}
     return [
         replace(_solved(solved[group.key], group.filter), roi=group.roi)

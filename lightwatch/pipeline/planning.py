@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from lightwatch.pipeline import recipes as recipe_book
 from lightwatch.pipeline.night import NIGHT, task_named
 from lightwatch.pipeline.runner import footprint_in_use, group_is_pending, pending_items
 from lightwatch.pipeline.task import Task, TaskContext
-from lightwatch.structure import queries
+from lightwatch.structure import queries, queries_joint
 from lightwatch.structure.frames_discovery import find_files
 from lightwatch.structure.workspace import Workspace
 
@@ -58,7 +59,7 @@ def plan(workspace: Workspace, tasks: Sequence[Task]) -> list[PlanLine]:
 
 
 def _known_groups(workspace: Workspace, task: Task) -> int:
-    query = queries.number_of_groups(task.name, footprint_in_use(workspace, task))
+    query = queries_joint.number_of_groups(task.name, footprint_in_use(workspace, task))
     return int(queries.scalar(workspace.reader, query) or 0)
 
 
@@ -120,6 +121,14 @@ def _changed_section(workspace: Workspace, task: Task) -> str:
 
 
 def _line(workspace: Workspace, task: Task, pending: int, expected: int, reason: str) -> PlanLine:
-    each = queries.scalar(workspace.reader, queries.seconds_per_item(task.name))
-    total = pending + expected
-    return PlanLine(task.name, pending, expected, reason, None if each is None else each * total)
+    return PlanLine(task.name, pending, expected, reason, _seconds(workspace, task, pending + expected))
+
+
+def _seconds(workspace: Workspace, task: Task, items: int) -> float | None:
+    """Time that so many items take: the median item counts, for the first one has waited for compilation."""
+    if not items:
+        return 0.0
+    known = [
+        seconds for (seconds,) in queries.stream(workspace.reader, queries_joint.seconds_of_items(task.name))
+    ]
+    return statistics.median(known) * items if known else None

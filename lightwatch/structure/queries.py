@@ -18,7 +18,6 @@ from sqlalchemy import (
     literal,
     or_,
     select,
-    union_all,
 )
 
 from lightwatch.errors import ConfigError
@@ -91,22 +90,36 @@ def pending_frames(
 ) -> Select[Any]:
     """Frames whose upstream result is current and whose own is missing, outdated, or worth another try."""
     own = s.task_results.alias("own")
-    condition = and_(
-        own.c.task == task,
-        own.c.frame_id == s.frames.c.id,
-        own.c.combined_footprint_hash == footprint_hash,
-        own.c.recipe == recipe,
-    )
-    query = (
-        select(s.frames)
-        .outerjoin(own, condition)
-        .where(
-            usable_frames_with_roi() if needs_roi else usable_frames(),
-            or_(own.c.task.is_(None), and_(own.c.state == "error", own.c.attempts < MAX_ATTEMPTS)),
+    settled = exists(
+        select(literal(1)).where(
+            own.c.task == task,
+            own.c.recipe == recipe,
+            own.c.combined_footprint_hash == footprint_hash,
+            own.c.frame_id == s.frames.c.id,
+            or_(own.c.state != "error", own.c.attempts >= MAX_ATTEMPTS),
         )
-        .order_by(s.frames.c.mjd_mid, s.frames.c.content_hash)
     )
-    return query.where(_finished(*upstream)) if upstream is not None else query
+    conditions = [usable_frames_with_roi() if needs_roi else usable_frames(), ~settled]
+    if upstream is not None:
+        conditions.append(_waiting(task, recipe, footprint_hash, upstream))
+    return select(s.frames).where(*conditions).order_by(s.frames.c.mjd_mid, s.frames.c.content_hash)
+
+
+def _waiting(
+    task: str, recipe: str, footprint_hash: str, upstream: tuple[str, str, str]
+) -> ColumnElement[bool]:
+    """Frames done upstream that have no good result here: told from one index, however many frames there are."""
+    t = s.task_results
+
+    def done(task: str, recipe: str, footprint_hash: str) -> Select[Any]:
+        return select(t.c.frame_id).where(
+            t.c.task == task,
+            t.c.recipe == recipe,
+            t.c.combined_footprint_hash == footprint_hash,
+            t.c.state == "done",
+        )
+
+    return s.frames.c.id.in_(done(*upstream).except_(done(task, recipe, footprint_hash)))
 
 
 def rejected_frames(task: str, recipe: str, max_attempts: int) -> Select[Any]:
@@ -145,23 +158,6 @@ def frames_of_filter(name: str) -> Select[Any]:
 
 def _of_filter(name: str) -> ColumnElement[bool]:
     return func.coalesce(s.frames.c.filter, "") == name
-
-
-def finished_contents(task: str, recipe: str, footprint_hash: str) -> Select[Any]:
-    """Filter, content hash, and run of the result, of the finished frames of a task, in order of time."""
-    f, t = s.frames, s.task_results
-    return (
-        select(func.coalesce(f.c.filter, ""), f.c.content_hash, func.coalesce(t.c.run_id, 0))
-        .join(t, t.c.frame_id == f.c.id)
-        .where(
-            usable_frames_with_roi(),
-            t.c.task == task,
-            t.c.combined_footprint_hash == footprint_hash,
-            t.c.recipe == recipe,
-            t.c.state == "done",
-        )
-        .order_by(f.c.mjd_mid, f.c.content_hash)
-    )
 
 
 def frames_within(constraints: Mapping[str, tuple[float, float]]) -> ColumnElement[bool]:
@@ -399,42 +395,9 @@ def group_result(task: str, footprint_hash: str, group_key: str) -> Select[Any]:
     )
 
 
-def solved_groups(task: str, recipe: str, footprint_hash: str) -> Select[Any]:
-    """What a joint task has solved under a recipe."""
-    g = s.group_results
-    return (
-        select(g)
-        .where(
-            g.c.task == task,
-            g.c.combined_footprint_hash == footprint_hash,
-            g.c.recipe == recipe,
-            g.c.state == "done",
-        )
-        .order_by(g.c.group_key)
-    )
-
-
-def number_of_groups(task: str, footprint_hash: str) -> Select[Any]:
-    """How many groups a joint task has had."""
-    g = s.group_results
-    return select(func.count()).where(g.c.task == task, g.c.combined_footprint_hash == footprint_hash)
-
-
 def recipes_in_use() -> Select[Any]:
     """Recipe and settings of every task as the last run left them, in the order of the night."""
     return select(s.task_recipes).order_by(s.task_recipes.c.position)
-
-
-def seconds_per_item(task: str) -> Select[Any]:
-    """Mean wall time of an item of a task, from the latest thousand."""
-    measured = union_all(
-        *(
-            select(t.c.seconds, t.c.run_id).where(t.c.task == task, t.c.seconds.is_not(None))
-            for t in (s.task_results, s.group_results)
-        )
-    ).subquery()
-    latest = select(measured.c.seconds).order_by(measured.c.run_id.desc()).limit(1000).subquery()
-    return select(func.avg(latest.c.seconds))
 
 
 def last_run() -> Select[Any]:

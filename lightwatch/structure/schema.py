@@ -127,7 +127,7 @@ frames = strict_table(
     UniqueConstraint("content_hash", "hdu_index"),
     UniqueConstraint("image_relpath"),
     Index(None, "mjd"),
-    Index("ix_frames_usable", "eliminated", "roi_in_footprint", "naxis1", "naxis2"),
+    Index("ix_frames_counting", "naxis1", "naxis2", "eliminated", "roi_in_footprint"),
     CheckConstraint("exptime > 0", name="positive_exptime"),
     CheckConstraint("gain > 0", name="positive_gain"),
 )

@@ -3,46 +3,68 @@
 from __future__ import annotations
 
 VIEWS: dict[str, str] = {
-    # counted from indices alone: of all results those of the few frames that are left out are taken away again
+    # counted in one pass over an index; from that, what the few frames that are left out gave is taken away again.
+    # a task is compared with its upstream frame by frame only where number, sum and sum of squares of the ids differ
     "progress": """
-        WITH recipes AS MATERIALIZED (
-            SELECT r.task, r.recipe, r.position, u.task AS upstream, u.recipe AS upstream_recipe,
-                   r.task NOT IN ('plate_solving', 'calculate_common_and_total_footprint') AS needs_roi
-            FROM task_recipes r LEFT JOIN task_recipes u ON u.task = r.upstream),
-        places AS MATERIALIZED (
+        WITH places AS MATERIALIZED (
             SELECT '' AS place UNION SELECT hash FROM combined_footprint WHERE is_current = 1),
-        out AS MATERIALIZED (SELECT id, 1 AS eliminated FROM frames WHERE eliminated = 1
-            UNION ALL SELECT id, 0 FROM frames WHERE eliminated = 0 AND roi_in_footprint = 0
-            UNION ALL SELECT id, 0 FROM frames WHERE eliminated = 0 AND roi_in_footprint IS NULL),
-        counted AS (
-            SELECT r.task, t.state, count(*) AS n FROM recipes r CROSS JOIN places p CROSS JOIN task_results t
-            ON t.task = r.task AND t.recipe = r.recipe AND t.combined_footprint_hash = p.place GROUP BY 1, 2
+        passed AS MATERIALIZED (
+            SELECT task, recipe, combined_footprint_hash AS place, count(*) AS n,
+                   sum(frame_id) AS ids, sum(frame_id * frame_id) AS squares,
+                   sum(CASE WHEN state = 'done' THEN 1 ELSE 0 END) AS done,
+                   sum(CASE WHEN state = 'done' THEN frame_id ELSE 0 END) AS done_ids,
+                   sum(CASE WHEN state = 'done' THEN frame_id * frame_id ELSE 0 END) AS done_squares,
+                   sum(CASE WHEN state = 'rejected' THEN 1 ELSE 0 END) AS rejected,
+                   sum(CASE WHEN state = 'error' THEN 1 ELSE 0 END) AS failed
+            FROM task_results GROUP BY task, recipe, combined_footprint_hash),
+        recipes AS MATERIALIZED (
+            SELECT r.task, r.recipe, r.position, u.task AS upstream, u.recipe AS upstream_recipe,
+                   CASE WHEN r.task IN ('plate_solving', 'calculate_common_and_total_footprint')
+                        THEN 0 ELSE 1 END AS needs_roi,
+                   CASE WHEN (own.n, own.ids, own.squares) = (up.done, up.done_ids, up.done_squares)
+                        THEN 1 ELSE 0 END AS level
+            FROM task_recipes r LEFT JOIN task_recipes u ON u.task = r.upstream
+            LEFT JOIN passed own ON own.task = r.task AND own.recipe = r.recipe
+                AND own.place IN (SELECT place FROM places)
+            LEFT JOIN passed up ON up.task = u.task AND up.recipe = u.recipe
+                AND up.place IN (SELECT place FROM places)),
+        left_out AS MATERIALIZED (
+            SELECT id, eliminated FROM frames
+            WHERE eliminated = 1 OR roi_in_footprint = 0 OR roi_in_footprint IS NULL),
+        counted AS MATERIALIZED (
+            SELECT r.task, p.done, p.rejected, p.failed FROM recipes r JOIN passed p
+            ON p.task = r.task AND p.recipe = r.recipe AND p.place IN (SELECT place FROM places)
             UNION ALL
-            SELECT r.task, t.state, -count(*) FROM out CROSS JOIN task_results t ON t.frame_id = out.id
+            SELECT r.task, -sum(CASE WHEN t.state = 'done' THEN 1 ELSE 0 END),
+                   -sum(CASE WHEN t.state = 'rejected' THEN 1 ELSE 0 END),
+                   -sum(CASE WHEN t.state = 'error' THEN 1 ELSE 0 END)
+            FROM left_out CROSS JOIN task_results t ON t.frame_id = left_out.id
             JOIN recipes r ON r.task = t.task AND r.recipe = t.recipe
-            WHERE out.eliminated = 1 AND t.combined_footprint_hash IN (SELECT place FROM places) GROUP BY 1, 2
+            WHERE left_out.eliminated = 1 AND t.combined_footprint_hash IN (SELECT place FROM places) GROUP BY r.task
             UNION ALL
-            SELECT r.task, g.state, count(*) FROM recipes r JOIN group_results g
-            ON g.task = r.task AND g.recipe = r.recipe
-            WHERE g.combined_footprint_hash IN (SELECT place FROM places) GROUP BY 1, 2),
-        waiting AS (
+            SELECT r.task, sum(CASE WHEN g.state = 'done' THEN 1 ELSE 0 END),
+                   sum(CASE WHEN g.state = 'rejected' THEN 1 ELSE 0 END),
+                   sum(CASE WHEN g.state = 'error' THEN 1 ELSE 0 END)
+            FROM recipes r JOIN group_results g ON g.task = r.task AND g.recipe = r.recipe
+            WHERE g.combined_footprint_hash IN (SELECT place FROM places) GROUP BY r.task),
+        waiting AS MATERIALIZED (
             SELECT r.task, count(*) AS n FROM recipes r CROSS JOIN places p CROSS JOIN task_results t
             ON t.task = r.upstream AND t.recipe = r.upstream_recipe AND t.combined_footprint_hash = p.place
-            WHERE t.state = 'done' AND NOT EXISTS (
+            WHERE r.level = 0 AND t.state = 'done' AND NOT EXISTS (
                 SELECT 1 FROM places q CROSS JOIN task_results o ON o.task = r.task AND o.recipe = r.recipe
-                AND o.combined_footprint_hash = q.place AND o.frame_id = t.frame_id) GROUP BY 1
+                AND o.combined_footprint_hash = q.place AND o.frame_id = t.frame_id) GROUP BY r.task
             UNION ALL
-            SELECT r.task, -count(*) FROM recipes r CROSS JOIN out CROSS JOIN task_results t
-            ON t.frame_id = out.id AND t.task = r.upstream AND t.recipe = r.upstream_recipe
-            WHERE (out.eliminated = 1 OR r.needs_roi) AND t.state = 'done'
+            SELECT r.task, -count(*) FROM recipes r CROSS JOIN left_out CROSS JOIN task_results t
+            ON t.frame_id = left_out.id AND t.task = r.upstream AND t.recipe = r.upstream_recipe
+            WHERE r.level = 0 AND (left_out.eliminated = 1 OR r.needs_roi = 1) AND t.state = 'done'
             AND t.combined_footprint_hash IN (SELECT place FROM places) AND NOT EXISTS (
                 SELECT 1 FROM places q CROSS JOIN task_results o ON o.task = r.task AND o.recipe = r.recipe
-                AND o.combined_footprint_hash = q.place AND o.frame_id = t.frame_id) GROUP BY 1)
+                AND o.combined_footprint_hash = q.place AND o.frame_id = t.frame_id) GROUP BY r.task)
         SELECT r.task,
-               (SELECT coalesce(sum(n), 0) FROM counted c WHERE c.task = r.task AND c.state = 'done') AS done,
+               (SELECT coalesce(sum(done), 0) FROM counted c WHERE c.task = r.task) AS done,
                (SELECT coalesce(sum(n), 0) FROM waiting w WHERE w.task = r.task) AS pending,
-               (SELECT coalesce(sum(n), 0) FROM counted c WHERE c.task = r.task AND c.state = 'rejected') AS rejected,
-               (SELECT coalesce(sum(n), 0) FROM counted c WHERE c.task = r.task AND c.state = 'error') AS failed,
+               (SELECT coalesce(sum(rejected), 0) FROM counted c WHERE c.task = r.task) AS rejected,
+               (SELECT coalesce(sum(failed), 0) FROM counted c WHERE c.task = r.task) AS failed,
                r.position
         FROM recipes r ORDER BY r.position""",
     "current_psfs": """

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from lightwatch.errors import ConfigError
-from lightwatch.structure import queries, queries_report, schema, upgrade
+from lightwatch.structure import queries, queries_joint, queries_report, schema, upgrade
 from lightwatch.structure.database import open_engine, transaction
 
 FRAME = {
@@ -170,7 +170,7 @@ def test_every_named_question_runs(night):
         "psf_modeling",
         "calculate_normalization_coefficient",
     ):
-        assert queries.scalar(reader, queries.seconds_per_item(task)) > 0
+        assert queries.scalar(reader, queries_joint.seconds_of_items(task)) > 0
     workspace.close()
 
 

@@ -633,7 +633,7 @@ CREATE INDEX ix_stars_in_frames_frame ON stars_in_frames (frame_id);
 CREATE INDEX ix_normalization_exclusions_group ON normalization_exclusions (combined_footprint_hash, filter);
 CREATE INDEX ix_normalization_exclusions_frame ON normalization_exclusions (frame_id);
 CREATE INDEX ix_task_results_counting ON task_results (task, recipe, combined_footprint_hash, frame_id, state, run_id);
-CREATE INDEX ix_frames_usable ON frames (eliminated, roi_in_footprint, naxis1, naxis2);
+CREATE INDEX ix_frames_counting ON frames (naxis1, naxis2, eliminated, roi_in_footprint);
 CREATE INDEX ix_files_state ON files (state, reason_code);
 CREATE INDEX ix_regions_size ON regions (size);
 CREATE INDEX "ix_PSFs_size" ON "PSFs" (size);

@@ -15,7 +15,7 @@ def upgrade() -> None:
         "task_results",
         ["task", "recipe", "combined_footprint_hash", "frame_id", "state", "run_id"],
     )
-    op.create_index("ix_frames_usable", "frames", ["eliminated", "roi_in_footprint", "naxis1", "naxis2"])
+    op.create_index("ix_frames_counting", "frames", ["naxis1", "naxis2", "eliminated", "roi_in_footprint"])
     op.create_index("ix_files_state", "files", ["state", "reason_code"])
     op.create_index("ix_regions_size", "regions", ["size"])
     op.create_index("ix_PSFs_size", "PSFs", ["size"])

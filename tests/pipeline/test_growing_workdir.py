@@ -1,0 +1,188 @@
+"""Joint tasks on generated workdirs: what they notice; frames added night by night give what a fresh run gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from reliability.generated_workdir import FILTER, add_frames, make_generated
+
+from lightwatch.pipeline.night import NAMES, NIGHT
+from lightwatch.pipeline.planning import plan
+
+FLUX, NORM, ZERO = NAMES[7:10]
+FIRST, NIGHTS, PER_NIGHT = 120, 4, 10
+#: of the stated tolerance: the greatest difference between a pinned value and a fresh one, in its own uncertainty
+PINNED_SIGMA = 0.01
+
+
+def _solve(workdir):
+    """Both joint tasks that need no pixels; the number of groups that each had to solve."""
+    return [workdir.run(only=task).items for task in (NORM, ZERO)]
+
+
+@pytest.fixture
+def small(tmp_path):
+    workdir = make_generated(tmp_path / "small", 30, finished=False)
+    assert _solve(workdir) == [1, 1]
+    assert _solve(workdir) == [0, 0]
+    return workdir
+
+
+def _coefficients(workdir):
+    query = "SELECT frame_id, coefficient, coefficient_uncertainty FROM normalization_coefficients"
+    return {k: (c, e) for k, c, e in workdir.sql(query)}
+
+
+def _zeropoints(workdir):
+    query = (
+        "SELECT frame_id, zeropoint, zeropoint_uncertainty, normalised_zeropoint, normalised_zeropoint_uncertainty "
+        "FROM absolute_zeropoints"
+    )
+    return {row[0]: row[1:] for row in workdir.sql(query)}
+
+
+@pytest.fixture(scope="module")
+def grown_and_fresh(tmp_path_factory):
+    """The same frames: some first and the rest in a few nights, or all at once; and what the nights rewrote."""
+    folder = tmp_path_factory.mktemp("growth")
+    grown = make_generated(folder / "grown", FIRST, finished=False)
+    _solve(grown)
+    rewritten = []
+    for night in range(NIGHTS):
+        before, scale = _coefficients(grown), _zeropoints(grown)
+        add_frames(grown, FIRST + night * PER_NIGHT + 1, PER_NIGHT)
+        assert _solve(grown) == [1, 1]
+        after = _coefficients(grown)
+        rewritten.append(sum(after[k] != before[k] for k in before))
+        assert set(_zeropoints(grown)) == set(after) >= set(scale)
+    fresh = make_generated(folder / "fresh", FIRST + NIGHTS * PER_NIGHT, finished=False)
+    _solve(fresh)
+    return grown, fresh, rewritten
+
+
+def test_frames_added_by_night_give_what_a_fresh_run_gives(grown_and_fresh):
+    grown, fresh, _ = grown_and_fresh
+    one, two = _coefficients(grown), _coefficients(fresh)
+    assert set(one) == set(two)
+    value, error = (np.array([[rows[k][i] for k in sorted(rows)] for rows in (one, two)]) for i in (0, 1))
+    worst = np.max(np.abs(value[0] - value[1]) / error[1])
+    print(
+        f"coefficients: {worst:.4f} of their uncertainty, {np.max(np.abs(value[0] / value[1] - 1)):.1e} relative"
+    )
+    assert worst <= PINNED_SIGMA * 1.02  # it is the stored uncertainty that counts, itself within 1 %
+    assert np.max(np.abs(error[0] / error[1] - 1)) <= 0.0102
+    assert np.max(np.abs(value[0] / value[1] - 1)) < 1e-4
+
+
+def test_zero_points_too_and_one_scale_for_all_frames(grown_and_fresh):
+    grown, fresh, _ = grown_and_fresh
+    one, two = _zeropoints(grown), _zeropoints(fresh)
+    for k, (zeropoint, error, scale, scale_error) in one.items():
+        assert abs(zeropoint - two[k][0]) <= 2 * PINNED_SIGMA * error
+        assert abs(scale - two[k][2]) <= 1.02 * PINNED_SIGMA * scale_error
+    assert len({row[2] for row in one.values()}) == 1
+
+
+def test_some_rows_stay_to_the_last_bit(grown_and_fresh):
+    _, _, rewritten = grown_and_fresh
+    print(f"rewritten per night of {PER_NIGHT} frames: {rewritten}")
+    assert min(rewritten) < FIRST  # else the test of the tolerance would be one of an ordinary run
+
+
+def test_a_frame_measured_again_is_noticed_by_all_that_rest_on_it(small):
+    """Its content is the same, and so are all recipes: only the run that measured it is another."""
+    small.change("UPDATE star_flux_in_frame SET flux = flux * 0.5 WHERE frame_id = 7")
+    small.change("UPDATE task_results SET run_id = 99 WHERE task = ? AND frame_id = 7", FLUX)
+    before = _coefficients(small)[7][0]
+    small.change("INSERT INTO runs (id, started, version, config_hash, config) VALUES (100, '', '', '', '')")
+    assert {line.task: line.pending for line in plan(small.open(), NIGHT)}[NORM] == 1
+    assert _solve(small) == [1, 1]
+    assert _coefficients(small)[7][0] == pytest.approx(0.5 * before, rel=1e-3)
+    assert _solve(small) == [0, 0]
+
+
+def test_a_frame_whose_filter_changed_leaves_one_group_for_another(small):
+    small.change("UPDATE frames SET filter = 'g_sdss' WHERE id <= 10")
+    assert _solve(small) == [2, 2]
+    counts = "SELECT filter, count(*) FROM normalization_coefficients GROUP BY filter ORDER BY filter"
+    assert small.sql(counts) == [("g_sdss", 10), (FILTER, 20)]
+    assert small.sql("SELECT count(*) FROM absolute_zeropoints") == [(30,)]
+    assert _solve(small) == [0, 0]
+    small.check_database()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE frames SET eliminated = 1 WHERE id = 3",
+        "UPDATE frames SET plate_solved = 0 WHERE id = 3",
+        "DELETE FROM task_results WHERE task = 'star_photometry' AND frame_id = 3",
+        "UPDATE task_results SET state = 'rejected' WHERE task = 'star_photometry' AND frame_id = 3",
+        "DELETE FROM frames WHERE id = 3",
+    ],
+)
+def test_a_frame_that_is_gone_leaves_the_solution(small, change):
+    small.change(change)
+    assert _solve(small) == [1, 1]
+    assert 3 not in _coefficients(small)
+    assert 3 not in _zeropoints(small)
+    assert _solve(small) == [0, 0]
+
+
+def test_deleted_results_of_a_joint_task_are_made_again(small):
+    before = _coefficients(small)
+    small.change("DELETE FROM group_results WHERE task = ?", NORM)
+    small.change("DELETE FROM normalization_coefficients WHERE frame_id < 5")
+    assert _solve(small) == [1, 1]
+    assert _coefficients(small) == before
+
+
+def test_progress_counts_what_can_be_counted_frame_by_frame(small):
+    """The view takes short cuts; here is what it means, spelled out."""
+    for change in (
+        "UPDATE frames SET eliminated = 1 WHERE id IN (3, 17)",
+        "UPDATE frames SET roi_in_footprint = 0 WHERE id IN (5, 18)",
+        "UPDATE frames SET roi_in_footprint = NULL WHERE id = 19",
+        "DELETE FROM task_results WHERE task = 'psf_modeling' AND frame_id IN (9, 17, 18, 19)",
+        "DELETE FROM task_results WHERE task = 'star_photometry' AND frame_id IN (9, 10, 17, 18, 19)",
+        "UPDATE task_results SET state = 'rejected' WHERE task = 'star_photometry' AND frame_id IN (12, 3)",
+        "UPDATE task_results SET recipe = 'old' WHERE task = 'stamp_extraction' AND frame_id = 20",
+        "DELETE FROM task_results WHERE task = 'plate_solving' AND frame_id = 5",
+    ):
+        small.change(change)
+        assert _by_view(small) == _spelled_out(small), change
+
+
+def _by_view(workdir):
+    return {row[0]: row[1:5] for row in workdir.sql("SELECT * FROM progress")}
+
+
+def _spelled_out(workdir):
+    recipes = {t: (r, u) for t, r, u in workdir.sql("SELECT task, recipe, upstream FROM task_recipes")}
+    frames = {k: (e, r) for k, e, r in workdir.sql("SELECT id, eliminated, roi_in_footprint FROM frames")}
+    rows = workdir.sql("SELECT task, frame_id, state, recipe FROM task_results")
+    state = {(t, k): s for t, k, s, r in rows if r == recipes[t][0] and not frames[k][0]}
+    joint = workdir.sql("SELECT task, state, recipe FROM group_results")
+    told = {}
+    for task, (recipe, upstream) in recipes.items():
+        states = [s for (t, _k), s in state.items() if t == task]
+        states += [s for t, s, r in joint if (t, r) == (task, recipe)]
+        waiting = [
+            k
+            for (t, k), s in state.items()
+            if (t, s) == (upstream, "done")
+            and (task, k) not in state
+            and (frames[k][1] == 1 or task in NAMES[2:4])
+        ]
+        told[task] = (states.count("done"), len(waiting), states.count("rejected"), states.count("error"))
+    return told
+
+
+def test_time_of_a_plan_is_that_of_usual_items(small):
+    """One item that waited for a compilation does not count a thousandfold."""
+    small.change("UPDATE task_results SET seconds = 0.1")
+    small.change("UPDATE task_results SET seconds = 500 WHERE frame_id = 1")
+    small.change("DELETE FROM task_results WHERE task = ? AND frame_id > 20", FLUX)
+    line = {line.task: line for line in plan(small.open(), NIGHT)}[FLUX]
+    assert line.total == 10
+    assert line.seconds == pytest.approx(1.0)
