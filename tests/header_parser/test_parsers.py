@@ -136,6 +136,8 @@ def test_omegacam_takes_electrons_per_adu(tmp_path):
         ({"MJD-MID": 58849.5, "DATE-OBS": "2020-01-01T11:00:00"}, 58849.5, "mid"),
         ({"JD": 2458850.0}, 58849.5, "start"),
         ({"DATE-OBS": "2020-01-01T12:00:37", "TIMESYS": "TAI"}, 58849.5, "start"),
+        ({"MJD-OBS": 58849.5 + 37 / 86400, "TIMESYS": "TAI"}, 58849.5, "start"),
+        ({"DATE-OBS": "2020-01-01T05:00:00-0700"}, 58849.5, "start"),
     ],
 )
 def test_generic_understands_common_times(tmp_path, cards, mjd, reference):
@@ -148,7 +150,8 @@ def test_generic_understands_common_times(tmp_path, cards, mjd, reference):
 def test_generic_does_not_guess(tmp_path):
     for cards in (
         {"DATE-OBS": "2020-01-01"},
-        {"DATE-OBS": "2020-01-01T12:00:00-0700"},
+        {"DATE-OBS": "2020-01-01T12:00:00 MST"},
+        {"DATE-OBS": "2020-01-01T12:00:00", "TIMESYS": "LOCAL"},
         {"DATE-OBS": "x T y"},
     ):
         with pytest.raises(HeaderError):
@@ -167,6 +170,11 @@ def test_generic_is_not_fooled_by_the_gain_setting_of_a_cmos_camera(tmp_path):
     parser = load_header_parser(tmp_path, "generic")
     settings = {"name": "a.fits", "time_reference": "start", "overrides": {"gain": 0.9}}
     assert read_metadata(parser, fits.Header(cards), **settings).gain == 0.9
+
+
+def test_generic_names_the_filter_in_the_beam_of_two_wheels(tmp_path):
+    cards = {"EXPTIME": 10.0, "GAIN": 1.5, "MJD-OBS": 59000.0, "FILTER1": "Open", "FILTER2": "V"}
+    assert metadata(tmp_path, "generic", fits.Header(cards)).filter == "V"
 
 
 def test_generic_reads_sexagesimal_and_decimal_positions(tmp_path):
