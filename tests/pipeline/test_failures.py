@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import errno
-import gzip
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 
 import numpy as np
@@ -18,12 +15,10 @@ import pytest
 from astropy.io import fits
 
 from lightwatch.errors import AnotherRunActive, StorageError
-from lightwatch.pipeline.executors import SerialExecutor, WorkerPool, worker_count
 from lightwatch.pipeline.night import NAMES
 from lightwatch.pipeline.task import Outcome
-from lightwatch.pipeline.tasks import frame_character, frame_import, plate_solving, psf_modeling
+from lightwatch.pipeline.tasks import frame_character, plate_solving, psf_modeling
 from lightwatch.structure import files as structure_files
-from lightwatch.structure.config import Executor as ExecutorSettings
 
 IMPORT, SOLVE, FOOTPRINT, STARS, STAMPS, PSF = NAMES[1:7]
 
@@ -41,56 +36,6 @@ def _written(path, image, header, **cards):
         else:
             header[key] = value
     fits.PrimaryHDU(image, header).writeto(path, overwrite=True)
-
-
-def test_bad_frames_among_good_ones(empty_workdir, field):
-    """Each is quarantined with its reason; the five good ones finish; exit code 10, then 0."""
-    workdir = empty_workdir(frames=range(5))
-    image, header = fits.getdata(field.frames[5]), fits.getheader(field.frames[5])
-    whole = field.frames[5].read_bytes()
-    more = workdir.more
-    (more / "empty.fits").write_bytes(b"")
-    (more / "text.fits").write_text("not a picture\n" * 50)
-    (more / "login.fits").write_text("<!DOCTYPE html><html><body>Please log in</body></html>")
-    (more / "cut.fits").write_bytes(whole[: len(whole) // 2])
-    (more / "cut_header.fits").write_bytes(whole[:1000])
-    (more / "cut.fits.gz").write_bytes(gzip.compress(whole, 1)[:20000])
-    _written(more / "nan.fits", np.full(image.shape, np.nan, np.float32), header)
-    _written(more / "zero.fits", np.zeros_like(image), header)
-    _written(more / "row.fits", image[:1], header)
-    _written(more / "tiny.fits", image[:3, :3], header)
-    _written(more / "spectrum.fits", image[0], header)
-    _written(more / "cube.fits", np.stack([image[:64, :64]] * 3), header)
-    _written(more / "no_exptime.fits", image, header, EXPTIME=None)
-    _written(more / "negative_exptime.fits", image, header, EXPTIME=-30.0)
-    _written(more / "no_gain.fits", image, header, GAIN=0.0)
-    _written(more / "julian.fits", image, header, **{"MJD-OBS": 2459800.5})
-    _written(more / "text_mjd.fits", image, header, **{"MJD-OBS": "yesterday"})
-    expected = {
-        "empty.fits": "not_fits", "text.fits": "not_fits", "login.fits": "not_fits", "cut.fits": "truncated",
-        "cut_header.fits": "truncated", "cut.fits.gz": "truncated", "nan.fits": "bad_pixels", "zero.fits": "bad_pixels",
-        "row.fits": "bad_shape", "tiny.fits": "bad_shape", "spectrum.fits": "bad_shape", "cube.fits": "bad_shape",
-        "no_exptime.fits": "bad_meta:exptime", "negative_exptime.fits": "bad_meta:exptime",
-        "no_gain.fits": "bad_meta:gain",
-        "julian.fits": "bad_meta:mjd", "text_mjd.fits": "bad_meta:mjd",
-    }  # fmt: skip
-    old = time.time() - 3600
-    for name in expected:
-        os.utime(more / name, (old, old))
-    result = workdir.run(stop=STAMPS)
-    assert result.exit_code == 10
-    assert f"{len(expected)} rejected, 0 failed" in result.line
-    states = _states(workdir)
-    for name, code in expected.items():
-        assert states[name][0] == "quarantined", name
-        assert states[name][1].split(":")[: code.count(":") + 1] == code.split(":"), (name, states[name])
-    reasons = [reason for (reason,) in workdir.sql("SELECT reason FROM files WHERE state = 'quarantined'")]
-    assert all(reason and "\n" not in reason for reason in reasons)
-    assert workdir.sql("SELECT count(*), sum(plate_solved) FROM frames") == [(5, 5)]
-    assert workdir.sql("SELECT count(*) FROM regions") == [(5,)]
-    again = workdir.run(stop=STAMPS)
-    assert (again.exit_code, again.line) == (0, "nothing to do"), "what was refused is not looked at again"
-    workdir.check_database()
 
 
 def test_mended_file_is_imported(empty_workdir, field):
@@ -113,166 +58,6 @@ def test_only_bad_frames_is_no_usable_data(empty_workdir):
     (workdir.more / "text.fits").write_text("no picture")
     assert workdir.run().exit_code == 10
     assert workdir.run().exit_code == 65
-
-
-# ---------------------------------------------------------------- files that are not what they seem
-def test_file_that_grows_is_deferred(empty_workdir, field):
-    """R7: while a writer appends, the file waits; when it is whole it is measured like any other."""
-    workdir = empty_workdir(frames=[0])
-    workdir.configure("min_file_age_seconds: 0", "min_file_age_seconds: 30")
-    for path in workdir.more.iterdir():
-        os.utime(path, (time.time() - 3600,) * 2)
-    whole, target, stop = field.frames[1].read_bytes(), workdir.more / "growing.fits", threading.Event()
-    target.write_bytes(whole[:10000])
-
-    def append():
-        with target.open("ab") as file:
-            at = 10000
-            while not stop.is_set() and at < len(whole) - 5000:
-                file.write(whole[at : at + 500])
-                file.flush()
-                at += 500
-                time.sleep(0.02)
-
-    writer = threading.Thread(target=append)
-    writer.start()
-    result = workdir.run(stop=IMPORT)
-    stop.set()
-    writer.join()
-    assert result.exit_code == 0
-    assert "1 still being written" in result.line
-    assert _states(workdir)["growing.fits"][0] == "deferred"
-    assert workdir.sql("SELECT count(*) FROM frames") == [(1,)]
-    target.write_bytes(whole)
-    os.utime(target, (time.time() - 3600,) * 2)
-    assert workdir.done(stop=IMPORT)[IMPORT].done == 1
-    assert _states(workdir)["growing.fits"][0] == "imported"
-
-
-def test_young_incomplete_file_waits(empty_workdir, field):
-    """A copy that stands still for a second is not refused for good while it is young."""
-    workdir = empty_workdir()
-    workdir.configure("min_file_age_seconds: 0", "min_file_age_seconds: 60")
-    target = workdir.more / "stalled.fits"
-    whole = field.frames[0].read_bytes()
-    target.write_bytes(whole[:100000])
-    workdir.run(stop=IMPORT)
-    assert _states(workdir)["stalled.fits"][0] == "deferred"
-    target.write_bytes(whole)
-    workdir.run(stop=IMPORT)
-    assert _states(workdir)["stalled.fits"][0] == "imported"
-
-
-def test_same_content_once_and_same_name_twice(empty_workdir, field):
-    """R8: copies are one frame, noted as duplicates; files of one name in two directories are two frames."""
-    workdir = empty_workdir()
-    for night, k in (("night1", 0), ("night2", 1)):
-        (workdir.more / night).mkdir()
-        shutil.copy2(field.frames[k], workdir.more / night / "image_001.fits")
-    shutil.copy2(field.frames[0], workdir.more / "copy_of_first.fits")
-    result = workdir.run(stop=IMPORT)
-    assert workdir.sql(
-        "SELECT count(*), count(DISTINCT content_hash), count(DISTINCT image_relpath) FROM frames"
-    ) == [(2, 2, 2)]
-    states = workdir.sql("SELECT state, reason FROM files ORDER BY path")
-    assert sorted(state for state, _ in states) == ["duplicate", "imported", "imported"]
-    assert next(reason for state, reason in states if state == "duplicate").startswith("same content as ")
-    assert result.exit_code == 0
-    shutil.copy2(field.frames[1], workdir.more / "later_copy.fits")
-    result = workdir.run(stop=IMPORT)
-    assert result.line == f"nothing to do; {IMPORT} 0/0 (1 duplicates)"
-    assert workdir.sql("SELECT count(*) FROM frames") == [(2,)]
-    assert workdir.run(stop=IMPORT).line == "nothing to do"
-
-
-def _replace(target, source, age):
-    shutil.copy(source, target)
-    os.utime(target, (time.time() - age,) * 2)
-
-
-def test_changed_raw_file_supersedes_its_frame(empty_workdir, field):
-    """R8: new bytes under the old name: the old frame is out, the new one measured; going back brings it back."""
-    workdir = empty_workdir()
-    target = workdir.more / "image.fits"
-    _replace(target, field.frames[0], 3600)
-    workdir.run(stop=SOLVE)
-    _replace(target, field.frames[1], 1800)
-    assert workdir.done(stop=SOLVE)[IMPORT].done == 1
-    assert workdir.sql("SELECT eliminated, comment FROM frames ORDER BY id") == [
-        (1, "superseded: the raw file changed"),
-        (0, None),
-    ]
-    assert len(workdir.sql("SELECT 1 FROM files")) == 1
-    _replace(target, field.frames[0], 900)
-    workdir.run(stop=SOLVE)
-    assert workdir.sql("SELECT eliminated, plate_solved FROM frames ORDER BY id") == [(0, 1), (1, 1)]
-
-
-@pytest.mark.parametrize("seen_growing", [True, False])
-def test_raw_file_caught_while_it_is_replaced_still_supersedes(
-    empty_workdir, field, monkeypatch, seen_growing
-):
-    """The run in the middle of the copying only defers; the old frame must still go when the copy is there."""
-    workdir = empty_workdir()
-    target = workdir.more / "image.fits"
-    _replace(target, field.frames[0], 3600)
-    workdir.run(stop=IMPORT)
-    workdir.configure("min_file_age_seconds: 0", "min_file_age_seconds: 60")
-    target.write_bytes(field.frames[1].read_bytes()[:90000])  # young and incomplete: deferred
-    if seen_growing:
-        monkeypatch.setattr(frame_import, "split_by_age", lambda items, _age: ([], [], items))
-    workdir.run(stop=IMPORT)
-    monkeypatch.undo()
-    assert _states(workdir)["image.fits"][0] == "deferred"
-    _replace(target, field.frames[1], 1800)
-    workdir.run(stop=IMPORT)
-    assert workdir.sql("SELECT eliminated FROM frames ORDER BY id") == [(1,), (0,)]
-
-
-def test_raw_file_replaced_by_a_copy_of_another(empty_workdir, field):
-    """Its own content no longer exists; the other's frame is the only one left."""
-    workdir = empty_workdir()
-    _replace(workdir.more / "a.fits", field.frames[0], 3600)
-    _replace(workdir.more / "b.fits", field.frames[1], 3600)
-    workdir.run(stop=IMPORT)
-    _replace(workdir.more / "b.fits", field.frames[0], 1800)
-    workdir.run(stop=IMPORT)
-    assert workdir.sql("SELECT eliminated FROM frames f JOIN files x ON x.frame_id = f.id") == [(0,)]
-    assert workdir.sql("SELECT count(*) FROM frames WHERE eliminated = 0") == [(1,)]
-
-
-def test_calibration_frames_are_set_aside(empty_workdir, field):
-    workdir = empty_workdir(frames=[0])
-    image, header = fits.getdata(field.frames[1]), fits.getheader(field.frames[1])
-    rng = np.random.default_rng(3)
-    _written(
-        workdir.more / "x1.fits", rng.poisson(300, image.shape).astype(np.uint16), header, IMAGETYP="bias"
-    )
-    _written(
-        workdir.more / "x2.fits",
-        rng.poisson(20000, image.shape).astype(np.uint16),
-        header,
-        IMAGETYP="Sky Flat",
-        EXPTIME=2.0,
-    )
-    _written(
-        workdir.more / "x3.fits", rng.poisson(400, image.shape).astype(np.uint16), header, IMAGETYP="DARK"
-    )
-    result = workdir.run(stop=IMPORT)
-    assert result.exit_code == 0
-    assert [_states(workdir)[f"x{i}.fits"] for i in (1, 2, 3)] == [
-        ("calibration", "bias"), ("calibration", "flat"), ("calibration", "dark"),
-    ]  # fmt: skip
-    assert workdir.sql("SELECT count(*) FROM frames") == [(1,)]
-
-
-def test_own_products_are_never_swallowed(empty_workdir):
-    """B.2 number 31: a raw directory that holds the workdir does not feed the pipeline its own frames."""
-    workdir = empty_workdir(frames=[0, 1])
-    workdir.configure(", more]", ", .]")
-    workdir.run(stop=STAMPS)
-    assert workdir.sql("SELECT count(*) FROM frames") == [(2,)]
-    assert workdir.run(stop=STAMPS).line == "nothing to do"
 
 
 # ---------------------------------------------------------------- unexpected failures
@@ -409,33 +194,6 @@ def test_every_computation_survives_a_frame_of_nan(workdir):
     assert workdir.sql(query, frame_id) == [(0,)]
     assert workdir.sql("SELECT count(*) FROM current_psfs") == [(5,)]
     assert len(before["PSFs"]) == 6
-
-
-# ---------------------------------------------------------------- executors
-def test_serial_executor_carries_exceptions():
-    future = SerialExecutor().submit(int, "x")
-    assert isinstance(future.exception(), ValueError)
-
-
-def test_workers_are_as_many_as_the_work_is_worth():
-    """A worker starts with a second of imports: a few frames get one, many get what is configured."""
-    settings = ExecutorSettings(jobs=4)
-    assert [worker_count(settings, n) for n in (0, 1, 20, 40, 1000)] == [1, 1, 1, 2, 4]
-
-
-def test_pool_uses_the_executor_that_it_is_given():
-    class Counting(SerialExecutor):
-        n = 0
-
-        def submit(self, fn, /, *args, **kwargs):
-            self.n += 1
-            return super().submit(fn, *args, **kwargs)
-
-    executor = Counting()
-    with WorkerPool(ExecutorSettings(), executor) as pool:
-        outcomes = dict(pool.outcomes(lambda job: Outcome(output=job * 2), [1, 2, 3]))
-    assert {i: o.output for i, o in outcomes.items()} == {0: 2, 1: 4, 2: 6}
-    assert executor.n == 3
 
 
 def _storage_error(workdir):
