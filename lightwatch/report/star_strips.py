@@ -23,7 +23,7 @@ from lightwatch.structure import queries, queries_report, store
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
 
-_MAX_STARS = 16
+_MAX_USED, _MAX_OTHERS = 16, 4
 #: standard error of a median over that of a mean, for Gaussian noise
 _MEDIAN_PRICE = float(np.sqrt(np.pi / 2))
 
@@ -82,9 +82,9 @@ def star_strips(workspace: Workspace, footprint_hash: str, psf: Row, *, strips: 
         return StarStrips([], None, 0)
     used = {int(i) for i, use in zip(fit["stars/gaia_id"], fit["stars/used"], strict=True) if use}
     known = [row for row in measured if row["flux"] is not None and row["x"] is not None]
-    known.sort(key=lambda row: row["star_gaia_id"] not in used)
-    wanted = known if strips else [row for row in known if row["star_gaia_id"] in used]
-    stars = [_star(cut, model, row, row["star_gaia_id"] in used) for row in wanted[:_MAX_STARS]]
+    of_psf = [row for row in known if row["star_gaia_id"] in used][:_MAX_USED]
+    others = [row for row in known if row["star_gaia_id"] not in used][: _MAX_OTHERS if strips else 0]
+    stars = [_star(cut, model, row, row["star_gaia_id"] in used) for row in of_psf + others]
     stack = [one.residual for one in stars if one.used]
     return StarStrips(
         stars=[_strip(one) for one in stars] if strips else [],

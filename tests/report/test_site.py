@@ -203,3 +203,53 @@ def test_a_thousand_frames_stay_small(make_workdir, tmp_path):
         n_frames=1000,
     )
     assert write_report(workspace).stat().st_size < 15e6
+
+
+def test_pages_of_frames_are_written_once_and_again_when_they_change(make_workdir, tmp_path):
+    workspace = make_workdir(tmp_path / "work", n_frames=6)
+    folder = tmp_path / "work" / "report" / "frames"
+    text = write_report(workspace).read_text("utf-8")
+    linked = {int(number) for number in re.findall(r'href="frames/(\d+)\.html"', text)}
+    written = {int(path.stem) for path in folder.iterdir()}
+    assert written == linked | set(_data(text)["pages"]) == set(_data(text)["pages"])
+    times = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    write_report(workspace)
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == times
+    changed = min(written)
+    with transaction(workspace.engine) as connection:
+        connection.execute(
+            update(schema.frames).where(schema.frames.c.id == changed).values(seeing_arcseconds=1.2345)
+        )
+    write_report(workspace)
+    again = {int(path.stem) for path in folder.iterdir() if path.stat().st_mtime_ns != times.get(path)}
+    assert changed in again
+    assert "1.23″" in (folder / f"{changed}.html").read_text("utf-8")
+
+
+def test_all_frames_have_a_page_when_asked(make_workdir, tmp_path):
+    workspace = make_workdir(tmp_path / "work", n_frames=6)
+    write_report(workspace, all_frames=True)
+    folder = tmp_path / "work" / "report" / "frames"
+    assert {int(path.stem) for path in folder.iterdir()} == set(range(1, 7))
+    first = (folder / "1.html").read_text("utf-8")
+    assert 'href="2.html" rel="next"' in first
+    assert "too_few_stars" in first
+    assert first.count("alt=") >= 4  # an ROI as data, model and residual, and the PSF
+
+
+def test_page_of_a_frame_is_deaf_to_hostile_text(make_workdir, tmp_path):
+    pages = []
+    for name, text in (("plain", "plain"), ("hostile", HOSTILE)):
+        workspace = make_workdir(tmp_path / name, n_frames=3, text=text)
+        write_report(workspace, all_frames=True)
+        pages.append((tmp_path / name / "report" / "frames" / "1.html").read_text("utf-8"))
+    plain, attacked = (Skeleton(page) for page in pages)
+    assert attacked.elements == plain.elements
+    assert len(attacked.scripts) == 1  # the style
+    policy = next(
+        value for tag, name, value in attacked.attributes if value and value.startswith("default-src")
+    )
+    assert "script-src" not in policy
+    for _tag, name, value in attacked.attributes:
+        if name in ("src", "href"):
+            assert re.match(r"data:image/png;base64,|\.\./index\.html$|\d+\.html$", value), value[:80]

@@ -24,6 +24,9 @@ class Chart {
     this.listen();
     this.renew();
     new ResizeObserver(() => this.draw()).observe(this.plot);
+    // far from what is on the screen nothing is drawn
+    this.near = false;
+    new IntersectionObserver(([entry]) => { this.near = entry.isIntersecting; this.draw(); }, { rootMargin: "800px" }).observe(this.plot);
   }
   download() { const table = this.spec.table(); save(table.name, csvOf(table)); }
   renew() {
@@ -82,7 +85,7 @@ class Chart {
   }
   draw() {
     const width = this.plot.clientWidth, height = this.canvas.clientHeight;
-    if (!width) return;
+    if (!width || !this.near) return;
     const scale = window.devicePixelRatio || 1, c = this.canvas;
     c.width = Math.round(width * scale); c.height = Math.round(height * scale);
     const g = c.getContext("2d");
@@ -147,13 +150,13 @@ class Chart {
     const seen = s.points.filter((p) => p.x >= x0 && p.x <= x1), colour = css(s.colour);
     const r = seen.length > 600 ? 2.2 : seen.length > 150 ? 2.9 : 3.8;
     g.strokeStyle = g.fillStyle = colour;
-    g.lineWidth = 1; g.globalAlpha = seen.length > 600 ? .35 : .55;
+    g.lineWidth = 1; g.globalAlpha = seen.length > 4000 ? .12 : seen.length > 600 ? .35 : .55;
     g.beginPath();
     for (const p of seen) if (p.lo !== undefined && !p.limit) { const x = this.toX(p.x); g.moveTo(x, this.toY(p.lo)); g.lineTo(x, this.toY(p.hi)); }
     g.stroke();
     for (const p of seen) {
       const x = this.toX(p.x), y = this.toY(p.y);
-      g.globalAlpha = p.hollow ? .6 : .95;
+      g.globalAlpha = p.hollow ? .6 : seen.length > 4000 ? .6 : .95;
       if (p.limit) {
         g.lineWidth = 1.4; g.beginPath(); g.moveTo(x - 4, y); g.lineTo(x + 4, y); g.moveTo(x, y); g.lineTo(x, y + 9);
         g.moveTo(x - 3, y + 6); g.lineTo(x, y + 9); g.lineTo(x + 3, y + 6); g.stroke();
@@ -192,6 +195,7 @@ class Chart {
     return best;
   }
   select(found) {
+    if (!this.near) { this.near = true; this.draw(); }
     const moved = (found && found.point) !== (this.at && this.at.point);
     this.at = found;
     if (moved) this.draw();

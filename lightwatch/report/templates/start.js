@@ -13,15 +13,15 @@ document.querySelectorAll("[data-chart]").forEach((figure) => {
     else all.push(new Chart(figure, () => qualitySpec(kind), quality));
   } else all.push(new Chart(figure, () => starsSpec(Number(index)), newGroup(false)));
 });
-all.forEach((c) => c.draw());
 document.querySelectorAll(".controls").forEach((box) => {
   box.hidden = false;
   box.addEventListener("change", (e) => {
+    if (e.target.name === "roi") return curves.charts.forEach((c) => { c.figure.hidden = e.target.value !== "" && c.figure.dataset.roi !== e.target.value; });
     choice[e.target.name] = e.target.type === "checkbox" ? e.target.checked : e.target.value;
     curves.charts.forEach((c) => c.renew());
   });
 });
 // paper is white whatever the screen is
-addEventListener("beforeprint", () => all.forEach((c) => c.draw()));
+addEventListener("beforeprint", () => all.forEach((c) => { c.near = true; c.draw(); }));
 addEventListener("afterprint", () => all.forEach((c) => c.draw()));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => all.forEach((c) => { c.drawLegend(); c.draw(); }));
