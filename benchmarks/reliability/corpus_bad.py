@@ -197,7 +197,7 @@ BAD = (
         lambda s: changed(s, np.where(np.arange(320) < 160, -np.inf, s.image)),
     ),
     bad("beyond float32", "bad_pixels:not_finite", _float(lambda p: p * 1e300)),
-    bad("near the end of float32", "bad_pixels:range", _float(lambda p: p * 1e34)),
+    bad("near the end of float32", "bad_pixels:range", lambda s: changed(s, s.image * 1e32, SATURATE=None)),
     bad("smaller than float32", "bad_pixels:range", _float(lambda p: p * 1e-30)),
     bad("all zero", "bad_pixels:zero", _of(0, np.int16)),
     bad("constant", "bad_pixels:constant", _of(7.0)),

@@ -20,7 +20,7 @@ NIGHT: tuple[Task, ...] = (
     ),
     Task(
         name="read_convert_skysub_character_catalog",
-        version=2,
+        version=3,
         after=(),
         scope="files",
         sections=("importation", "background", "source_extraction", "telescope"),
