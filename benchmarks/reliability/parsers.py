@@ -8,7 +8,7 @@ GOOD = """{"exptime": header["EXPTIME"], "gain": header["GAIN"], "mjd": header["
 #: what it does with a frame whose OBJECT is VICTIM; and reason code and a part of the text, where the frame is lost
 FAULTS = {
     "raises": ("raise ValueError('no')", ("bad_meta:parser", "ValueError: no")),
-    "misses a keyword": ("return header['NOT-THERE']", ("bad_meta:parser", "no usable NOT-THERE")),
+    "misses a keyword": ("return header['NOT-THERE']", ("bad_meta:parser", "NOT-THERE")),
     "exits": ("import sys; sys.exit(1)", ("bad_meta:parser", "SystemExit")),
     "returns a list": ("return [1, 2]", ("bad_meta:parser", "returned list")),
     "returns nothing": ("return None", ("bad_meta:parser", "returned NoneType")),
