@@ -66,6 +66,7 @@ class Night:
     results: Mapping[str, Any] = field(repr=False)
     files: Mapping[str, str] = field(repr=False)
     sizes: Mapping[str, int] = field(repr=False)  # of all files, bytes
+    folder: tempfile.TemporaryDirectory[str] = field(repr=False)  # holds root, until this process ends
 
     @property
     def workdir(self) -> Workdir:
@@ -89,7 +90,8 @@ class Night:
 @functools.cache
 def recorded_night(n_frames: int) -> Night:
     """Simulate so many frames and run their night once; kept for all goals that one process measures."""
-    root = Path(tempfile.mkdtemp(prefix="lightwatch-recorded-")).resolve()
+    folder = tempfile.TemporaryDirectory(prefix="lightwatch-recorded-")
+    root = Path(folder.name).resolve()
     simulated = make_field(root / "field", n_frames)
     (root / "raw").mkdir()
     for path in simulated.frames:
@@ -102,7 +104,7 @@ def recorded_night(n_frames: int) -> Night:
         result = workdir.run()
     assert result.exit_code == 0, result.line
     sizes = {str(path): path.stat().st_size for path in workdir.path.rglob("*") if path.is_file()}
-    return Night(root, recorder.answers, workdir.results(), files_of(workdir.path), sizes)
+    return Night(root, recorder.answers, workdir.results(), files_of(workdir.path), sizes, folder)
 
 
 def files_of(workdir: Path) -> dict[str, str]:

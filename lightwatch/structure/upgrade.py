@@ -8,9 +8,10 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Engine, inspect
 
-from lightwatch.errors import SchemaError
+from lightwatch.errors import SchemaError, StorageError
 from lightwatch.structure.backups import BEFORE_MIGRATION, backup
 from lightwatch.structure.database import create_views, dangling_rows, transaction, views_are_current
 
@@ -19,6 +20,23 @@ def _alembic() -> AlembicConfig:
     config = AlembicConfig()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     return config
+
+
+def _script() -> ScriptDirectory:
+    """The migrations; where their directory cannot be listed, alembic finds none and says nothing."""
+    try:
+        script = ScriptDirectory.from_config(_alembic())
+        if script.get_current_head() is not None:
+            return script
+    except CommandError as error:
+        raise _unreadable() from error
+    raise _unreadable()
+
+
+def _unreadable() -> StorageError:
+    return StorageError(
+        f"{Path(__file__).parent / 'migrations'}: cannot be read; run again when this is mended"
+    )
 
 
 def current_revision(engine: Engine) -> str | None:
@@ -47,7 +65,7 @@ def known_revision(engine: Engine) -> str | None:
         When the database was made by a newer version, or is not lightwatch's.
     """
     revision = current_revision(engine)
-    script = ScriptDirectory.from_config(_alembic())
+    script = _script()
     if revision is not None and revision not in {item.revision for item in script.walk_revisions()}:
         raise SchemaError(
             f"the database has schema {revision}, made by a newer lightwatch; update lightwatch to use it"
@@ -63,7 +81,7 @@ def refuse_older(engine: Engine) -> None:
     SchemaError
         When the database still waits for its migration, or is of a newer version.
     """
-    if current_revision(engine) != ScriptDirectory.from_config(_alembic()).get_current_head():
+    if current_revision(engine) != _script().get_current_head():
         raise SchemaError(
             "the database was made by another version; initialize_database() or 'lightwatch db upgrade' mends that"
         )
@@ -78,7 +96,7 @@ def upgrade(engine: Engine) -> bool:
         When the database was made by a newer version, or a migration would leave rows without their partner.
     """
     before = known_revision(engine)
-    if before == ScriptDirectory.from_config(_alembic()).get_current_head():
+    if before == _script().get_current_head():
         return _renew_views(engine)
     if before is not None:
         backup(engine, BEFORE_MIGRATION)
@@ -86,7 +104,10 @@ def upgrade(engine: Engine) -> bool:
         dangling = dangling_rows(connection)  # a user's own SQL may have made some
         config = _alembic()
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise _unreadable() from error
         create_views(connection)
         made = dangling_rows(connection) - dangling
         if made:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lightwatch.errors import SchemaError
+from lightwatch.errors import SchemaError, StorageError
 from lightwatch.structure import schema, upgrade
 from lightwatch.structure.backups import BEFORE_RUN, copies
 from lightwatch.structure.database import open_engine
@@ -30,6 +30,18 @@ def test_new_database_has_all_tables_at_head(engine):
         names = {row[0] for row in connection.exec_driver_sql("SELECT name FROM sqlite_master")}
     assert set(schema.metadata.tables) | set(VIEWS) <= names
     assert not upgrade.upgrade(engine), "nothing to do the second time"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_migrations_that_cannot_be_read_are_no_newer_database(engine, tmp_path, monkeypatch, there):
+    upgrade.upgrade(engine)
+    config = upgrade._alembic()
+    config.set_main_option("script_location", str(tmp_path / "migrations"))
+    if there:
+        (tmp_path / "migrations").mkdir()
+    monkeypatch.setattr(upgrade, "_alembic", lambda: config)
+    with pytest.raises(StorageError, match="cannot be read"):
+        upgrade.upgrade(engine)
 
 
 def test_newer_database_is_refused(engine):
