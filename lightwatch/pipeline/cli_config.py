@@ -66,6 +66,10 @@ def init(
     say(f"wrote {result.config_path}")
     if result.parser_path:
         say(f"wrote {result.parser_path}")
+    for line in result.found:
+        say(f"{'  ' * line.startswith(' ')}{printable(line)}")
+    if result.remarks:
+        say("to check:")
     for remark in result.remarks:
         say(f"  {printable(remark)}")
     say(f"next: lightwatch run {directory}")

@@ -40,10 +40,11 @@ class InitRequest:
 
 @dataclass(frozen=True)
 class InitResult:
-    """What was written, and what its owner should look at."""
+    """What was written, what was found in the frames, and what their owner should look at."""
 
     config_path: Path
     parser_path: Path | None
+    found: tuple[str, ...]
     remarks: tuple[str, ...]
 
 
@@ -195,7 +196,7 @@ def _write(
     if config.raw_dirs == [Path("raw")]:
         (request.directory / "raw").mkdir(exist_ok=True)
     _put(config_path, text)
-    return InitResult(config_path, parser_path, tuple(remarks))
+    return InitResult(config_path, parser_path, summary(found) if found else (), tuple(remarks))
 
 
 def _parser(found: Survey | None, old: Translation | None) -> str:

@@ -65,14 +65,12 @@ def summary(found: Survey) -> tuple[str, ...]:
     lines = [
         f"Looked at the headers of {n} of {sample.n_files} files, and the pixels of {found.pixels.n_frames}:"
     ]
-    lines += [f"  {name.ljust(11)}{text}" for name, text in _facts(found) if text]
+    lines += [f"  {name}: {text}" for name, text in _facts(found) if text]
     passed, all_of_them = len(found.metadata), len(sample.science)
     parser = (
         f"the shipped one for {found.instrument}" if found.instrument else "header_parser/parse_header.py"
     )
-    lines.append(
-        f"  {'parser'.ljust(11)}{parser}; it takes {passed} of the {all_of_them} headers of frames of the sky"
-    )
+    lines.append(f"  parser: {parser}; it takes {passed} of the {all_of_them} headers of frames of the sky")
     return tuple(lines)
 
 
@@ -83,25 +81,29 @@ def _facts(found: Survey) -> list[tuple[str, str]]:
         for meta in metadata
     )
     sizes = Counter("{1} x {0} px".format(*item.shape) for item in found.sample.science)
-    exposures = Counter(f"{meta.exptime_s:.4g} s" for meta in metadata)
     others = Counter(item.kind for item in found.sample.others)
     unreadable = found.sample.unreadable
     return [
         ("nights", _nights(found.nights)),
         ("filters", _listed(found.filters)),
         ("cameras", f"{_listed(cameras)}; {_listed(sizes)}" if cameras else _listed(sizes)),
-        ("exposures", _listed(exposures)),
+        ("exposures", _exposures([meta.exptime_s for meta in metadata])),
         ("site", _site(found)),
         ("others", f"{_listed(others)}: not used" if others else ""),
         ("unreadable", f"{len(unreadable)}, such as {shown(unreadable[0])}" if unreadable else ""),
     ]
 
 
+def _exposures(seconds: Sequence[float]) -> str:
+    counts = Counter(f"{exposure:.4g} s" for exposure in seconds)
+    return _listed(counts) if len(counts) < _LISTED else f"{min(seconds):.4g} to {max(seconds):.4g} s"
+
+
 def _nights(starts: Sequence[float]) -> str:
     days = [(date(1858, 11, 17) + timedelta(days=int(mjd))).isoformat() for mjd in starts]
     if not days:
         return ""
-    return f"{len(days)}: {days[0]}" + (f" to {days[-1]}" if len(days) > 1 else "") + " (UTC)"
+    return f"{len(days)}, {days[0]}" + (f" to {days[-1]}" if len(days) > 1 else "") + " (UTC)"
 
 
 def _listed(counts: Counter[str]) -> str:

@@ -24,15 +24,15 @@ of the exposure mjd is). None means unknown. Frames with a wrong value are put a
 '''
 _TOOLS = ("degrees", "filter_in_beam", "first_of", "number", "utc_mjd", "utc_of_days")
 _WHAT = {
-    "exptime": "exposure time, s",
-    "gain": "gain, electron/ADU",
-    "filter": "filter",
-    "read_noise": "read noise, electron",
-    "saturation": "saturation, ADU",
-    "pixel_scale": "pixel scale, arcsec: a first guess, the true one is solved",
-    "latitude": "latitude, degrees",
-    "longitude": "longitude, degrees, east positive",
-    "elevation": "elevation, m",
+    "exptime": "Exposure time, s",
+    "gain": "Gain, electron/ADU",
+    "filter": "Filter",
+    "read_noise": "Read noise, electron",
+    "saturation": "Saturation, ADU",
+    "pixel_scale": "Pixel scale, arcsec: a first guess, the true one is solved",
+    "latitude": "Latitude, degrees",
+    "longitude": "Longitude, degrees, east positive",
+    "elevation": "Elevation, m",
 }
 _ORDER = (
     "filter", "read_noise", "saturation", "object", "telescope", "instrument", "airmass", "ra", "dec", "pixel_scale",
@@ -129,7 +129,7 @@ def _about(name: str, guess: Guess, indent: int) -> list[str]:
         return []
     text = _WHAT[name]
     if guess.code is None:
-        text = f"TO DO: {text}: not found, and frames are refused without it"
+        text = f"TO DO: {text[0].lower()}{text[1:]}: not found, and frames are refused without it"
     return _comment(f"{text}: {guess.why}" if guess.why else text, indent)
 
 
@@ -150,7 +150,7 @@ def _time_lines(time: TimeChoice) -> list[str]:
         todo = "TO DO: no keyword with the time (UTC) was found; frames are refused without it"
         return [*_comment(todo, 4), '    mjd, time_reference = None, "start"']
     lines = [
-        line for why in ("time, MJD (UTC): " + "; ".join(time.why),) for line in _comment(why.rstrip(": "), 4)
+        line for why in ("Time, MJD (UTC): " + "; ".join(time.why),) for line in _comment(why.rstrip(": "), 4)
     ]
     *others, last = time.sources
     for position, source in enumerate(others):

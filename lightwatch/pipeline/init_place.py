@@ -51,6 +51,7 @@ _WEST = re.compile(
 _EAST = re.compile(
     r"east positive|positive east|\+\s*east|deg(rees)? ?e\b|\beast\b|\+E\b|-W\b", re.IGNORECASE
 )
+_HOURS = re.compile(r"\bhours?\b|\bhrs?\b|\[h\]", re.IGNORECASE)
 _DAYLIGHT_SUN_DEG = -4.0
 _EPOCHS = 12
 
@@ -172,9 +173,17 @@ def position_keys(header: Any) -> tuple[str, str] | None:
 
 def _position(header: Any, ra_key: str, dec_key: str) -> tuple[float, float] | None:
     try:
-        return sky_position(header.get(ra_key), header.get(dec_key))
+        hours = 15.0 if in_hours(header, ra_key) else 1.0
+        return sky_position(
+            hours * float(header[ra_key]) if hours > 1 else header.get(ra_key), header.get(dec_key)
+        )
     except ValueError:
         return None
+
+
+def in_hours(header: Any, key: str) -> bool:
+    """Whether a right ascension is a number of hours, as its comment says."""
+    return is_number(header, key) and float(header[key]) <= 24 and bool(_HOURS.search(comment(header, key)))
 
 
 def sky_position(ra: Any, dec: Any) -> tuple[float, float]:

@@ -124,8 +124,11 @@ def _pointing_guesses(header: Any) -> dict[str, Guess]:
         return {}
     position = init_place.position_of(header)
     assert position is not None  # position_keys has tried
+    right_ascension = f"degrees(header.get({quoted(keys[0])}), hours=True)"
+    if init_place.in_hours(header, keys[0]):
+        right_ascension = f"15 * float(header[{quoted(keys[0])}])"
     return {
-        "ra": Guess(f"degrees(header.get({quoted(keys[0])}), hours=True)", position[0], keys[0]),
+        "ra": Guess(right_ascension, position[0], keys[0]),
         "dec": Guess(f"degrees(header.get({quoted(keys[1])}))", position[1], keys[1]),
     }
 

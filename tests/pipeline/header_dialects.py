@@ -306,6 +306,11 @@ DIALECTS: dict[str, Dialect] = {
     "mid_mjd_alone": Dialect(
         (("MJD-MID", _MID_MJD), ("EXPTIME", 60.0), ("FILTER", "V"), ("GAIN", 1.5)), gain=1.5, filter="V",
     ),
+    "right_ascension_in_hours": Dialect(
+        (("DATE-OBS", START), ("EXPTIME", 60.0), ("FILTER", "V"), ("GAIN", 1.5), ("RA", 10.0, "[hours] pointing"),
+         ("DEC", -30.5)),
+        gain=1.5, filter="V", others={"ra_deg": 150.0},
+    ),
     "old_fits_date": Dialect(
         (("DATE-OBS", "05/03/97"), ("UT", "01:02:03.5"), ("EXPTIME", 60.0), ("GAIN", 1.5), ("FILTER", "V")),
         gain=1.5, filter="V", mjd_mid=50512.043096064815 + 30 / _DAY_S,
