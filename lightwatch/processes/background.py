@@ -15,7 +15,7 @@ from lightwatch.errors import ProcessError
 from lightwatch.processes.strips import Strip, row_strips
 
 _MIN_GOOD_FRACTION = 0.05
-_MARGIN_BOXES = 3  # around a strip, so that filters and splines see what is beside it
+_MARGIN_BOXES = 2  # around a strip, so that filters and splines see what is beside it
 _CLIP = 4.0
 #: standard deviation of a unit Gaussian cut at +-_CLIP
 _CLIPPED_STD = 0.99946

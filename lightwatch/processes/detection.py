@@ -26,7 +26,7 @@ _MAX_ELLIPTICITY = 0.5
 _N_BRIGHT = 60  # sources that decide on the aperture
 _MAX_LOST = 0.2  # fraction of the pixels around a source
 _MAX_DOUBLINGS = 8
-_MARGIN_PX = 256  # of a strip: larger sources at its edge are cut there
+_MARGIN_PX = 128  # of a strip: larger sources at its edge are cut there
 #: half width of the locus in ln(size), and how it widens with 1/snr
 _LOCUS_WIDTH = 0.12
 _LOCUS_WIDTH_PER_NOISE = 1.5
