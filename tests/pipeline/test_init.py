@@ -127,7 +127,7 @@ def test_times_that_contradict_each_other_are_told(tmp_path):
 
 def test_hostile_header_text_stays_text(tmp_path):
     evil = "'''\"\"\"; import os; os.system('touch owned') #"
-    raw = write(tmp_path / "raw", **{**PLAIN, "FILTER": evil}, OBJECT=evil)
+    raw = write(tmp_path / "raw", **{**PLAIN, "FILTER": evil, "GAIN": (1.5, evil)}, OBJECT=evil)
     result, config = made(tmp_path, frames=raw)
     names = runpy.run_path(str(result.parser_path))
     assert set(names) >= {"parse_header"}

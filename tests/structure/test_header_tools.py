@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from astropy.time import Time
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightwatch.structure.header_tools import degrees, filter_in_beam, first_of, number, utc_mjd, utc_of_days
@@ -20,12 +20,14 @@ def truth(moment: datetime) -> float:
     return 40587 + (moment - START) / timedelta(days=1)
 
 
+@settings(deadline=None)
 @given(MOMENTS, st.sampled_from(["T", " "]), st.sampled_from(["", "Z", "UTC", "+0000", "-00:00"]))
 def test_text_and_moment_agree(moment, separator, zone):
     text = moment.isoformat(sep=separator, timespec="microseconds") + zone
     assert utc_mjd(text) == pytest.approx(truth(moment), abs=1e-10)
 
 
+@settings(deadline=None)
 @given(MOMENTS, st.integers(-14 * 4, 14 * 4), st.booleans())
 def test_a_zone_is_taken_off_and_wins_over_the_time_scale(moment, quarters, colon):
     local = moment + timedelta(minutes=15 * quarters)
@@ -34,6 +36,7 @@ def test_a_zone_is_taken_off_and_wins_over_the_time_scale(moment, quarters, colo
     assert utc_mjd(local.isoformat() + zone, scale="TAI") == pytest.approx(truth(moment), abs=1e-9)
 
 
+@settings(deadline=None)
 @given(MOMENTS)
 def test_date_and_clock_may_be_apart(moment):
     clock = f"{moment:%H:%M:%S}.{moment.microsecond:06d}"
@@ -44,6 +47,7 @@ def test_date_and_clock_may_be_apart(moment):
             assert utc_mjd(day, spelling) == pytest.approx(truth(moment), abs=1e-10)
 
 
+@settings(deadline=None)
 @given(MOMENTS)
 def test_scales_are_those_of_astropy(moment):
     text = moment.isoformat()
@@ -55,6 +59,7 @@ def test_scales_are_those_of_astropy(moment):
     assert utc_of_days(truth(moment), scale="UTC approximate") == truth(moment)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_any_other_text_is_a_value_error(text):
     try:
@@ -85,6 +90,7 @@ def test_odd_but_clear():
         utc_mjd("2024-03-05T00:00:00", scale="LOCAL")
 
 
+@settings(deadline=None)
 @given(st.floats(-89.9, 89.9))
 def test_angles_come_back_from_sexagesimal_text(angle):
     sign, rest = "-" if angle < 0 else "+", abs(angle)
