@@ -102,7 +102,9 @@ def photon_transfer(pairs: Sequence[Pair], *, pedestal_adu: float) -> PhotonTran
     gain = float(1 / slope)
     dark = intercept + slope * pedestal_adu
     read_noise = gain * float(np.sqrt(dark)) if dark >= 0 else float("nan")
-    return PhotonTransfer(gain, gain * float(slope_error / slope), read_noise, float(level[0]), float(level[-1]))
+    return PhotonTransfer(
+        gain, gain * float(slope_error / slope), read_noise, float(level[0]), float(level[-1])
+    )
 
 
 def _boxes(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float64]:
