@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table, select
 
 from lightwatch.errors import TooFewStars
 from lightwatch.flags import UNUSABLE_PIXEL, Flag
 from lightwatch.pipeline.grouping import group_members
 from lightwatch.pipeline.task import Group, Outcome, TaskContext
+from lightwatch.pipeline.tasks import prepared_epochs
 from lightwatch.pipeline.tasks.roi_products import product_name
 from lightwatch.pipeline.tasks.star_photometry import aperture_radius_px, load_psfs
 from lightwatch.processes import astrometry_sky, star_selection
@@ -27,6 +28,7 @@ from lightwatch.structure.unknown import or_nan
 _MASKED_NOISE_FACTOR = 1000.0
 _UNKNOWN_NOISE = 1e7
 _MAX_OTHERS = 6
+_FRAMES_PER_QUERY = 500
 _OTHERS_MAG_RANGE = 5.0
 
 Floats = NDArray[np.float64]
@@ -39,20 +41,22 @@ class Epoch:
     frame: Row
     arrays: Mapping[str, Any]
     psf: PSFModel
-    coefficient: float
-    coefficient_uncertainty: float
-    flux_kind: str
+    coefficient: Row
     zeropoint: Row | None
     star_shift: tuple[Floats, float]  # (2,) px and 1 sigma: where the frame's stars say its WCS errs
+    mark: str  # of all that it is made of
 
 
 @dataclass(frozen=True)
 class RoiInputs:
-    """All epochs of an ROI in a filter, in order of time."""
+    """All epochs of an ROI in a filter: those to be made, and those that the last product has."""
 
     roi: str
     filter: str
     epochs: list[Epoch]
+    kept: prepared_epochs.Arrays
+    frame_ids: list[int]  # of all epochs, in order of time
+    size_px: int
     others_arcsec: Floats  # (n, 2) catalogue stars around the ROI, east and north of its centre
     subsampling_factor: int
     aperture_radius_fwhm: float
@@ -67,8 +71,15 @@ def load(context: TaskContext, group: Group) -> RoiInputs:
         ``no_epochs`` when no frame is left.
     """
     coefficients = _coefficients(context, group.filter)
-    epochs = _epochs(context, group.roi, _frames_let_through(context, group, coefficients), coefficients)
-    if not epochs:
+    frames = _frames_let_through(context, group, coefficients)
+    last = prepared_epochs.remembered(context, group)
+    epochs, kept = _epochs(context, group.roi, frames, coefficients, last)
+    sizes = [epoch.arrays["data"].shape[-1] for epoch in epochs] + list(kept.get("model/cutout_px", []))
+    if len(kept) and _common_size(sizes) != kept["data"].shape[-1]:  # all are cut anew
+        epochs, kept = _epochs(context, group.roi, frames, coefficients, {})
+    present = {epoch.frame["id"] for epoch in epochs} | {int(frame) for frame in kept.get("frame_id", [])}
+    used = [frame for frame in frames if frame["id"] in present]
+    if not used:
         raise TooFewStars(
             "no_epochs",
             f"{group.roi}, filter '{group.filter}': no frame passes calibrated_cutouts' constraints with the ROI on it",
@@ -77,7 +88,10 @@ def load(context: TaskContext, group: Group) -> RoiInputs:
         roi=group.roi,
         filter=group.filter,
         epochs=epochs,
-        others_arcsec=_other_stars(context, group.roi, epochs),
+        kept=kept,
+        frame_ids=[frame["id"] for frame in used],
+        size_px=_common_size(sizes),
+        others_arcsec=_other_stars(context, group.roi, used[len(used) // 2], max(sizes)),
         subsampling_factor=context.workspace.config.psf.subsampling_factor,
         aperture_radius_fwhm=context.workspace.config.star_photometry.aperture_radius_fwhm,
     )
@@ -113,40 +127,90 @@ def _coefficients(context: TaskContext, filter_name: str) -> dict[int, Row]:
 
 
 def _epochs(
-    context: TaskContext, roi: str, frames: Sequence[Row], coefficients: Mapping[int, Row]
-) -> list[Epoch]:
-    """Those of the frames whose cutouts hold the ROI."""
-    workspace = context.workspace
-    ids = [frame["id"] for frame in frames]
+    context: TaskContext,
+    roi: str,
+    frames: Sequence[Row],
+    coefficients: Mapping[int, Row],
+    last: prepared_epochs.Arrays,
+) -> tuple[list[Epoch], prepared_epochs.Arrays]:
+    """Those of the frames whose cutouts hold the ROI: what must be made, and what is kept of the last product."""
+    workspace, name = context.workspace, context.footprint_hash
     zeropoints = _zeropoints(context)
-    psfs = load_psfs(context, ids)
-    paths = {
-        row["frame_id"]: row["relpath"]
-        for row in queries.rows(workspace.reader, queries.regions_of(context.footprint_hash, ids))
+    regions, psfs = (_by_frame(context, table, frames) for table in (schema.regions, schema.PSFs))
+    offsets = _offsets(context, frames)
+    place = {str(mark): k for k, mark in enumerate(last.get("model/mark", []))}
+    marks = {
+        (k := frame["id"]): prepared_epochs.mark_of(
+            frame,
+            coefficients[k]["flux_kind"],
+            offsets.get(k, []),
+            (regions[k]["sha256"], psfs[k]["sha256"], name),
+        )
+        for frame in frames
     }
-    offsets: dict[int, list[Row]] = {}
-    for star in queries.rows(workspace.reader, queries.star_offsets(context.footprint_hash, ids)):
-        offsets.setdefault(star["frame_id"], []).append(star)
+    new = [frame for frame in frames if marks[frame["id"]] not in place]
+    models = load_psfs(context, [frame["id"] for frame in new])
     epochs = []
-    for frame in frames:
-        row = coefficients[frame["id"]]
+    for frame in new:
+        k = frame["id"]
         arrays = store.read_product(
-            workspace.workdir, paths[frame["id"]], prefix=f"rois/{roi}", optional=True
+            workspace.workdir, regions[k]["relpath"], prefix=f"rois/{roi}", optional=True
         )
         if arrays:
             epochs.append(
                 Epoch(
                     frame=frame,
                     arrays=arrays,
-                    psf=psfs[frame["id"]],
-                    coefficient=row["coefficient"],
-                    coefficient_uncertainty=_unshared_uncertainty(row),
-                    flux_kind=row["flux_kind"],
-                    zeropoint=zeropoints.get(frame["id"]),
-                    star_shift=_star_shift(offsets.get(frame["id"], []), psfs[frame["id"]]),
+                    psf=models[k],
+                    coefficient=coefficients[k],
+                    zeropoint=zeropoints.get(k),
+                    star_shift=_star_shift(offsets.get(k, []), models[k]),
+                    mark=marks[k],
                 )
             )
-    return epochs
+    known = [k for k, mark in marks.items() if mark in place]
+    if not known:
+        return epochs, {}
+    kept = prepared_epochs.taken(last, [place[marks[k]] for k in known])
+    columns = _calibration([coefficients[k] for k in known], [zeropoints.get(k) for k in known])
+    return epochs, prepared_epochs.recalibrated(kept, columns, unknown_noise=_UNKNOWN_NOISE)
+
+
+def _calibration(coefficients: Sequence[Row], zeropoints: Sequence[Row | None]) -> dict[str, Floats]:
+    """What epochs have from normalization and zero points, one number per epoch."""
+
+    def of_zeropoint(name: str) -> Floats:
+        return np.array([or_nan(row[name]) if row else np.nan for row in zeropoints])
+
+    coefficient = np.array([row["coefficient"] for row in coefficients])
+    uncertainty = np.array([_unshared_uncertainty(row) for row in coefficients])
+    return {
+        "global_zeropoint": of_zeropoint("normalised_zeropoint"),
+        "global_zeropoint_uncertainty": of_zeropoint("normalised_zeropoint_uncertainty"),
+        "global_zeropoint_scatter": of_zeropoint("zeropoint_scatter"),
+        "relative_normalization_error": uncertainty / coefficient,
+        "model/coefficient": coefficient,
+        "model/coefficient_uncertainty": uncertainty,
+    }
+
+
+def _by_frame(context: TaskContext, table: Table, frames: Sequence[Row]) -> dict[int, Row]:
+    """Rows of products by frame."""
+    wanted = {frame["id"] for frame in frames}
+    query = select(table).where(table.c.combined_footprint_hash == context.footprint_hash)
+    rows = queries.rows(context.workspace.reader, query)
+    return {row["frame_id"]: row for row in rows if row["frame_id"] in wanted}
+
+
+def _offsets(context: TaskContext, frames: Sequence[Row]) -> dict[int, list[Row]]:
+    """Measured less predicted positions of the stars, by frame."""
+    ids = [frame["id"] for frame in frames]
+    offsets: dict[int, list[Row]] = {}
+    for i in range(0, len(ids), _FRAMES_PER_QUERY):
+        query = queries.star_offsets(context.footprint_hash, ids[i : i + _FRAMES_PER_QUERY])
+        for star in queries.rows(context.workspace.reader, query):
+            offsets.setdefault(star["frame_id"], []).append(star)
+    return offsets
 
 
 def _star_shift(stars: list[Row], psf: PSFModel) -> tuple[Floats, float]:
@@ -162,15 +226,14 @@ def _zeropoints(context: TaskContext) -> dict[int, Row]:
     return {row["frame_id"]: row for row in queries.rows(context.workspace.reader, query)}
 
 
-def _other_stars(context: TaskContext, roi: str, epochs: list[Epoch]) -> Floats:
+def _other_stars(context: TaskContext, roi: str, frame: Row, size_px: int) -> Floats:
     """Catalogue stars within the ROI's cutouts that are none of its point sources, brightest first."""
     workspace = context.workspace
     row = queries.rows(workspace.reader, queries.current_footprint())[0]
     catalog = read_pinned(workspace.workdir, row["catalog_relpath"], row["catalog_digest"])
     settings = workspace.config.rois[roi]
     ra, dec = settings.coordinates
-    frame = epochs[len(epochs) // 2].frame
-    reach = max(epoch.arrays["data"].shape[-1] for epoch in epochs) * frame["pixel_scale"] * 0.75
+    reach = size_px * frame["pixel_scale"] * 0.75
     cone = catalog.cone(ra, dec, reach / 3600)
     if not len(cone):
         return np.zeros((0, 2))
@@ -189,11 +252,26 @@ def _other_stars(context: TaskContext, roi: str, epochs: list[Epoch]) -> Floats:
 
 
 def compute(inputs: RoiInputs) -> Outcome:
-    """Stack the epochs on one size and put them on the normalised scale."""
-    size = _common_size([epoch.arrays["data"].shape[-1] for epoch in inputs.epochs])
+    """All epochs on one size and on the normalised scale."""
+    new = _prepared(inputs) if inputs.epochs else {}
+    arrays: dict[str, Any] = prepared_epochs.joined(inputs.kept, new, inputs.frame_ids)
+    arrays |= {
+        "subsampling_factor": inputs.subsampling_factor,
+        "model/others_arcsec": inputs.others_arcsec,
+        "model/flux_kind": str(arrays["model/epoch_flux_kind"][0]),
+        "model/quadrature": int(arrays["model/epoch_quadrature"].max()),
+    }
+    return Outcome(output=arrays)
+
+
+def _prepared(inputs: RoiInputs) -> dict[str, NDArray[Any]]:
+    """Arrays of the epochs that are to be made, one entry for each."""
+    size = inputs.size_px
     cut = [_resized(epoch, size) for epoch in inputs.epochs]
-    coefficient = np.array([epoch.coefficient for epoch in inputs.epochs])
-    scale = coefficient[:, None, None]
+    calibration = _calibration(
+        [epoch.coefficient for epoch in inputs.epochs], [epoch.zeropoint for epoch in inputs.epochs]
+    )
+    scale = calibration["model/coefficient"][:, None, None]
     data = np.stack([item["data"] for item in cut])
     mask = np.stack([item["mask"] for item in cut])
     noisemap = np.stack([item["noisemap"] for item in cut]) / scale
@@ -206,13 +284,9 @@ def compute(inputs: RoiInputs) -> Outcome:
         "data": np.where(unknown, 0.0, data / scale),
         "noisemap": shown_noise,
         "psf": _grids(inputs, size),
-        "relative_normalization_error": np.array([e.coefficient_uncertainty for e in inputs.epochs])
-        / coefficient,
-        "subsampling_factor": inputs.subsampling_factor,
-        "wcs": [str(item["wcs"]) for item in cut],
+        **calibration,
+        "wcs": np.array([str(item["wcs"]) for item in cut]),
         **_columns(inputs),
-        "model/coefficient": coefficient,
-        "model/coefficient_uncertainty": np.array([e.coefficient_uncertainty for e in inputs.epochs]),
         "model/background_variance": np.square(np.where(good, rms, 1.0), dtype=float),
         "model/good": good,
         "model/mask": mask,
@@ -220,26 +294,23 @@ def compute(inputs: RoiInputs) -> Outcome:
         "model/origin": np.stack([item["origin"] for item in cut]),
         "model/star_shift": np.stack([epoch.star_shift[0] for epoch in inputs.epochs]),
         "model/star_shift_sigma": np.array([epoch.star_shift[1] for epoch in inputs.epochs]),
-        "model/others_arcsec": inputs.others_arcsec,
-        "model/flux_kind": inputs.epochs[0].flux_kind,
+        "model/epoch_flux_kind": np.array([epoch.coefficient["flux_kind"] for epoch in inputs.epochs]),
         "model/aperture_radius_px": np.array(
             [aperture_radius_px(inputs.aperture_radius_fwhm, epoch.psf.fwhm_px) for epoch in inputs.epochs]
         ),
         "model/psf_model_error": np.array([epoch.psf.model_error for epoch in inputs.epochs]),
-        "model/quadrature": max(epoch.psf.quadrature for epoch in inputs.epochs),
+        "model/epoch_quadrature": np.array([epoch.psf.quadrature for epoch in inputs.epochs]),
+        "model/cutout_px": np.array([epoch.arrays["data"].shape[-1] for epoch in inputs.epochs]),
+        "model/mark": np.array([epoch.mark for epoch in inputs.epochs]),
     }
     local = stack_psfs([local_psf(e.psf, *e.arrays["image_pixel_coordinates"]) for e in inputs.epochs])
     arrays |= {f"model/psf/{name}": np.asarray(value) for name, value in local._asdict().items()}
-    return Outcome(output=(inputs, arrays))
+    return arrays
 
 
 def _columns(inputs: RoiInputs) -> dict[str, Any]:
     """One number per epoch, under the names that notebooks know."""
     frames = [epoch.frame for epoch in inputs.epochs]
-
-    def of_zeropoint(name: str) -> Floats:
-        return np.array([or_nan(e.zeropoint[name]) if e.zeropoint else np.nan for e in inputs.epochs])
-
     return {
         "mjd": np.array([frame["mjd_mid"] for frame in frames]),
         "bjd_tdb": np.array([or_nan(frame["bjd_tdb"]) for frame in frames]),
@@ -250,9 +321,6 @@ def _columns(inputs: RoiInputs) -> dict[str, Any]:
         ),
         "pixel_scale": np.array([frame["pixel_scale"] for frame in frames]),
         "angle_to_north": np.array([frame["angle_to_north"] for frame in frames]),
-        "global_zeropoint": of_zeropoint("normalised_zeropoint"),
-        "global_zeropoint_uncertainty": of_zeropoint("normalised_zeropoint_uncertainty"),
-        "global_zeropoint_scatter": of_zeropoint("zeropoint_scatter"),
     }
 
 
@@ -297,11 +365,8 @@ def _grids(inputs: RoiInputs, size: int) -> Floats:
     )
 
 
-def save(
-    connection: Connection, context: TaskContext, group: Group, output: tuple[RoiInputs, dict[str, Any]]
-) -> None:
+def save(connection: Connection, context: TaskContext, group: Group, output: dict[str, Any]) -> None:
     """The product, then its row; an older model of the ROI goes with the older cutouts."""
-    inputs, arrays = output
     name = product_name(group.roi, group.filter)
     relpath = f"prepared_roi_cutouts/cutouts_{context.footprint_hash[:16]}_{name}.{group.digest[:8]}.h5"
     attributes = {
@@ -310,11 +375,11 @@ def save(
         "filter": group.filter,
         "unit": "electron/s, normalised",
     }
-    product = store.write_product(context.workspace.workdir, relpath, arrays, attributes)
+    product = store.write_product(context.workspace.workdir, relpath, output, attributes)
     key = {"combined_footprint_hash": context.footprint_hash, "roi": group.roi, "filter": group.filter}
     row = {
         **key,
-        "n_epochs": len(inputs.epochs),
+        "n_epochs": len(output["frame_id"]),
         "cutouts_relpath": product.relpath,
         "cutouts_sha256": product.sha256,
         "recipe": context.recipe,

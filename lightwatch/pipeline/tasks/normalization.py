@@ -35,12 +35,10 @@ _LEAST_MODEL_ERROR = 0.03
 _UNDERSAMPLED_FWHM_PX = 2.5
 #: single fluxes that kept less than this part of their weight are listed
 _LISTED_WEIGHT = 0.5
-#: a frame's coefficient stays what it was until the solution with new frames differs by more (decision 011)
-_PINNED = {
-    "coefficient": Tolerance(0.01, of="coefficient_uncertainty"),
-    "coefficient_uncertainty": Tolerance(0.01),
-    "psf_uncertainty": Tolerance(0.01),
-    "reduced_chi2": Tolerance(0.01),
+#: a row stays as it is until the solution with new frames differs by more (decision 011)
+_SAME = {
+    name: Tolerance(4e-7)
+    for name in ("coefficient", "coefficient_uncertainty", "psf_uncertainty", "reduced_chi2")
 }
 #: a blend or a shifted star repeats itself, and what does not repeat shows as its scatter
 _UNUSABLE = Flag.SATURATED | Flag.LOW_COVERAGE | Flag.EXTENDED
@@ -205,7 +203,7 @@ def save(connection: Connection, context: TaskContext, group: Group, output: Nor
     ]
     c = schema.normalization_coefficients.c
     ours = and_(c.combined_footprint_hash == context.footprint_hash, c.filter == group.filter)
-    renew_rows(connection, schema.normalization_coefficients, ours, frames, _PINNED)
+    renew_rows(connection, schema.normalization_coefficients, ours, frames, _SAME)
     exclusions = [{**key, **row, "recipe": context.recipe} for row in _exclusions(output)]
     replace_rows(connection, schema.normalization_stars, key, stars)
     replace_rows(connection, schema.normalization_exclusions, key, exclusions)

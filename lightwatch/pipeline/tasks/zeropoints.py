@@ -26,13 +26,16 @@ _MIN_COLOUR_STARS = 6
 _LIMIT_SIGMA = 5.0
 #: colour of a star without colour: mean and scatter of field stars at middle latitudes
 _ASSUMED_BP_RP = (1.0, 0.4)
-#: zero points stay what they were until new frames move them by more (decision 011)
-_PINNED = {
-    "zeropoint": Tolerance(0.01, of="zeropoint_uncertainty"),
-    "zeropoint_uncertainty": Tolerance(0.01),
-    "zeropoint_scatter": Tolerance(0.01),
-    "normalised_zeropoint": Tolerance(0.01, of="normalised_zeropoint_uncertainty"),
-    "normalised_zeropoint_uncertainty": Tolerance(0.01),
+#: a row stays as it is until the solution with new frames differs by more (decision 011)
+_SAME = {
+    name: Tolerance(4e-7)
+    for name in (
+        "zeropoint",
+        "zeropoint_uncertainty",
+        "zeropoint_scatter",
+        "normalised_zeropoint",
+        "normalised_zeropoint_uncertainty",
+    )
 }
 _SAME_DEPTH = {"limiting_magnitude": Tolerance(1e-6)}
 _UNFIT = Flag.VARIABLE | Flag.UNLINKED
@@ -184,7 +187,7 @@ def _pinned(inputs: ZeropointInputs, scale: zeropoint.Zeropoints) -> zeropoint.Z
         "normalised_zeropoint_uncertainty": or_null(scale.zeropoint_uncertainty[0]),
     }
     stored = inputs.stored_scale
-    if stored is None or not is_same(stored, present, _PINNED):
+    if stored is None or not is_same(stored, present, _SAME):
         return scale
     value, error = (or_nan(stored[name]) for name in present)
     return replace(scale, zeropoint=np.array([value]), zeropoint_uncertainty=np.array([error]))
@@ -222,7 +225,7 @@ def save(connection: Connection, context: TaskContext, group: Group, output: Zer
             table.c.frame_id.in_(queries.frames_of_filter(group.filter)),
         ),
         rows,
-        _PINNED,
+        _SAME,
     )
     _save_catalog(connection, context, output)
     _save_depth(connection, inputs, {row["frame_id"]: row["zeropoint"] for row in rows})
