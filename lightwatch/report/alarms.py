@@ -15,7 +15,8 @@ from lightwatch.structure.queries import Row
 
 Floats = NDArray[np.float64]
 
-_MIN_NIGHTS = 6
+#: what is usual is not known before
+MIN_NIGHTS = 6
 _SIGMA = 5.0
 #: beyond this age of the newest frame a workdir is an archive, and nobody waits for a new night
 _ARCHIVE_DAYS = 60.0
@@ -94,6 +95,12 @@ def visit_alarms(
     return sorted(found, key=lambda alarm: -alarm.mjd)
 
 
+def number_of_nights(frames: Sequence[Row], night_gap_days: float) -> int:
+    """Nights with frames that are not eliminated."""
+    mjd = np.array([row["mjd_mid"] for row in frames if not row["eliminated"]], dtype=float)
+    return int(split_nights(mjd, night_gap_days=night_gap_days).max()) + 1 if len(mjd) else 0
+
+
 def _filters(visits: _Visits) -> list[tuple[str, NDArray[np.bool_]]]:
     names = np.array([row["filter"] or "" for row in visits.frames])
     return [(str(name), names == name) for name in np.unique(names)]
@@ -108,7 +115,7 @@ def _nightly(
     for name, chosen in _filters(visits):
         usable = np.where(chosen & (values > 0), values, np.nan)
         medians = statistics.median_per_group(_log(usable), visits.night, visits.count)
-        for one in statistics.deviations(medians, sigma=_SIGMA, least=least, min_count=_MIN_NIGHTS):
+        for one in statistics.deviations(medians, sigma=_SIGMA, least=least, min_count=MIN_NIGHTS):
             value, usual = told(float(np.exp(one.value))), told(float(np.exp(one.usual)))
             where = f" in {name}" if name else ""
             text = f"Median of the night{where} {value}; usual is {usual}."
@@ -123,7 +130,7 @@ def _transparency(visits: _Visits) -> list[Alarm]:
     out = []
     for name, chosen in _filters(visits):
         level = _log(np.where(chosen, values, np.nan))
-        found = statistics.deviations(level, sigma=_SIGMA, least=np.log(1.5), min_count=_MIN_NIGHTS)
+        found = statistics.deviations(level, sigma=_SIGMA, least=np.log(1.5), min_count=MIN_NIGHTS)
         for night in sorted({int(visits.night[one.index]) for one in found}):
             own = [one for one in found if visits.night[one.index] == night]
             factors = [np.exp(one.value - one.usual) for one in own]
@@ -182,7 +189,7 @@ def _psf(visits: _Visits) -> list[Alarm]:
     """Nights on which stars kept out of the fit disagree with the PSF."""
     medians = statistics.median_per_group(visits.column("psf_reserved_chi2"), visits.night, visits.count)
     used = statistics.median_per_group(visits.column("psf_chi2"), visits.night, visits.count)
-    found = statistics.deviations(medians, sigma=_SIGMA, least=0.3, min_count=_MIN_NIGHTS)
+    found = statistics.deviations(medians, sigma=_SIGMA, least=0.3, min_count=MIN_NIGHTS)
     return [
         visits.alarm(
             one.index,
@@ -219,7 +226,7 @@ def _gaps(visits: _Visits, now_mjd: float) -> list[Alarm]:
     waits = 0 < now_mjd - starts[-1] < _ARCHIVE_DAYS
     times = [*starts, now_mjd] if waits else starts
     out = []
-    for one in statistics.unusual_gaps(times, factor=3.0, least_days=3.0, min_nights=_MIN_NIGHTS):
+    for one in statistics.unusual_gaps(times, factor=3.0, least_days=3.0, min_nights=MIN_NIGHTS):
         usual = f"nine of ten pauses are shorter than {one.usual:.1f} d"
         if one.index == len(starts):
             text = f"The newest frame is {one.value:.0f} d old; {usual}."

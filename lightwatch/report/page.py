@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from lightwatch.processes.astrometry_sky import parse_wcs
-from lightwatch.report.alarms import visit_alarms
+from lightwatch.report.alarms import MIN_NIGHTS, number_of_nights, visit_alarms
 from lightwatch.report.chosen import newest_night, representative_frames
 from lightwatch.report.light_curve_table import DOUBTFUL, light_curve_rows, magnitude_system
 from lightwatch.report.news import news_of
@@ -70,24 +70,26 @@ def collect(workspace: Workspace) -> Content:
     judged = queries.rows(engine, queries_report.normalization_stars_of(footprint_hash))
     fluxes = queries.rows(engine, queries_report.star_fluxes_on_frames())
     scatter = star_scatter(fluxes, judged, *calibration_by_filter(frames))
+    gap_days = workspace.config.light_curves.night_gap_days
     alarms = visit_alarms(
         frames,
         fluxes,
         disowned=disowned_stars(judged),
-        night_gap_days=workspace.config.light_curves.night_gap_days,
+        night_gap_days=gap_days,
         now_mjd=mjd_of(datetime.now(UTC)),
     )
     data = chart_payload(workspace, frames, curves, scatter)
     chosen = representative_frames(frames)
     models = add_models(workspace, footprint_hash, curves, data)
     psfs = psf_words(workspace, footprint_hash, frames, chosen)
-    notable = [*chosen, *newest_night(frames, workspace.config.light_curves.night_gap_days)[:_MAX_NIGHT]]
+    notable = [*chosen, *newest_night(frames, gap_days)[:_MAX_NIGHT]]
     notable += [frame for alarm in alarms if alarm.newest for frame in alarm.frames]
     words = _nothing(workspace) | {
         "system": magnitude_system(workspace),
         "summary": summarise(workspace, footprint_hash, frames, curves),
         "alarms": [alarm for alarm in alarms if alarm.newest],
         "earlier": [alarm for alarm in alarms if not alarm.newest][:_MAX_EARLIER],
+        "few_nights": number_of_nights(frames, gap_days) < MIN_NIGHTS,
         "news": news_of(workspace),
         "frames": frames,
         "names": {row["id"]: frame_name(row) for row in frames},
@@ -113,6 +115,8 @@ def _nothing(workspace: Workspace) -> dict[str, Any]:
         "sky": None,
         "field": None,
         "news": None,
+        "min_nights": MIN_NIGHTS,
+        "few_nights": True,
         "names": {},
         **{
             name: []

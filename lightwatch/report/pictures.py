@@ -13,8 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from lightwatch.errors import StorageError
-from lightwatch.processes.roi_render import high_resolution_image
-from lightwatch.processes.roi_types import ROISolution
 from lightwatch.structure import frame_store, store
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
@@ -210,6 +208,10 @@ def _background(fit: dict[str, NDArray]) -> str | None:
 
 def _sharp(fit: dict[str, NDArray]) -> str | None:
     """Point sources one pixel wide on the extended light, several values per pixel."""
+    # JAX, which takes a second to import
+    from lightwatch.processes.roi_render import high_resolution_image
+    from lightwatch.processes.roi_types import ROISolution
+
     try:
         solution = ROISolution.from_arrays(
             {name.removeprefix("solution/"): value for name, value in fit.items()}

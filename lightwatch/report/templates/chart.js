@@ -63,7 +63,9 @@ class Chart {
   xRange() { return this.group.view || (this.group.shared ? this.group.full() : this.full); }
   yRange([x0, x1]) {
     const seen = this.visible().flatMap((s) => s.points.filter((p) => p.x >= x0 && p.x <= x1));
-    const firm = seen.filter((p) => !p.hollow), use = firm.length ? firm : seen;
+    // limits wait at the edge rather than press what was measured together
+    const measured = seen.filter((p) => !p.limit), known = measured.length ? measured : seen;
+    const firm = known.filter((p) => !p.hollow), use = firm.length ? firm : known;
     if (!use.length) return this.spec.log ? [-3, 0] : [0, 1];
     let values = use.flatMap((p) => p.y === null ? [] : [p.y]);
     for (const p of use) { if (p.lo !== undefined && p.hi - p.lo < this.wide(use)) values.push(p.lo, p.hi); }
@@ -98,6 +100,7 @@ class Chart {
     this.fromX = (px) => { const t = (px - box.left) / (box.right - box.left); return X[0] + (spec.invertedX ? 1 - t : t) * (X[1] - X[0]); };
     const level = (v) => spec.log ? Math.log10(Math.max(v, 1e-12)) : v;
     this.toY = (v) => { const t = span(level(v), Y); return spec.inverted ? box.top + t * (box.bottom - box.top) : box.bottom - t * (box.bottom - box.top); };
+    this.markY = (p) => p.limit ? Math.min(Math.max(this.toY(p.y), box.top + 3), box.bottom - 12) : this.toY(p.y);
     this.axes(g, X, Y);
     if (spec.yLabel) { g.fillStyle = css("--soft"); g.textAlign = "left"; g.textBaseline = "top"; g.fillText(spec.yLabel, 4, 3); }
     g.save();
@@ -155,7 +158,7 @@ class Chart {
     for (const p of seen) if (p.lo !== undefined && !p.limit) { const x = this.toX(p.x); g.moveTo(x, this.toY(p.lo)); g.lineTo(x, this.toY(p.hi)); }
     g.stroke();
     for (const p of seen) {
-      const x = this.toX(p.x), y = this.toY(p.y);
+      const x = this.toX(p.x), y = this.markY(p);
       g.globalAlpha = p.hollow ? .6 : seen.length > 4000 ? .6 : .95;
       if (p.limit) {
         g.lineWidth = 1.4; g.beginPath(); g.moveTo(x - 4, y); g.lineTo(x + 4, y); g.moveTo(x, y); g.lineTo(x, y + 9);
@@ -170,7 +173,7 @@ class Chart {
   ring(g) {
     const { point } = this.at;
     g.strokeStyle = css("--ink"); g.lineWidth = 2;
-    g.beginPath(); g.arc(this.toX(point.x), this.toY(point.y), 8, 0, 2 * Math.PI); g.stroke();
+    g.beginPath(); g.arc(this.toX(point.x), this.markY(point), 8, 0, 2 * Math.PI); g.stroke();
   }
   // ---------------------------------------------------------------- moving about
   show(view) { this.group.view = view; this.group.charts.forEach((c) => { c.at = null; c.tip.hidden = true; c.draw(); }); }
@@ -189,7 +192,7 @@ class Chart {
   nearest(px, py) {
     let best = null, least = REACH ** 2;
     for (const series of this.visible()) for (const point of series.points) {
-      const d = (this.toX(point.x) - px) ** 2 + (this.toY(point.y) - py) ** 2;
+      const d = (this.toX(point.x) - px) ** 2 + (this.markY(point) - py) ** 2;
       if (d < least) { least = d; best = { series, point }; }
     }
     return best;
@@ -202,9 +205,13 @@ class Chart {
     this.tip.hidden = !found;
     if (!found) return;
     if (moved) this.tip.textContent = found.point.tip();
-    const x = this.toX(found.point.x), y = this.toY(found.point.y), wide = this.tip.offsetWidth, high = this.tip.offsetHeight;
-    this.tip.style.left = `${Math.max(0, Math.min(x + 14 + wide > this.plot.clientWidth ? x - wide - 14 : x + 14, this.plot.clientWidth - wide))}px`;
-    this.tip.style.top = `${Math.max(0, Math.min(y - high / 2, this.canvas.clientHeight - high))}px`;
+    const x = this.toX(found.point.x), y = this.markY(found.point), wide = this.tip.offsetWidth, high = this.tip.offsetHeight;
+    const room = this.plot.clientWidth, under = this.canvas.clientHeight - high;
+    // beside the point; where there is no room beside it, in the other half of the chart
+    const beside = x + 14 + wide <= room ? x + 14 : x - wide - 14 >= 0 ? x - wide - 14 : null;
+    const top = beside !== null ? y - high / 2 : y > this.canvas.clientHeight / 2 ? 0 : under;
+    this.tip.style.left = `${beside ?? Math.max(0, Math.min(x - wide / 2, room - wide))}px`;
+    this.tip.style.top = `${Math.max(0, Math.min(top, under))}px`;
   }
   step(by, across) {
     const list = this.visible().filter((s) => s.points.length);

@@ -21,7 +21,10 @@ document.querySelectorAll(".controls").forEach((box) => {
     curves.charts.forEach((c) => c.renew());
   });
 });
-// paper is white whatever the screen is
-addEventListener("beforeprint", () => all.forEach((c) => { c.near = true; c.draw(); }));
-addEventListener("afterprint", () => all.forEach((c) => c.draw()));
+const paper = (yes) => {
+  document.documentElement.classList.toggle("paper", yes);
+  all.forEach((c) => { c.near = c.near || yes; c.drawLegend(); c.draw(); });
+};
+addEventListener("beforeprint", () => paper(true));
+addEventListener("afterprint", () => paper(false));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => all.forEach((c) => { c.drawLegend(); c.draw(); }));
