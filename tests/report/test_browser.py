@@ -12,14 +12,17 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import browser as chromium
+from sqlalchemy import insert, select, update
 
 from lightwatch.report.serve import ReportServer
 from lightwatch.report.site import write_report
+from lightwatch.structure import schema
+from lightwatch.structure.database import transaction
 
 pytest.importorskip("selenium")
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 CURVE = '[data-chart="curve"]'
 
@@ -333,6 +336,27 @@ def test_a_thousand_frames_open_at_once(driver, make_workdir, tmp_path):
     assert min(times) < 2.0
 
 
+def test_one_roi_of_several(driver, make_workdir, tmp_path):
+    workspace = make_workdir(tmp_path / "w", n_frames=4)
+    with transaction(workspace.engine) as connection:
+        for table in (schema.rois, schema.point_sources, schema.roi_flux):
+            rows = [dict(row) for row in connection.execute(select(table)).mappings()]
+            name = "name" if table is schema.rois else "roi"
+            connection.execute(insert(table), [row | {name: "Second"} for row in rows])
+    chromium.show(driver, write_report(workspace).as_uri())
+
+    def titles() -> list[str]:
+        figures = driver.find_elements("css selector", f"{CURVE} figcaption")
+        return [figure.text.split()[0] for figure in figures if figure.is_displayed()]
+
+    assert titles() == ["J0248", "J0248", "Second", "Second"]
+    Select(one(driver, "select[name=roi]")).select_by_visible_text("Second")
+    assert titles() == ["Second", "Second"]
+    Select(one(driver, "select[name=roi]")).select_by_index(0)
+    assert len(titles()) == 4
+    assert chromium.complaints(driver) == []
+
+
 def test_served_page_follows_the_run(driver, make_workdir, tmp_path):
     workspace = make_workdir(tmp_path / "w", n_frames=4)
     server = ReportServer(workspace)
@@ -343,8 +367,35 @@ def test_served_page_follows_the_run(driver, make_workdir, tmp_path):
         live = one(driver, ".live")
         WebDriverWait(driver, 10).until(lambda _: live.text != "")
         assert "No run goes on" in live.text
+        keys(driver, Keys.ARROW_RIGHT)  # somebody looks at a point: the page is not taken away
+        results = schema.task_results
+        with transaction(workspace.engine) as connection:
+            change = {"state": "rejected", "reason_code": "no_good_pixels", "reason": "all of them masked"}
+            connection.execute(
+                update(results)
+                .where(results.c.task == "star_photometry", results.c.frame_id == 2)
+                .values(change)
+            )
+        button = WebDriverWait(driver, 20).until(
+            lambda _: driver.find_elements("css selector", ".live button")
+        )[0]
+        assert tip(driver) != ""
+        driver.execute_script("arguments[0].click()", button)
+        told = "return document.getElementById('failures')?.textContent.includes('all of them masked')"
+        WebDriverWait(driver, 20).until(lambda _: driver.execute_script(told))
         assert chromium.complaints(driver) == []
         assert {url.rpartition("/")[0] + "/" for url in chromium.requests(driver)} == {server.url}
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_paper_is_white(driver, url):
+    chromium.show(driver, url, prefers_color_scheme="dark")
+    colour = "return getComputedStyle(document.documentElement).getPropertyValue('--ink')"
+    dark, drawn = driver.execute_script(colour), shown(driver, CURVE)
+    driver.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert driver.execute_script(colour) != dark
+    assert shown(driver, CURVE) != drawn
+    driver.execute_script("dispatchEvent(new Event('afterprint'))")
+    assert shown(driver, CURVE) == drawn
