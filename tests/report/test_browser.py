@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import csv
-import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-import browser as chromium
 from sqlalchemy import insert, select, update
 
 from lightwatch.report.serve import ReportServer
 from lightwatch.report.site import write_report
 from lightwatch.structure import schema
 from lightwatch.structure.database import transaction
+
+from . import browser as chromium
 
 pytest.importorskip("selenium")
 from selenium.webdriver.common.action_chains import ActionChains
