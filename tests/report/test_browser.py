@@ -284,6 +284,32 @@ def test_a_finger_finds_buttons_large_enough(driver, url):
     assert min(sizes) >= 32
 
 
+def test_fingers_choose_and_spread(driver, url):
+    chromium.show(driver, url, 400)
+    driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 2})
+    canvas = one(driver, f"{CURVE} .plot canvas")
+    scroll_to(driver, canvas)
+    corner = driver.execute_script(
+        "const r = arguments[0].getBoundingClientRect(); return [r.x, r.y]", canvas
+    )
+
+    def touch(kind: str, *places: tuple[float, float]) -> None:
+        points = [{"x": corner[0] + x, "y": corner[1] + y, "id": i} for i, (x, y) in enumerate(places)]
+        driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", WebDriverWait(driver, 5).until(lambda _: driver.execute_script(_MARK, canvas)))
+    touch("touchEnd")
+    WebDriverWait(driver, 5).until(lambda _: tip(driver).startswith("A\n"))
+    whole = shown(driver, CURVE)
+    touch("touchStart", (150, 120), (200, 120))
+    for k in range(1, 6):
+        touch("touchMove", (150 - 10 * k, 120), (200 + 10 * k, 120))
+    touch("touchEnd")
+    WebDriverWait(driver, 5).until(lambda _: shown(driver, CURVE) != whole)
+    assert chromium.complaints(driver) == []
+    driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+
 def test_dark_screens_get_a_dark_page(driver, url):
     colour = "return getComputedStyle(document.body).backgroundColor"
     chromium.show(driver, url)

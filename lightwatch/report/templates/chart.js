@@ -266,7 +266,8 @@ class Chart {
       this.select(this.nearest(...where(e))); this.pick();
     });
     c.addEventListener("pointercancel", (e) => { lift(e); this.from = this.drag = undefined; this.moving = null; this.draw(); });
-    c.addEventListener("pointerleave", () => { if (document.activeElement !== c) this.select(null); });
+    // a lifted finger leaves too, and what it chose stays
+    c.addEventListener("pointerleave", (e) => { if (e.pointerType !== "touch" && document.activeElement !== c) this.select(null); });
     c.addEventListener("dblclick", () => this.show(null));
     c.addEventListener("wheel", (e) => {
       if (document.activeElement !== c && !e.ctrlKey) return;
