@@ -48,7 +48,7 @@ def all_goals() -> list[Goal]:
     """Every goal (the tuple GOALS of each module goals_*.py), in the order of its number."""
     modules = [import_module(f"reliability.{path.stem}") for path in HERE.glob("goals_*.py")]
     goals = [goal for module in modules for goal in module.GOALS]
-    return sorted(goals, key=lambda goal: [int(n) for n in re.findall(r"\d+", goal.number)])
+    return sorted(goals, key=lambda goal: order_of(goal.number))
 
 
 def measure(goals: Iterable[Goal], effort: Effort) -> Iterable[Row]:
@@ -63,28 +63,42 @@ def measure(goals: Iterable[Goal], effort: Effort) -> Iterable[Row]:
         yield Row(goal, measured, why_not, time.perf_counter() - begun)
 
 
-def as_markdown(rows: Sequence[Row], effort: Effort) -> str:
-    """The scoreboard as a table."""
-    procedure = "the whole procedure" if effort.full else "the part that every commit goes through"
-    lines = [
-        f"Measured with {procedure}, on {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"SQLite {sqlite3.sqlite_version}.",
-        "",
-        "| | Goal | Target | Measured | | s |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        text = row.measured.text if row.measured else row.why_not
-        cells = (row.goal.number, row.goal.title, row.goal.target, text, row.verdict, f"{row.seconds:.0f}")
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines)
+def as_table(lines: Iterable[str]) -> str:
+    """The scoreboard: rows in the order of their numbers, below what they were measured with."""
+    return "\n".join(
+        [
+            f"Measured on {os.cpu_count()} cores with Python {platform.python_version()} and SQLite "
+            f"{sqlite3.sqlite_version}; `full`: by the whole procedure, `small`: the part that every commit goes "
+            "through.",
+            "",
+            "| | Goal | Target | Measured | | Procedure | s |",
+            "|---|---|---|---|---|---|---|",
+            *sorted(lines, key=lambda line: order_of(line.split("|")[1])),
+        ]
+    )
 
 
-def write_into(path: Path, table: str) -> None:
-    """Put the table in its place between the two marks of a page."""
+def order_of(number: str) -> list[int | str]:
+    """What goals are sorted by: R5 before R5b before R10."""
+    return [int(part) if part.isdigit() else part.strip() for part in re.findall(r"\d+|[a-z]+", number)]
+
+
+def as_line(row: Row, effort: Effort) -> str:
+    """A row of the scoreboard."""
+    text = row.measured.text if row.measured else row.why_not
+    procedure = "full" if effort.full else "small"
+    goal = row.goal
+    cells = (goal.number, goal.title, goal.target, text, row.verdict, procedure, f"{row.seconds:.0f}")
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def write_into(path: Path, rows: Sequence[Row], effort: Effort) -> None:
+    """Put rows into the scoreboard of a page, in the place of those of the same goals."""
     before, _, rest = path.read_text().partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    path.write_text(f"{before}{_BEGIN}\n{table}\n{_END}{after}")
+    table, _, after = rest.partition(_END)
+    lines = {line.split("|")[1].strip(): line for line in table.splitlines() if line.startswith("| R")}
+    lines |= {row.goal.number: as_line(row, effort) for row in rows}
+    path.write_text(f"{before}{_BEGIN}\n{as_table(lines.values())}\n{_END}{after}")
 
 
 def main() -> int:
@@ -105,7 +119,7 @@ def main() -> int:
             f"{row.goal.number:4} {row.verdict:12} {row.seconds:6.1f} s  {row.goal.title}: {text}", flush=True
         )
     if arguments.write:
-        write_into(arguments.write, as_markdown(rows, effort))
+        write_into(arguments.write, rows, effort)
     return 1 if any(row.measured and not row.measured.passed for row in rows) else 0
 
 
