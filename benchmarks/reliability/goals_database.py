@@ -105,7 +105,8 @@ def two_runs(scratch: Path, effort: Effort) -> Measured:
         f"whole command {statistics.median(seconds):.2f} s (median), {max(seconds):.2f} s (longest); "
         f"{free} of {n_kill} runs began at once after kill -9 of the holder"
     )
-    return Measured(text, refused == len(seconds) and max(seconds) < 1.0 and free == n_kill)
+    quick = max(seconds) < 1.0 or not effort.full  # times are judged in full measurements, on an idle machine
+    return Measured(text, refused == len(seconds) and quick and free == n_kill)
 
 
 # ---------------------------------------------------------------- R10
@@ -181,8 +182,8 @@ def readers(scratch: Path, effort: Effort) -> Measured:
         f"written, {failed} failed beside a reader that forgot its transaction for {seconds:.0f} s; the log grew to "
         f"{grown / 1e6:.0f} MB meanwhile and had {left / 1e6:.1f} MB after the run"
     )
-    passed = during.at(0.99) < 50 and during.sorted_ms[-1] < 500 and during.errors == 0
-    return Measured(text, passed and failed == 0 and left < 64e6)
+    quick = (during.at(0.99) < 50 and during.sorted_ms[-1] < 500) or not effort.full
+    return Measured(text, quick and during.errors == 0 and failed == 0 and left < 64e6)
 
 
 @contextmanager
