@@ -60,6 +60,8 @@ def measure(goals: Iterable[Goal], effort: Effort) -> Iterable[Row]:
                 measured, why_not = goal.measure(Path(scratch), effort), ""
             except NotMeasured as reason:
                 measured, why_not = None, str(reason)
+            except Exception as error:  # a measurement that breaks is a goal missed, and the others go on
+                measured, why_not = Measured(f"{type(error).__name__}: {error}"[:300], False), ""
         yield Row(goal, measured, why_not, time.perf_counter() - begun)
 
 

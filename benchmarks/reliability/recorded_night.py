@@ -51,10 +51,11 @@ class UnknownJob(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a computation returned, and the calls that wrote its products."""
+    """What a computation returned or raised, and the calls that wrote its products."""
 
     output: Any
     writing: tuple[Callable[[], Any], ...]
+    error: Exception | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Night:
     @contextmanager
     def remembered(self) -> Iterator[None]:
         """Computations are looked up."""
-        with _computations(functools.partial(_looked_up, self.answers)):
+        with computations(functools.partial(_looked_up, self.answers)):
             yield
 
 
@@ -99,8 +100,8 @@ def recorded_night(n_frames: int) -> Night:
         os.utime(copy, (_OLD, _OLD))
     workdir = make_workdir(root / "workdir", simulated)
     shutil.copytree(workdir.path, root / "pristine")
-    recorder = _Recorder()
-    with recorder.listening(), _computations(recorder.computed):
+    recorder = Recorder()
+    with recorder.listening(), computations(recorder.computed):
         result = workdir.run()
     assert result.exit_code == 0, result.line
     sizes = {str(path): path.stat().st_size for path in workdir.path.rglob("*") if path.is_file()}
@@ -128,7 +129,9 @@ def _links(index: Path) -> str:
 
 
 # ---------------------------------------------------------------- recording
-class _Recorder:
+class Recorder:
+    """Keeps what is computed: ``answers`` by the digest of the job."""
+
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
         self._writing: list[Callable[[], Any]] | None = None
@@ -136,8 +139,14 @@ class _Recorder:
     def computed(self, name: str, compute: Callable[[Any], Any], job: Any) -> Any:
         """Compute for good, and keep the answer; of a batch, the answers of its jobs one by one."""
         self._writing = []
-        output = compute(job)
-        writing, self._writing = tuple(self._writing), None
+        try:
+            output = compute(job)
+        except Exception as error:
+            if not isinstance(job, list):  # the jobs of a batch are computed again one by one
+                self.answers[digest_of([name, job])] = Answer(None, tuple(self._writing), error)
+            raise
+        finally:
+            writing, self._writing = tuple(self._writing), None
         if not isinstance(job, list):
             self.answers[digest_of([name, job])] = Answer(output, writing)
             return output
@@ -181,11 +190,13 @@ def _looked_up(answers: Mapping[str, Answer], name: str, _compute: Callable[[Any
         raise UnknownJob(f"{name}: the undisturbed run made no such computation")
     for write in answer.writing:
         write()
+    if answer.error is not None:
+        raise answer.error
     return answer.output
 
 
 @contextmanager
-def _computations(replacement: Callable[[str, Callable[[Any], Any], Any], Any]) -> Iterator[None]:
+def computations(replacement: Callable[[str, Callable[[Any], Any], Any], Any]) -> Iterator[None]:
     """Let ``replacement(task, compute, job)`` stand for the function ``compute`` of every task."""
     modules = {task.name: importlib.import_module(task.module) for task in NIGHT if task.scope != "once"}
     originals = {name: module.compute for name, module in modules.items()}
