@@ -4,6 +4,7 @@
 # make bench                     accuracy against truth, other programs on the same cutouts, cost: docs/accuracy.md
 #                                (FULL=1: more sets for the other programs)
 # make reliability               every goal of docs/reliability.md measured, in small (FULL=1: the whole procedure)
+# make coverage                  lines and branches of storage and state that the tests run
 # make bench-env                 install those other programs in an environment of their own
 # make audit                     ask for known vulnerabilities of everything that is pinned
 # make lock                      renew the lock files
@@ -24,7 +25,7 @@ export OMP_NUM_THREADS ?= 1
 # a run that set some frames aside (exit code 10) is a run
 RUN = $(BIN)/lightwatch run $(1) || { code=$$?; test $$code -eq 10 || exit $$code; }
 
-.PHONY: demo test lint bench reliability bench-env audit lock clean install
+.PHONY: demo test lint bench reliability coverage bench-env audit lock clean install
 .DELETE_ON_ERROR:
 
 install: $(VENV)/.installed
@@ -72,6 +73,9 @@ $(AUDIT_VENV)/.installed: benchmarks/requirements-audit.lock
 	@test -n "$(PYTHON)" && $(PYTHON) -m venv $(AUDIT_VENV)
 	@$(AUDIT_VENV)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r $<
 	@touch $@
+
+coverage: $(VENV)/.installed-test
+	@$(BIN)/python benchmarks/reliability/board.py --full --only R29
 
 # STARRED is under the GPL: no code of lightwatch imports it, and it has an environment of its own
 bench-env: $(BENCH_VENV)/.installed
