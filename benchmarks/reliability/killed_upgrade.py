@@ -74,11 +74,15 @@ def _child(path: Path, die_at: int | None, writing: int) -> None:
     os._exit(0)
 
 
+#: tables without data of their own
+_OF_THE_PROGRAM = ("alembic_version", "task_counts")
+
+
 def _look(path: Path) -> dict[str, object]:
     connection = sqlite3.connect(path)
     try:
         objects = connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2").fetchall()
-        names = [name for kind, name, _ in objects if kind == "table" and name != "alembic_version"]
+        names = [name for kind, name, _ in objects if kind == "table" and name not in _OF_THE_PROGRAM]
         return {
             "revision": connection.execute("SELECT version_num FROM alembic_version").fetchone()[0],
             "schema": hashlib.sha256(repr(objects).encode()).hexdigest()[:12],

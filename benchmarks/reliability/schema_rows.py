@@ -32,8 +32,8 @@ _TEXTS = {
 
 
 def tables() -> Iterator[Table]:
-    """Every table, after those that it refers to."""
-    yield from schema.metadata.sorted_tables
+    """Every table, after those that it refers to, or that its rows follow from."""
+    yield from sorted(schema.metadata.sorted_tables, key=lambda table: table is schema.task_counts)
 
 
 def valid_row(table: Table) -> dict[str, Any]:

@@ -47,7 +47,7 @@ discovery: {min_file_age_seconds: 0}
 #: columns that tell when and in which order something was done, not what came out
 _CIRCUMSTANCES = {"id", "run_id", "seconds", "sha256", "image_sha256", "cutouts_sha256", "model_sha256", "inode",
                   "mtime_ns", "size", "attempts"}  # fmt: skip
-_DIARIES = {"runs", "task_errors", "alembic_version"}
+_DIARIES = {"runs", "task_errors", "alembic_version", "task_counts"}
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,14 @@ class Workdir:
         self.config.write_text(text.replace(old, new))
 
     def check_database(self) -> None:
-        """Reliability goal R15: sound file, no dangling reference."""
+        """Reliability goal R15: sound file, no dangling reference, kept counts that are those of the results."""
         assert self.sql("PRAGMA integrity_check") == [("ok",)]
         assert self.sql("PRAGMA foreign_key_check") == []
+        results = (
+            "SELECT task, combined_footprint_hash, recipe, state, count(*), sum(frame_id) FROM task_results"
+        )
+        kept = self.sql("SELECT task, combined_footprint_hash, recipe, state, n, ids FROM task_counts")
+        assert sorted(kept) == sorted(self.sql(f"{results} GROUP BY 1, 2, 3, 4"))
 
     def results(self) -> dict[str, dict[tuple[str, ...], tuple[Any, ...]]]:
         """Every result in the database by table and key, frames named by their content; no circumstances."""

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from lightwatch.errors import SchemaError, StorageError
 from lightwatch.structure import failpoint
+from lightwatch.structure.counts import SERVER_VIEW, miscounted
 from lightwatch.structure.files import free_space, path_text, put_whole
 from lightwatch.structure.views import VIEWS
 
@@ -186,9 +187,11 @@ def upsert(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any
 
 
 def create_views(connection: Connection) -> None:
-    """(Re)create the views for users."""
-    for name, body in VIEWS.items():
+    """(Re)create the views for users; on a server also the one that counts what SQLite keeps in a table."""
+    views = VIEWS if connection.dialect.name == "sqlite" else {"task_counts": SERVER_VIEW, **VIEWS}
+    for name in reversed(views):
         connection.execute(text(f'DROP VIEW IF EXISTS "{name}"'))
+    for name, body in views.items():
         connection.execute(text(f'CREATE VIEW "{name}" AS {body}'))
 
 
@@ -214,6 +217,8 @@ def quick_check(engine: Engine, *, full: bool = False) -> list[str]:
                 f"{count} rows of {table} without the row of {partner} that they belong to"
                 for (table, partner), count in dangling_rows(connection).items()
             ]
+            wrong = miscounted(connection)
+            found += [f"task_counts: {wrong} of them disagree with task_results"] * bool(wrong)
     except DBAPIError as error:  # damaged so far that SQLite cannot go on looking
         found.append(str(error.orig))
     return found

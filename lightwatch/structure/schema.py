@@ -30,7 +30,14 @@ from lightwatch.structure.schema_columns import (
     star_key,
     strict_table,
 )
-from lightwatch.structure.schema_runs import group_results, runs, task_errors, task_recipes, task_results
+from lightwatch.structure.schema_runs import (
+    group_results,
+    runs,
+    task_counts,
+    task_errors,
+    task_recipes,
+    task_results,
+)
 
 __all__ = [
     "PSFs",
@@ -55,6 +62,7 @@ __all__ = [
     "star_flux_in_frame",
     "stars",
     "stars_in_frames",
+    "task_counts",
     "task_errors",
     "task_recipes",
     "task_results",

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import CheckConstraint, Column, Index, Integer, Text
+from sqlalchemy import CheckConstraint, Column, Index, Integer, Text, text
 
-from lightwatch.structure.schema_columns import flags_column, frame_key, number, recipe_column, strict_table
+from lightwatch.structure.schema_columns import (
+    Big,
+    flags_column,
+    frame_key,
+    number,
+    recipe_column,
+    strict_table,
+)
 
 #: states of an item: done; rejected for a reason that is known; error: tried again
 ITEM_STATES = ("done", "rejected", "error")
@@ -64,6 +71,26 @@ task_results = strict_table(
         "state",
         "run_id",
     ),
+    Index(
+        "ix_task_results_not_done",
+        "task",
+        "recipe",
+        sqlite_where=text("state <> 'done'"),
+        postgresql_where=text("state <> 'done'"),
+    ),
+)
+
+task_counts = strict_table(
+    "task_counts",
+    Column("task", Text, primary_key=True, nullable=False),
+    Column("combined_footprint_hash", Text, primary_key=True, nullable=False),
+    Column("recipe", Text, primary_key=True, nullable=False),
+    Column("state", Text, primary_key=True, nullable=False),
+    Column(
+        "n", Big, nullable=False, comment="results in task_results; kept by triggers (structure/counts.py)"
+    ),
+    Column("ids", Big, nullable=False, comment="sum of their frame_id"),
+    Column("squares", Big, nullable=False, comment="sum of the squares of their frame_id"),
 )
 
 group_results = strict_table(

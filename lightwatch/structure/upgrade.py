@@ -13,6 +13,7 @@ from sqlalchemy import Engine, inspect
 
 from lightwatch.errors import SchemaError, StorageError
 from lightwatch.structure.backups import BEFORE_MIGRATION, backup
+from lightwatch.structure.counts import counts_are_kept, keep_counts
 from lightwatch.structure.database import create_views, dangling_rows, transaction, views_are_current
 
 
@@ -109,6 +110,7 @@ def upgrade(engine: Engine) -> bool:
         except CommandError as error:
             raise _unreadable() from error
         create_views(connection)
+        keep_counts(connection)
         made = dangling_rows(connection) - dangling
         if made:
             raise SchemaError(
@@ -119,10 +121,11 @@ def upgrade(engine: Engine) -> bool:
 
 
 def _renew_views(engine: Engine) -> bool:
-    """Views hold no data: they follow the program without a migration. True when they changed."""
+    """Views and counts hold no data of their own: they follow the program without a migration. True if they changed."""
     with engine.connect() as connection:
-        if views_are_current(connection):
+        if views_are_current(connection) and counts_are_kept(connection):
             return False
     with transaction(engine) as connection:
         create_views(connection)
+        keep_counts(connection)
     return True

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from lightwatch.structure import products
+from lightwatch.structure.counts import recount
 from lightwatch.structure.database import quick_check, transaction
 from lightwatch.structure.products import Product
 from lightwatch.structure.workspace import Workspace
@@ -69,5 +70,6 @@ def repair(workspace: Workspace, verification: Verification) -> Repair:
                 pending += products.make_pending(connection, product)
             else:
                 hopeless.append(product.relpath)
+        recount(connection)
     removed = products.remove_old(workspace, verification.orphan)
     return Repair(pending, tuple(removed), tuple(hopeless))

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 VIEWS: dict[str, str] = {
-    # counted in one pass over an index; from that, what the few frames that are left out gave is taken away again.
+    # from the counts that are kept of all results, what the few frames that are left out gave is taken away again.
     # a task is compared with its upstream frame by frame only where number, sum and sum of squares of the ids differ
     "progress": """
         WITH places AS MATERIALIZED (
             SELECT '' AS place UNION SELECT hash FROM combined_footprint WHERE is_current = 1),
         passed AS MATERIALIZED (
-            SELECT task, recipe, combined_footprint_hash AS place, count(*) AS n,
-                   sum(frame_id) AS ids, sum(frame_id * frame_id) AS squares,
-                   sum(CASE WHEN state = 'done' THEN 1 ELSE 0 END) AS done,
-                   sum(CASE WHEN state = 'done' THEN frame_id ELSE 0 END) AS done_ids,
-                   sum(CASE WHEN state = 'done' THEN frame_id * frame_id ELSE 0 END) AS done_squares,
-                   sum(CASE WHEN state = 'rejected' THEN 1 ELSE 0 END) AS rejected,
-                   sum(CASE WHEN state = 'error' THEN 1 ELSE 0 END) AS failed
-            FROM task_results GROUP BY task, recipe, combined_footprint_hash),
+            SELECT task, recipe, combined_footprint_hash AS place,
+                   sum(n) AS n, sum(ids) AS ids, sum(squares) AS squares,
+                   sum(CASE WHEN state = 'done' THEN n ELSE 0 END) AS done,
+                   sum(CASE WHEN state = 'done' THEN ids ELSE 0 END) AS done_ids,
+                   sum(CASE WHEN state = 'done' THEN squares ELSE 0 END) AS done_squares,
+                   sum(CASE WHEN state = 'rejected' THEN n ELSE 0 END) AS rejected,
+                   sum(CASE WHEN state = 'error' THEN n ELSE 0 END) AS failed
+            FROM task_counts GROUP BY task, recipe, combined_footprint_hash),
         recipes AS MATERIALIZED (
             SELECT r.task, r.recipe, r.position, u.task AS upstream, u.recipe AS upstream_recipe,
                    CASE WHEN r.task IN ('plate_solving', 'calculate_common_and_total_footprint')
