@@ -33,6 +33,7 @@ NIGHT: tuple[Task, ...] = (
         scope="frames",
         sections=("plate_solving",),
         module=_TASKS + "plate_solving",
+        outputs=("footprints", "plate_solve_attempts"),
     ),
     Task(
         name="calculate_common_and_total_footprint",
@@ -51,6 +52,7 @@ NIGHT: tuple[Task, ...] = (
         module=_TASKS + "reference_stars",
         by_footprint=True,
         needs_roi=True,
+        outputs=("stars_in_frames",),
     ),
     Task(
         name="stamp_extraction",
@@ -61,6 +63,7 @@ NIGHT: tuple[Task, ...] = (
         module=_TASKS + "stamp_extraction",
         by_footprint=True,
         needs_roi=True,
+        outputs=("regions",),
     ),
     Task(
         name="psf_modeling",
@@ -72,6 +75,7 @@ NIGHT: tuple[Task, ...] = (
         compiles=True,
         by_footprint=True,
         needs_roi=True,
+        outputs=("PSFs",),
     ),
     Task(
         name="star_photometry",
@@ -83,6 +87,7 @@ NIGHT: tuple[Task, ...] = (
         compiles=True,
         by_footprint=True,
         needs_roi=True,
+        outputs=("star_flux_in_frame",),
     ),
     Task(
         name="calculate_normalization_coefficient",

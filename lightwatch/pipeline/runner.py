@@ -18,7 +18,9 @@ from lightwatch.pipeline.compilation import keep_compiled_programs
 from lightwatch.pipeline.executors import WorkerPool
 from lightwatch.pipeline.guard import guarded, guarded_batch, guarded_load, one_line, outcome_of_error
 from lightwatch.pipeline.night import task_named
+from lightwatch.pipeline.outputs import attempt, forget
 from lightwatch.pipeline.reporting import LOG, Reporter, TaskSummary
+from lightwatch.pipeline.tally import Tally
 from lightwatch.pipeline.task import Group, NetworkTime, Outcome, Task, TaskContext
 from lightwatch.structure import products, queries, schema
 from lightwatch.structure.database import transaction
@@ -122,19 +124,20 @@ class TaskRunner:
             return {"deferred": found.deferred, "rejected": found.rejected, "note": found.note}
         self.before_writing()
         self.reporter.begin(task.name, len(found.jobs))
-        tally = _Tally()
+        tally = Tally()
         begun = time.perf_counter()
         for index, outcome in self.pool.outcomes(module.compute, found.jobs):
             now = time.perf_counter()
             seconds, begun = now - begun, now
             with transaction(self.workspace.engine) as connection:
-                module.save(connection, context, found.jobs[index], outcome, self.run_id, seconds)
+                outcome = self._save_file(module, connection, context, found.jobs[index], outcome, seconds)
                 self._log_failure(connection, task, path_text(found.jobs[index].path), None, outcome)
             tally.count(outcome)
             self.reporter.advance(task.name)
         counts = tally.as_dict()
         counts["rejected"] += found.rejected
-        return {**counts, "deferred": found.deferred, "note": found.note}
+        counts["deferred"] += found.deferred
+        return {**counts, "note": found.note}
 
     def _frames(self, task: Task) -> dict[str, Any]:
         context = self._context(task)
@@ -173,8 +176,8 @@ class TaskRunner:
         context: TaskContext,
         items: Sequence[Row],
         load: Callable[[TaskContext, Sequence[Row]], list[Any]] | None = None,
-    ) -> _Tally:
-        tally = _Tally()
+    ) -> Tally:
+        tally = Tally()
         loader = partial(load or module.load, context)
         if getattr(module, "PARALLEL", False):
             jobs = guarded_load(loader, items)
@@ -212,13 +215,14 @@ class TaskRunner:
         self.before_writing()
         worker = _module_of(task)
         self.reporter.begin(task.name, len(pending))
-        tally = _Tally()
+        tally = Tally()
         for group in pending:
             begun = time.perf_counter()
             outcome = guarded(lambda g: worker.compute(worker.load(context, g)), group)
             with transaction(self.workspace.engine) as connection:
                 if outcome.output is not None:
-                    worker.save(connection, context, group, outcome.output)
+                    save = partial(worker.save, connection, context, group, outcome.output)
+                    outcome = attempt(connection, save) or outcome
                 if outcome.product is not None:
                     tally.lost += self._make_again(connection, outcome.product, context, group)
                 self._save_group(connection, context, task, group, outcome, time.perf_counter() - begun)
@@ -243,16 +247,17 @@ class TaskRunner:
         module: ModuleType,
         context: TaskContext,
         results: Sequence[tuple[Row, Outcome, float]],
-        tally: _Tally,
+        tally: Tally,
         *,
         last: bool = False,
     ) -> None:
         if not results:
             return
+        saved: list[tuple[int, Outcome]] = []
         with transaction(self.workspace.engine) as connection:
-            for item, outcome, seconds in results:
-                if outcome.output is not None:
-                    module.save(connection, context, item, outcome.output)
+            for item, computed, seconds in results:
+                outcome = self._save_output(task, module, connection, context, item, computed)
+                saved.append((int(item["id"]), outcome))
                 if outcome.product is not None:
                     tally.lost += self._make_again(connection, outcome.product)
                 self._save_result(connection, context, task, item, outcome, seconds)
@@ -261,9 +266,45 @@ class TaskRunner:
                 module, "finish"
             ):  # with the last results or not at all: nothing else calls for it
                 module.finish(connection, context, self.renew_footprint)
-        for item, outcome, _seconds in results:
-            tally.count(outcome, int(item["id"]))
+        for frame_id, outcome in saved:
+            tally.count(outcome, frame_id)
         self.reporter.advance(task.name, len(results))
+
+    def _save_output(
+        self,
+        task: Task,
+        module: ModuleType,
+        connection: Connection,
+        context: TaskContext,
+        item: Row,
+        outcome: Outcome,
+    ) -> Outcome:
+        """Let a task write a frame's rows; an output that cannot be saved fails the frame, and leaves nothing."""
+        void = partial(forget, connection, task, context.footprint_hash, int(item["id"]))
+        if outcome.state != "done":
+            void()
+        if outcome.output is None:
+            return outcome
+        failure = attempt(connection, partial(module.save, connection, context, item, outcome.output))
+        if failure is not None:
+            void()
+        return failure or outcome
+
+    def _save_file(
+        self,
+        module: ModuleType,
+        connection: Connection,
+        context: TaskContext,
+        job: Any,
+        outcome: Outcome,
+        seconds: float,
+    ) -> Outcome:
+        """Let the import write a file's rows; where they cannot be saved, the one that tells of the failure."""
+        save = partial(module.save, connection, context, job, run_id=self.run_id, seconds=seconds)
+        failure = attempt(connection, partial(save, outcome=outcome))
+        if failure is not None:
+            save(outcome=failure)
+        return failure or outcome
 
     def _make_again(
         self,
@@ -292,7 +333,7 @@ class TaskRunner:
 
     def _not_prepared(self, task: Task, error: ProductError) -> dict[str, Any]:
         """All items wait for a product that their task begins with."""
-        tally = _Tally()
+        tally = Tally()
         outcome = outcome_of_error(error)
         with transaction(self.workspace.engine) as connection:
             tally.lost = self._make_again(connection, error.relpath)
@@ -380,42 +421,3 @@ class TaskRunner:
                 recipe=self.recipes[task.name],
             )
         )
-
-
-class _Tally:
-    """Counts outcomes."""
-
-    def __init__(self) -> None:
-        self.done = self.rejected = self.failed = self.lost = 0
-        self.rejected_ids: set[int] = set()
-
-    @property
-    def items(self) -> int:
-        """Items counted."""
-        return self.done + self.rejected + self.failed
-
-    def count(self, outcome: Outcome, item_id: int | None = None) -> None:
-        self.done += outcome.state == "done"
-        self.rejected += outcome.state == "rejected"
-        self.failed += outcome.state == "error"
-        if outcome.state == "rejected" and item_id is not None:
-            self.rejected_ids.add(item_id)
-
-    def forget(self, items: Sequence[Row]) -> None:
-        """Items that were rejected are tried again and must not count twice."""
-        again = self.rejected_ids & {int(item["id"]) for item in items}
-        self.rejected -= len(again)
-        self.rejected_ids -= again
-
-    def add(self, other: _Tally) -> None:
-        self.done += other.done
-        self.rejected += other.rejected
-        self.failed += other.failed
-        self.lost += other.lost
-        self.rejected_ids |= other.rejected_ids
-
-    def as_dict(self) -> dict[str, Any]:
-        note = (
-            f"{self.lost} missing or damaged products will be made again by the next run" if self.lost else ""
-        )
-        return {"done": self.done, "rejected": self.rejected, "failed": self.failed, "note": note}

@@ -21,7 +21,8 @@ class Task:
 
     ``scope`` says what its items are: the database (once), raw files, frames one by one, or groups of frames
     solved jointly. ``sections`` are the parts of the configuration that decide its numbers. ``by_footprint``:
-    its results belong to a choice of reference stars. ``compiles``: it runs JAX programs.
+    its results belong to a choice of reference stars. ``compiles``: it runs JAX programs. ``outputs``: tables of a
+    frame task's own, with rows by ``frame_id``.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Task:
     by_footprint: bool = False
     needs_roi: bool = False
     compiles: bool = False
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

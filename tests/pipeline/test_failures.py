@@ -16,8 +16,16 @@ from astropy.io import fits
 
 from lightwatch.errors import AnotherRunActive, StorageError
 from lightwatch.pipeline.night import NAMES
+from lightwatch.pipeline.tally import Tally
 from lightwatch.pipeline.task import Outcome
-from lightwatch.pipeline.tasks import frame_character, plate_solving, psf_modeling
+from lightwatch.pipeline.tasks import (
+    frame_character,
+    frame_import,
+    plate_solving,
+    psf_modeling,
+    roi_modelling,
+    stamp_extraction,
+)
 from lightwatch.structure import files as structure_files
 
 IMPORT, SOLVE, FOOTPRINT, STARS, STAMPS, PSF = NAMES[1:7]
@@ -161,7 +169,7 @@ def test_batch_that_fails_is_searched_for_the_culprit(workdir, monkeypatch):
 
 def test_rejected_frame_is_not_tried_again(workdir):
     """Too few stars for a PSF: a row with reason and flag, no PSF, no retry; nothing of it in the light curves."""
-    workdir.configure("max_stars: 6", "max_stars: 6, min_stars: 40")
+    workdir.configure("max_stars: 6", "max_stars: 40, min_stars: 40")
     result = workdir.run()
     assert result.exit_code == 10
     rows = workdir.sql("SELECT state, reason_code, reason, flags FROM task_results WHERE task = ?", PSF)
@@ -194,6 +202,89 @@ def test_every_computation_survives_a_frame_of_nan(workdir):
     assert workdir.sql(query, frame_id) == [(0,)]
     assert workdir.sql("SELECT count(*) FROM current_psfs") == [(5,)]
     assert len(before["PSFs"]) == 6
+
+
+def _breaks_for(monkeypatch, module, is_victim, error):
+    """Let the saving of some item raise after it has written its rows."""
+    original = module.save
+
+    def broken(connection, context, item, *arguments, **named):
+        original(connection, context, item, *arguments, **named)
+        if is_victim(item):
+            raise error
+
+    monkeypatch.setattr(module, "save", broken)
+
+
+def test_output_that_cannot_be_saved_fails_its_item_alone(empty_workdir, monkeypatch):
+    """A frame whose rows break off is an error of its own, and nothing of them stays; so is a raw file."""
+    workdir = empty_workdir(frames=[0, 1, 2])
+    save = frame_import.save
+
+    def broken(connection, context, job, outcome, **named):
+        save(connection, context, job, outcome, **named)
+        if job.path.name == "sim_0000.fits" and outcome.state == "done":
+            raise ZeroDivisionError("in save")
+
+    monkeypatch.setattr(frame_import, "save", broken)
+    result = workdir.run(stop=IMPORT)
+    assert (result.exit_code, result.summaries[1].done, result.summaries[1].failed) == (10, 2, 1)
+    assert workdir.sql("SELECT count(*) FROM frames") == [(2,)]
+    assert _states(workdir)["sim_0000.fits"] == ("quarantined", "ZeroDivisionError")
+    monkeypatch.undo()
+    assert workdir.run(stop=STARS).exit_code == 0
+    (victim,) = workdir.sql("SELECT id FROM frames ORDER BY id LIMIT 1")[0]
+    _breaks_for(monkeypatch, stamp_extraction, lambda item: item["id"] == victim, KeyError("in save"))
+    result = workdir.run(stop=STAMPS)
+    assert (result.exit_code, result.summaries[-1].done, result.summaries[-1].failed) == (10, 2, 1)
+    assert workdir.sql("SELECT count(*) FROM regions") == [(2,)]
+    assert workdir.sql("SELECT frame_id FROM task_errors WHERE task = ?", STAMPS) == [(victim,)]
+    monkeypatch.undo()
+    assert workdir.run(stop=STAMPS).exit_code == 0
+
+
+def test_disk_that_fails_while_rows_are_saved_ends_the_run(empty_workdir, monkeypatch):
+    workdir = empty_workdir(frames=[0])
+    workdir.run(stop=STARS)
+    _breaks_for(monkeypatch, stamp_extraction, lambda _item: True, StorageError("disk full"))
+    with pytest.raises(StorageError):
+        workdir.run(stop=STAMPS)
+    assert workdir.sql("SELECT count(*) FROM regions") == [(0,)]
+
+
+def test_group_whose_solution_cannot_be_saved_keeps_the_last_one(workdir, monkeypatch):
+    """It is an error of the group, tried again; its light curve of before stays."""
+    points = workdir.sql("SELECT * FROM light_curves ORDER BY roi, point_source, frame_id")
+    _breaks_for(monkeypatch, roi_modelling, lambda group: group.key == "pair|r_sdss", KeyError("in save"))
+    workdir.change("DELETE FROM group_results WHERE task = ?", NAMES[-1])
+    result = workdir.run(only=NAMES[-1])
+    assert (result.exit_code, result.summaries[-1].done, result.summaries[-1].failed) == (10, 3, 1)
+    assert workdir.sql("SELECT * FROM light_curves ORDER BY roi, point_source, frame_id") == points
+    monkeypatch.undo()
+    assert workdir.run().exit_code == 0
+
+
+def test_frame_that_fails_when_made_again_leaves_no_old_rows(workdir, monkeypatch):
+    """Settings are those of before: nothing but their absence tells old rows from current ones."""
+    (victim,), *_others = workdir.sql("SELECT id FROM frames WHERE filter = 'r_sdss' ORDER BY mjd")
+    workdir.change("DELETE FROM task_results WHERE task = ? AND frame_id = ?", STAMPS, victim)
+    monkeypatch.setattr(
+        stamp_extraction, "compute", lambda _job: Outcome("rejected", reason_code="no", reason="")
+    )
+    assert workdir.run().exit_code == 10
+    for table in ("regions", "current_psfs", "current_star_fluxes", "light_curves"):
+        assert workdir.sql(f"SELECT count(*) FROM {table} WHERE frame_id = ?", victim) == [(0,)], table
+    assert workdir.sql("SELECT count(*) FROM current_psfs") == [(5,)]
+    assert workdir.sql("SELECT count(*) FROM stars_in_frames WHERE frame_id = ?", victim) == [(10,)]
+    assert workdir.sql("SELECT count(*) FROM group_results WHERE state != 'done'") == [(0,)]
+
+
+def test_files_still_written_while_they_are_read_are_no_work_done():
+    tally = Tally()
+    for outcome in (Outcome(), Outcome(reason_code="deferred"), Outcome(reason_code="vanished")):
+        tally.count(outcome)
+    assert (tally.done, tally.deferred, tally.items) == (1, 1, 1)
+    assert tally.as_dict()["deferred"] == 1
 
 
 def _storage_error(workdir):

@@ -55,7 +55,6 @@ def test_damaged_products_of_frames(workdir):
         "psf_modeling 4/5 (1 missing or damaged products will be made again by the next run)" in result.line
     )
     assert _errors(workdir) == [
-        (PREPARE, "damaged_product", 2),  # two ROIs, for which the second frame's cutouts were wanted too
         (PSF, "damaged_product", 1),
         (STAMPS, "damaged_product", 1),
     ]
