@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 from lightwatch.errors import NoUsableData
 from lightwatch.structure import schema
 from lightwatch.structure.database import transaction
+from lightwatch.structure.parts import parts
 from lightwatch.structure.workspace import Workspace
 
 
@@ -26,9 +27,14 @@ def set_eliminated(
         return
     frames = schema.frames
     with transaction(workspace.engine) as connection:
-        known = set(connection.execute(select(frames.c.id).where(frames.c.id.in_(frame_ids))).scalars())
+        known = {
+            frame_id
+            for part in parts(frame_ids)
+            for frame_id in connection.execute(select(frames.c.id).where(frames.c.id.in_(part))).scalars()
+        }
         unknown = sorted(set(frame_ids) - known)
         if unknown:
             raise NoUsableData(f"no frame has the id {', '.join(map(str, unknown))}; nothing was changed")
-        statement = update(frames).where(frames.c.id.in_(frame_ids))
-        connection.execute(statement.values(eliminated=int(eliminated), comment=comment))
+        for part in parts(frame_ids):
+            statement = update(frames).where(frames.c.id.in_(part))
+            connection.execute(statement.values(eliminated=int(eliminated), comment=comment))

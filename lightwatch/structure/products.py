@@ -28,13 +28,13 @@ from sqlalchemy import (
 from lightwatch.errors import ProductError
 from lightwatch.structure import schema as s
 from lightwatch.structure.files import remove, sha256_of
+from lightwatch.structure.parts import parts
 from lightwatch.structure.workspace import Workspace
 
 _IMPORT = "read_convert_skysub_character_catalog"
 _STARS = "query_gaia_for_stars"
 _PREPARE, _MODEL = "prepare_calibrated_cutouts", "model_calibrated_cutouts"
 _ORPHAN_AGE_SECONDS = 86400.0
-_ROWS_PER_QUERY = 500
 
 #: directories that hold nothing but products of rows, and those where an interrupted writer may leave something too
 PRODUCT_DIRECTORIES = ("frames", "regions", "psfs", "prepared_roi_cutouts", "roi_models")
@@ -99,9 +99,11 @@ def all_products(reader: Engine) -> Iterator[Product]:
 def products_named(connection: Connection, relpaths: Iterable[str]) -> list[Product]:
     """Those products that are at some paths."""
     wanted = sorted(relpaths)
-    parts = [wanted[i : i + _ROWS_PER_QUERY] for i in range(0, len(wanted), _ROWS_PER_QUERY)]
     return [
-        item for kind in _KINDS for part in parts for item in _found(connection, kind, kind.relpath.in_(part))
+        item
+        for kind in _KINDS
+        for part in parts(wanted)
+        for item in _found(connection, kind, kind.relpath.in_(part))
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,13 @@ from lightwatch.processes.psf_model import PSFModel, local_psf, rendered_grid, s
 from lightwatch.processes.roi_shift import star_shift
 from lightwatch.structure import queries, schema, store
 from lightwatch.structure.catalogs_pinned import read_pinned
+from lightwatch.structure.parts import rows_of
 from lightwatch.structure.queries import Row, replace_rows
 from lightwatch.structure.unknown import or_nan
 
 _MASKED_NOISE_FACTOR = 1000.0
 _UNKNOWN_NOISE = 1e7
 _MAX_OTHERS = 6
-_FRAMES_PER_QUERY = 500
 _OTHERS_MAG_RANGE = 5.0
 
 Floats = NDArray[np.float64]
@@ -206,10 +207,9 @@ def _offsets(context: TaskContext, frames: Sequence[Row]) -> dict[int, list[Row]
     """Measured less predicted positions of the stars, by frame."""
     ids = [frame["id"] for frame in frames]
     offsets: dict[int, list[Row]] = {}
-    for i in range(0, len(ids), _FRAMES_PER_QUERY):
-        query = queries.star_offsets(context.footprint_hash, ids[i : i + _FRAMES_PER_QUERY])
-        for star in queries.rows(context.workspace.reader, query):
-            offsets.setdefault(star["frame_id"], []).append(star)
+    query = partial(queries.star_offsets, context.footprint_hash)
+    for star in rows_of(context.workspace.reader, query, ids):
+        offsets.setdefault(star["frame_id"], []).append(star)
     return offsets
 
 

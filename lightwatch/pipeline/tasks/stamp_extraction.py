@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -17,6 +18,7 @@ from lightwatch.processes.star_selection import distance_to_roi_arcsec
 from lightwatch.structure import queries, schema, store
 from lightwatch.structure.catalogs import ReferenceCatalog
 from lightwatch.structure.catalogs_pinned import read_pinned
+from lightwatch.structure.parts import rows_of
 from lightwatch.structure.queries import Row, replace_rows
 from lightwatch.structure.workspace import Workspace
 
@@ -37,9 +39,8 @@ def load(context: TaskContext, items: Sequence[Row]) -> list[StampJob]:
         workspace.workdir, footprint_row["catalog_relpath"], footprint_row["catalog_digest"]
     )
     placed: dict[int, list[Row]] = {}
-    for row in queries.rows(
-        workspace.reader, queries.stars_on_frames(context.footprint_hash, [item["id"] for item in items])
-    ):
+    query = partial(queries.stars_on_frames, context.footprint_hash)
+    for row in rows_of(workspace.reader, query, [item["id"] for item in items]):
         placed.setdefault(row["frame_id"], []).append(row)
     return [_job(context, item, placed.get(item["id"], []), catalog) for item in items]
 

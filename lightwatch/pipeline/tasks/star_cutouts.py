@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from lightwatch.flags import UNUSABLE_PIXEL, Flag
 from lightwatch.pipeline.task import TaskContext
 from lightwatch.processes.psf_cutouts import StarCutouts
 from lightwatch.structure import queries, store
+from lightwatch.structure.parts import rows_of
 from lightwatch.structure.queries import Row
 
 _MOST_FRAMES = 16
@@ -56,7 +58,7 @@ class FrameStars:
 def batches_by_size(context: TaskContext, items: Sequence[Row]) -> Iterator[Sequence[Row]]:
     """Frames with cutouts of the same size, as many at once as the memory limit allows."""
     by_id = {item["id"]: item for item in items}
-    regions = queries.rows(context.workspace.reader, queries.regions_of(context.footprint_hash, list(by_id)))
+    regions = _regions(context, list(by_id))
     regions.sort(key=lambda row: (row["star_size_px"], by_id[row["frame_id"]]["mjd_mid"]))
     limit = context.workspace.config.executor.memory_limit_gigabytes * 1e9
     batch: list[Row] = []
@@ -74,13 +76,15 @@ def batches_by_size(context: TaskContext, items: Sequence[Row]) -> Iterator[Sequ
         yield batch
 
 
+def _regions(context: TaskContext, frame_ids: Sequence[int]) -> list[Row]:
+    """Rows of the cutouts of frames."""
+    return rows_of(context.workspace.reader, partial(queries.regions_of, context.footprint_hash), frame_ids)
+
+
 def load_stars(context: TaskContext, items: Sequence[Row]) -> list[FrameStars]:
     """Star cutouts of frames, in the order of the frames."""
     ids = [item["id"] for item in items]
-    paths = {
-        row["frame_id"]: row["relpath"]
-        for row in queries.rows(context.workspace.reader, queries.regions_of(context.footprint_hash, ids))
-    }
+    paths = {row["frame_id"]: row["relpath"] for row in _regions(context, ids)}
     out = []
     for item in items:
         arrays = store.read_product(context.workspace.workdir, paths[item["id"]], prefix="stars")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from lightwatch.processes.photometry import StarFluxes, aperture_fluxes, measure
 from lightwatch.processes.psf_model import PSFModel
 from lightwatch.structure import queries, schema, store
 from lightwatch.structure.config import StarPhotometry
+from lightwatch.structure.parts import rows_of
 from lightwatch.structure.queries import Row, replace_rows
 from lightwatch.structure.unknown import or_null
 
@@ -57,7 +59,7 @@ def load(context: TaskContext, items: Sequence[Row]) -> list[PhotometryJob]:
 
 def load_psfs(context: TaskContext, frame_ids: Sequence[int]) -> dict[int, PSFModel]:
     """PSF models of frames by frame id."""
-    rows = queries.rows(context.workspace.reader, queries.psfs_of(context.footprint_hash, frame_ids))
+    rows = rows_of(context.workspace.reader, partial(queries.psfs_of, context.footprint_hash), frame_ids)
     return {
         row["frame_id"]: PSFModel.from_arrays(
             store.read_product(context.workspace.workdir, row["relpath"], prefix="model")
