@@ -91,7 +91,7 @@ NIGHT: tuple[Task, ...] = (
     ),
     Task(
         name="calculate_normalization_coefficient",
-        version=3,
+        version=4,
         after=("star_photometry",),
         scope="groups",
         sections=("normalization",),

@@ -320,6 +320,14 @@ def apertures_serve_better(
     return bool(2 * missed.sum() > known.sum())
 
 
+def unsound_minority(unsound: Bools) -> Bools:
+    """Frames (n_frames,) to be left out: the ``unsound`` ones, as long as fewer than half of the frames are.
+
+    Where they are many, the mark says more of the night than of single frames, and without them little would remain.
+    """
+    return unsound if 2 * unsound.sum() < len(unsound) else np.zeros_like(unsound)
+
+
 def _bits(where: Bools, flag: Flag) -> Ints:
     return where.astype(np.int64) * int(flag)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,12 @@ from lightwatch.flags import Flag
 from lightwatch.pipeline.grouping import group_members
 from lightwatch.pipeline.task import Group, Outcome, TaskContext
 from lightwatch.processes.normalization import Normalization as Solution
-from lightwatch.processes.normalization import apertures_serve_better, gauge_fluxes, normalize
+from lightwatch.processes.normalization import (
+    apertures_serve_better,
+    gauge_fluxes,
+    normalize,
+    unsound_minority,
+)
 from lightwatch.structure import queries, schema
 from lightwatch.structure.config import Normalization as Settings
 from lightwatch.structure.queries import replace_rows
@@ -60,6 +65,7 @@ class FluxTable:
     psf_error: Floats  # (n_frames,) relative error of the PSF's total flux
     model_error: Floats  # (n_frames,) fraction of the light by which the PSF misses the data
     fwhm_px: Floats  # (n_frames,)
+    unsound: NDArray[np.bool_]  # (n_frames,) the fit of the PSF did not converge
     gmag: Floats
     settings: Settings
     only_single_sources: bool  # every ROI is one point source: its flux may be an aperture's
@@ -87,6 +93,7 @@ def load(context: TaskContext, group: Group) -> FluxTable:
     flux, error, good = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, bool)
     aperture, aperture_error = np.full(shape, np.nan), np.full(shape, np.nan)
     psf_error, model_error, fwhm_px = np.full((3, len(frame_ids)), np.nan)
+    unsound = np.zeros(len(frame_ids), bool)
     allowed = [_is_allowed(settings, star) for star in stars]
     query = queries.star_fluxes(context.footprint_hash, context.recipes["star_photometry"], group.filter)
     for item in queries.stream(workspace.reader, query):
@@ -100,6 +107,7 @@ def load(context: TaskContext, group: Group) -> FluxTable:
         aperture_error[i, j] = or_nan(item.aperture_flux_uncertainty)
         psf_error[i] = or_nan(item.psf_total_flux_error)
         model_error[i], fwhm_px[i] = or_nan(item.psf_model_error), or_nan(item.psf_fwhm_pixels)
+        unsound[i] = bool(item.psf_flags & int(Flag.NOT_CONVERGED))
         psf_is_good = item.psf_chi2 is None or item.psf_chi2 <= settings.max_psf_chi2
         good[i, j] = allowed[j] and psf_is_good and not item.flags & int(_UNUSABLE)
     gmag = np.array([or_nan(star["gmag"]) for star in stars])
@@ -116,6 +124,7 @@ def load(context: TaskContext, group: Group) -> FluxTable:
         psf_error=psf_error,
         model_error=model_error,
         fwhm_px=fwhm_px,
+        unsound=unsound,
         gmag=gmag,
         settings=settings,
         only_single_sources=single,
@@ -133,7 +142,16 @@ def compute(table: FluxTable) -> Outcome:
 
     PSF fluxes are better wherever the PSF can be known. Where stars are smaller than pixels it cannot, and
     apertures serve when no ROI is a blend: their sums do not depend on how the light lies on the pixels.
+
+    A frame whose PSF did not converge has fluxes of any size: it takes no part, gets no coefficient, and the other
+    frames' values are those of a night without it.
     """
+    left_out = unsound_minority(table.unsound)
+    table = replace(
+        table,
+        good=table.good & ~left_out[:, None],
+        model_error=np.where(left_out, np.nan, table.model_error),
+    )
     in_apertures = table.only_single_sources and apertures_serve_better(
         table.model_error,
         table.fwhm_px,
@@ -142,10 +160,15 @@ def compute(table: FluxTable) -> Outcome:
     )
     if not in_apertures:
         solution = _solve(table, table.flux, table.flux_uncertainty, table.good)
-        return Outcome(output=Normalized(table, solution, "psf"))
+        return Outcome(output=Normalized(table, _told(solution, left_out), "psf"))
     sound = table.good & np.isfinite(table.aperture_flux) & (table.aperture_flux_uncertainty > 0)
     solution = _solve(table, table.aperture_flux, table.aperture_flux_uncertainty, sound)
-    return Outcome(output=Normalized(table, solution, "aperture"))
+    return Outcome(output=Normalized(table, _told(solution, left_out), "aperture"))
+
+
+def _told(solution: Solution, left_out: NDArray[np.bool_]) -> Solution:
+    """The solution with the reason why frames have none."""
+    return replace(solution, frame_flags=np.where(left_out, int(Flag.NOT_CONVERGED), solution.frame_flags))
 
 
 def _solve(table: FluxTable, flux: Floats, error: Floats, good: NDArray[np.bool_]) -> Solution:
