@@ -21,7 +21,7 @@ Head = Mapping[str, str | float]
 #: besides control characters: what is invisible, turns the direction of writing, or is no character at all
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 #: the columns that a run knows when it writes the files beside its rows, in their order
-_WRITTEN = (
+WRITTEN_BY_A_RUN = (
     "point_source", "frame_id", "filter", "bjd_tdb", "mjd", "flux", "flux_uncertainty", "mag", "mag_uncertainty_up",
     "mag_uncertainty_down", "mag_limit", "zeropoint", "reduced_chi2", "seeing_arcseconds", "flags",
 )  # fmt: skip
@@ -30,9 +30,9 @@ _WRITTEN = (
 def write_light_curves(directory: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
     """Write ``NAME.ecsv`` and ``NAME.fits``; rows in order of source and time."""
     known = {column.name: column for column in LIGHT_CURVE}
-    told = [dict.fromkeys(_WRITTEN) | dict(row) for row in rows]
+    told = [dict.fromkeys(WRITTEN_BY_A_RUN) | dict(row) for row in rows]
     told.sort(key=lambda row: (row["point_source"], row["mjd"]))
-    table = table_of(told, [known[column] for column in _WRITTEN])
+    table = table_of(told, [known[column] for column in WRITTEN_BY_A_RUN])
     paths = [directory / f"{name}.ecsv", directory / f"{name}.fits"]
     write_atomically(paths[0], partial(write_ecsv, table, {"TIMESYS": "TDB"}))
     write_atomically(paths[1], partial(write_fits, table, {"TIMESYS": "TDB"}))

@@ -37,6 +37,11 @@ def test_page_of_all_keys_is_what_the_model_says():
     assert text_of(ROOT / "docs" / "configuration.md") == document(), "renew it: python docs/configuration.py"
 
 
+def test_page_of_all_columns_is_what_dictionary_and_schema_say():
+    document = runpy.run_path(str(ROOT / "docs" / "columns.py"))["document"]
+    assert text_of(ROOT / "docs" / "columns.md") == document(), "renew it: python docs/columns.py"
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=name_of)
 def test_example_is_a_configuration(path, tmp_path):
     (tmp_path / "config.yaml").write_text(text_of(path))
