@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import os
 import signal
 import subprocess
@@ -58,6 +59,25 @@ def test_mended_file_is_imported(empty_workdir, field):
     os.utime(target, (time.time() - 1800,) * 2)
     result = workdir.run(stop=IMPORT)
     assert (result.exit_code, _states(workdir)["late.fits"]) == (0, ("imported", None))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_raised_limit_lets_large_files_in(empty_workdir, field, packed):
+    """Whether it was refused by its size, or by that of what is in it; nothing else is looked at again."""
+    workdir = empty_workdir(frames=[1] if packed else [0, 1])
+    if packed:
+        with gzip.open(workdir.more / "sim_0000.fits.gz", "wb") as packing:
+            packing.write(field.frames[0].read_bytes())
+    name = "sim_0000.fits.gz" if packed else "sim_0000.fits"
+    limit = "max_frame_gigabytes: 0.0001"
+    workdir.configure("min_file_age_seconds: 0", f"min_file_age_seconds: 0, {limit}")
+    assert workdir.run(stop=IMPORT).exit_code == 10
+    assert _states(workdir)[name] == ("quarantined", "too_large")
+    assert workdir.run(stop=IMPORT).items == 0
+    workdir.configure(limit, "max_frame_gigabytes: 1")
+    result = workdir.run(stop=IMPORT)
+    assert (result.exit_code, result.items) == (0, 2)
+    assert {state for state, _code in _states(workdir).values()} == {"imported"}
 
 
 def test_only_bad_frames_is_no_usable_data(empty_workdir):

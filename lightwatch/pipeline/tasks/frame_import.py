@@ -16,10 +16,12 @@ from lightwatch.errors import FrameError
 from lightwatch.pipeline.task import Outcome, TaskContext
 from lightwatch.pipeline.tasks.frame_character import ImportedFrame, ImportJob, import_or_defer
 from lightwatch.pipeline.tasks.frame_import_files import (
+    FAILED,
     Copies,
     Owner,
     known_files,
     owners_of_content,
+    recipe_of,
     split_by_age,
 )
 from lightwatch.structure import header_parsing, queries, schema
@@ -31,7 +33,6 @@ from lightwatch.structure.frames_guard import refuse_foreign, shown
 compute = import_or_defer
 
 _HASHING_THREADS = 2
-_FAILED = "failed"  # in place of a recipe: to be tried again
 _SUPERSEDED = "superseded: the raw file changed"
 
 
@@ -97,18 +98,13 @@ def _unread_row(
 ) -> dict[str, Any]:
     """What such a file holds now is not known: the frame of its old content stays its own."""
     frame_id = known.get(path_text(item.path), {}).get("frame_id")
-    return _row(item, _recipe_of(context, code), state, None, code, reason, frame_id)
+    return _row(item, recipe_of(context, code), state, None, code, reason, frame_id)
 
 
 def _is_known(row: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether it is written down already: what cannot be read is looked at again by every run."""
     before = known.get(row["path"])
     return before is not None and all(before[name] == value for name, value in row.items())
-
-
-def _recipe_of(context: TaskContext, code: str | None) -> str:
-    """The recipe of a verdict; what a disk or a permission is to blame for is no verdict, and is tried again."""
-    return _FAILED if code == "unreadable" else context.recipe
 
 
 def _hash_or_error(item: FoundFile, max_gigabytes: float, young: bool) -> str | FrameError | None:
@@ -221,9 +217,9 @@ def save(
     _supersede(connection, path_text(job.path), frame_id)
     reason = imported.calibration if imported is not None and imported.calibration else outcome.reason
     # a failure is tried again, at the next runs
-    recipe = _recipe_of(context, outcome.reason_code)
+    recipe = recipe_of(context, outcome.reason_code)
     if outcome.state == "error" and _has_attempts_left(connection, context, job):
-        recipe = _FAILED
+        recipe = FAILED
     upsert(
         connection,
         schema.files,

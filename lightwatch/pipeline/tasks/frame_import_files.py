@@ -16,6 +16,8 @@ from lightwatch.structure.workspace import Workspace
 
 #: a file younger than the configured age is taken when it kept its size for so long
 _WATCH_SECONDS = 1.0
+#: in place of a recipe: to be tried again
+FAILED = "failed"
 _PRODUCT_DIRECTORIES = (
     "frames",
     "regions",
@@ -59,7 +61,7 @@ def find_candidates(context: TaskContext) -> list[FoundFile]:
     return [
         item
         for item in (*found.files, *odd)
-        if not _is_settled_business(item, known, context.recipe) and own.isdisjoint(item.path.parents)
+        if not _is_settled_business(context, item, known) and own.isdisjoint(item.path.parents)
     ]
 
 
@@ -94,9 +96,21 @@ def owners_of_content(
     return owners
 
 
-def _is_settled_business(item: FoundFile, known: dict[str, queries.Row], recipe: str) -> bool:
+def recipe_of(context: TaskContext, code: str | None) -> str:
+    """The recipe of a verdict on a file; what a disk or a permission is to blame for is no verdict, and is tried again.
+
+    The largest size of a frame decides no numbers, but whether a file is too large.
+    """
+    if code == "unreadable":
+        return FAILED
+    if code == "too_large":
+        return f"{context.recipe} {context.workspace.config.discovery.max_frame_gigabytes:g} GB"
+    return context.recipe
+
+
+def _is_settled_business(context: TaskContext, item: FoundFile, known: dict[str, queries.Row]) -> bool:
     row = known.get(path_text(item.path))
-    if row is None or row["recipe"] != recipe or row["state"] == "deferred":
+    if row is None or row["state"] == "deferred" or row["recipe"] != recipe_of(context, row["reason_code"]):
         return False
     return (row["size"], row["mtime_ns"], row["inode"]) == (item.size, item.mtime_ns, item.inode)
 
