@@ -68,6 +68,9 @@ def test_damaged_products_of_joint_tasks(workdir):
         "SELECT p.relpath FROM PSFs p JOIN frames f ON f.id = p.frame_id WHERE f.filter = 'r_sdss' LIMIT 2"
     )
     _damage(workdir, of_one_filter)
+    workdir.change(
+        "UPDATE roi_models SET cutouts_relpath = NULL WHERE filter = 'r_sdss'"
+    )  # no epochs are kept
     workdir.change("DELETE FROM group_results WHERE task = ? AND group_key LIKE '%r_sdss'", PREPARE)
     _damage(workdir, "SELECT cutouts_relpath FROM roi_models WHERE filter = 'g_sdss' AND roi = 'pair'")
     workdir.change("DELETE FROM group_results WHERE task = ? AND group_key LIKE '%g_sdss'", MODEL)

@@ -87,13 +87,41 @@ def load(context: TaskContext, group: Group) -> ZeropointInputs:
         queries.rows(reader, queries.normalization_of(name, recipe, group.filter)),
         key=lambda row: row["frame_id"],
     )
+    frame_flux, frame_error = _frame_fluxes(context, group, coefficients, stars)
+    flux, error = _mean_fluxes([means.get(star["gaia_id"]) for star in stars])
+    footprint_row = queries.rows(reader, queries.current_footprint())[0]
+    settings = context.workspace.config.zeropoints
+    stored = queries.zeropoints_of(name, context.recipe, settings.band)
+    of_filter = stored.where(
+        schema.absolute_zeropoints.c.frame_id.in_(queries.frames_of_filter(group.filter))
+    )
+    solved = {row["frame_id"] for row in coefficients}
+    return ZeropointInputs(
+        frames=[frame for frame in group_members(context, group) if frame["id"] in solved],
+        coefficients=coefficients,
+        star_ids=np.array([star["gaia_id"] for star in stars], dtype=np.int64),
+        flux=flux,
+        flux_uncertainty=error,
+        frame_flux=frame_flux,
+        frame_flux_uncertainty=frame_error,
+        gmag=_column(stars, "gmag"),
+        bmag=_column(stars, "bmag"),
+        rmag=_column(stars, "rmag"),
+        catalog=footprint_row["catalog_name"] or "unknown",
+        settings=settings,
+        stored_scale=next(iter(queries.rows(reader, of_filter.limit(1))), None),
+    )
+
+
+def _frame_fluxes(
+    context: TaskContext, group: Group, coefficients: list[Row], stars: list[Row]
+) -> tuple[Floats, Floats]:
+    """Fluxes and their errors, (n_frames, n_stars), of the kind that the coefficients rest on; NaN where unknown."""
     row_of = {row["frame_id"]: i for i, row in enumerate(coefficients)}
     column_of = {star["gaia_id"]: j for j, star in enumerate(stars)}
-    shape = (len(coefficients), len(stars))
-    flux, error = np.full(shape, np.nan), np.full(shape, np.nan)
-    for item in queries.stream(
-        reader, queries.star_fluxes(name, context.recipes["star_photometry"], group.filter)
-    ):
+    flux, error = np.full((2, len(coefficients), len(stars)), np.nan)
+    query = queries.star_fluxes(context.footprint_hash, context.recipes["star_photometry"], group.filter)
+    for item in queries.stream(context.workspace.reader, query):
         if item.frame_id not in row_of or item.flags & int(Flag.SATURATED):
             continue
         place = row_of[item.frame_id], column_of[item.star_gaia_id]
@@ -102,39 +130,16 @@ def load(context: TaskContext, group: Group) -> ZeropointInputs:
             value, sigma = item.aperture_flux, item.aperture_flux_uncertainty
         if value is not None and sigma is not None:
             flux[place], error[place] = value, sigma
-    fit = [means.get(star["gaia_id"]) for star in stars]
-    usable = [
-        row is not None and row["mean_flux"] is not None and not row["flags"] & int(_UNFIT) for row in fit
-    ]
-    footprint_row = queries.rows(reader, queries.current_footprint())[0]
-    settings = context.workspace.config.zeropoints
-    stored = queries.zeropoints_of(name, context.recipe, settings.band)
-    of_filter = stored.where(
-        schema.absolute_zeropoints.c.frame_id.in_(queries.frames_of_filter(group.filter))
-    )
-    return ZeropointInputs(
-        frames=[frame for frame in group_members(context, group) if frame["id"] in row_of],
-        coefficients=coefficients,
-        star_ids=np.array([star["gaia_id"] for star in stars], dtype=np.int64),
-        flux=np.array(
-            [row["mean_flux"] if ok and row else np.nan for row, ok in zip(fit, usable, strict=True)], float
-        ),
-        flux_uncertainty=np.array(
-            [
-                row["mean_flux_uncertainty"] if ok and row else np.nan
-                for row, ok in zip(fit, usable, strict=True)
-            ],
-            float,
-        ),
-        frame_flux=flux,
-        frame_flux_uncertainty=error,
-        gmag=_column(stars, "gmag"),
-        bmag=_column(stars, "bmag"),
-        rmag=_column(stars, "rmag"),
-        catalog=footprint_row["catalog_name"] or "unknown",
-        settings=settings,
-        stored_scale=next(iter(queries.rows(reader, of_filter.limit(1))), None),
-    )
+    return flux, error
+
+
+def _mean_fluxes(means: list[Row | None]) -> tuple[Floats, Floats]:
+    """Mean fluxes of stars and their errors, NaN where a star is unfit."""
+    flux, error = np.full((2, len(means)), np.nan)
+    for j, row in enumerate(means):
+        if row is not None and row["mean_flux"] is not None and not row["flags"] & int(_UNFIT):
+            flux[j], error[j] = row["mean_flux"], or_nan(row["mean_flux_uncertainty"])
+    return flux, error
 
 
 def _column(stars: list[Row], name: str) -> Floats:
