@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import mmap
 import os
 import shutil
@@ -82,6 +83,7 @@ def run_in_child(
 
 
 def _run(night: Night, trap: Trap | None, prepare: Callable[[], None] | None, told: mmap.mmap) -> int:
+    gc.freeze()  # what the parent left is not searched for garbage again and again
     steps = 0
     told[:12] = f"{steps:<11d}\n".encode()
 
@@ -219,7 +221,7 @@ def after_rerun(night: Night, *, committed: Collection[str] = (), runs: int = 1)
     """Run again as a user would, up to ``runs`` times, and compare with the undisturbed night: what differs.
 
     Only with ``runs`` > 1 a run may ask what the undisturbed run did not ask: a frame that could not be imported at
-    first comes after the others, with another id. Then everything is computed for good, in this process.
+    first comes after the others, with another id. Then that is computed for good, in this process, and remembered.
     """
     for _ in range(runs):
         ended = run_in_child(night)
@@ -230,7 +232,8 @@ def after_rerun(night: Night, *, committed: Collection[str] = (), runs: int = 1)
         return [f"run again: exit code {ended.code}: {ended.said.strip()}"]
     night.workdir.change("DELETE FROM task_results WHERE reason_code = 'UnknownJob'")
     night.workdir.change("DELETE FROM group_results WHERE reason_code = 'UnknownJob'")
-    result = night.workdir.run()
+    with night.learning():
+        result = night.workdir.run()
     if result.exit_code != 0:
         return [f"run again for good: {result.line}"]
     return differences(night.results, night.workdir.results(), rtol=_TOLERANCE) + unsound(night)

@@ -8,9 +8,10 @@ import resource
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from reliability import system_calls
 from reliability.disturbed_run import (
@@ -26,6 +27,7 @@ from reliability.disturbed_run import (
 )
 from reliability.goal import Effort, Goal, Measured
 from reliability.recorded_night import Night, recorded_night
+from reliability.side_by_side import Mine, Work, side_by_side
 
 _FEW_FRAMES, _MANY_FRAMES = 2, 20
 _TARGET_SECONDS = 30.0
@@ -55,6 +57,16 @@ class Trials:
         if problems and len(self.problems) < 3:
             self.problems.append(f"{name}: {'; '.join(problems)[:300]}")
 
+    @classmethod
+    def together(cls, parts: Sequence[Mapping[str, Any]]) -> Trials:
+        """All trials, of which each process tells its own."""
+        return cls(
+            n=sum(part["n"] for part in parts),
+            good=sum(part["good"] for part in parts),
+            problems=[text for part in parts for text in part["problems"]][:3],
+            slowest=max(part["slowest"] for part in parts),
+        )
+
     @property
     def text(self) -> str:
         return f"{self.good} of {self.n}"
@@ -77,24 +89,47 @@ def kills(_scratch: Path, effort: Effort) -> Measured:
     """SIGKILL at failpoints; in the whole procedure at system calls as well."""
     night = recorded_night(effort.of(_FEW_FRAMES, _MANY_FRAMES))
     begun = time.monotonic()
-    steps = _steps(night)
-    own = Trials()
-    for step in spread(effort.of(5, 50), steps):
-        night.fresh()
-        _judge_kill(night, own, f"step {step}", run_in_child(night, trap=kill_at(step)))
+    own, system, steps, calls = _kills(night, effort)
     text = f"{own.text} kills at steps of writing ({steps} steps)"
-    system = Trials()
     if effort.full:
-        night.fresh()
-        _ended, calls = system_calls.traced(night)
-        for number in spread(200, len(calls)):
-            call = calls[number - 1]
-            night.fresh()
-            _judge_kill(night, system, f"{call.name} of {call.path}", system_calls.killed(night, call))
-        text = f"{system.text} kills at system calls ({len(calls)} calls); {text}"
+        text = f"{system.text} kills at system calls ({calls} calls); {text}"
     passed = own.good == own.n and system.good == system.n
     text += f" resume identical, {time.monotonic() - begun:.0f} s{own.failures}{system.failures}"
     return Measured(text, passed)
+
+
+def _kills(night: Night, effort: Effort) -> tuple[Trials, Trials, int, int]:
+    """Trials at steps of writing and at system calls, and the numbers of both in an undisturbed run."""
+    steps = _steps(night)
+    calls = _calls(night, system_calls.WRITES) if effort.full else []
+
+    def trials(mine: Mine) -> list[dict[str, Any]]:
+        own, system = Trials(), Trials()
+        for step in mine(spread(effort.of(5, 50), steps)):
+            night.fresh()
+            _judge_kill(night, own, f"step {step}", run_in_child(night, trap=kill_at(step)))
+        for number in mine(spread(200, len(calls)) if calls else []):
+            call = calls[number - 1]
+            night.fresh()
+            _judge_kill(night, system, f"{call.name} of {call.path}", system_calls.killed(night, call))
+        return [asdict(own), asdict(system)]
+
+    told = _made(night, effort, trials)
+    own, system = (Trials.together(parts) for parts in zip(*told, strict=True))
+    return own, system, steps, len(calls)
+
+
+def _calls(night: Night, names: Sequence[str]) -> list[system_calls.Call]:
+    """System calls of an undisturbed run."""
+    night.fresh()
+    ended, calls = system_calls.traced(night, names)
+    assert ended.code == 0, ended
+    return calls
+
+
+def _made(night: Night, effort: Effort, trials: Work) -> list[Any]:
+    """The whole procedure is made by two processes."""
+    return side_by_side(night, trials) if effort.full else [trials(lambda all_of_them: all_of_them)]
 
 
 def _judge_kill(night: Night, trials: Trials, name: str, ended: Ended) -> None:
@@ -108,11 +143,17 @@ def _judge_kill(night: Night, trials: Trials, name: str, ended: Ended) -> None:
 def full_disk(_scratch: Path, effort: Effort) -> Measured:
     """No space left from some step on; then there is space again."""
     night = recorded_night(effort.of(_FEW_FRAMES, _MANY_FRAMES))
-    trials = Trials()
-    for name, disturb in _of_full_disk(night, effort):
-        night.fresh()
-        ended = disturb()
-        trials.add(name, ended, _badly_told(night, ended) or after_rerun(night))
+    places = list(_of_full_disk(night, effort))
+
+    def some(mine: Mine) -> dict[str, Any]:
+        trials = Trials()
+        for name, disturb in mine(places):
+            night.fresh()
+            ended = disturb()
+            trials.add(name, ended, _badly_told(night, ended) or after_rerun(night))
+        return asdict(trials)
+
+    trials = Trials.together(_made(night, effort, some))
     text = (
         f"{trials.text} end with 74 and a line that names path and free space, and resume identical; "
         f"slowest end {trials.slowest:.1f} s{trials.failures}"
@@ -156,8 +197,7 @@ def _of_full_disk(night: Night, effort: Effort) -> Iterator[tuple[str, Disturb]]
             trap = fail_at(step, errno.ENOSPC, lasting=True)
             yield f"step {step}", lambda trap=trap: run_in_child(night, trap=trap)
         return
-    night.fresh()
-    _ended, calls = system_calls.traced(night)
+    calls = _calls(night, system_calls.WRITES)
     for number in spread(100, len(calls)):
         call = calls[number - 1]
         yield (
@@ -206,8 +246,7 @@ def _of_errors(night: Night, effort: Effort) -> Iterator[tuple[str, str, Disturb
         limit = lambda megabytes=megabytes: _limit_memory(megabytes)  # noqa: E731
         yield "MemoryError", f"{megabytes} MB", lambda limit=limit: run_in_child(night, prepare=limit)
     yield "EMFILE", f"{_FILE_LIMIT} files", lambda: run_in_child(night, prepare=_limit_files)
-    night.fresh()
-    _ended, calls = system_calls.traced(night, (*system_calls.WRITES, *system_calls.READS))
+    calls = _calls(night, (*system_calls.WRITES, *system_calls.READS))
     of_name = {
         "EIO": (*system_calls.WRITES, *system_calls.READS),
         "EMFILE": ("openat",),
@@ -239,9 +278,7 @@ def _limit_files() -> None:
 def order_of_writing(_scratch: Path, effort: Effort) -> Measured:
     """The order of syncs, renames and commits in the trace of a run."""
     night = recorded_night(effort.of(_FEW_FRAMES, _MANY_FRAMES))
-    night.fresh()
-    ended, calls = system_calls.traced(night)
-    assert ended.code == 0, ended
+    calls = _calls(night, system_calls.WRITES)
     found = system_calls.violations(calls, str(night.workdir.path))
     renames = sum(call.name.startswith("rename") for call in calls)
     text = f"{len(found)} violations in {len(calls)} calls with {renames} renames"

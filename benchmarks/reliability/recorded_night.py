@@ -5,6 +5,9 @@ the products that the computation wrote. Later runs, in forked children, look th
 products with the same code; what they go through otherwise is the program itself: search, rows, files,
 transactions, command line. A job that was never seen is an error, and the trial has failed: a run that goes on after a
 disturbance must ask the same questions as the undisturbed one.
+
+The night lies in memory where the machine allows it (a killed process leaves there what it leaves on a disk): the
+calls are the same, but nobody waits for a disk that others use.
 """
 
 from __future__ import annotations
@@ -43,6 +46,8 @@ _WRITERS = (
 _CIRCUMSTANCES = {"seconds", "run_id", "attempts"}
 _INDEX = "regions.h5"
 _OLD = 1.7e9  # time of modification of the raw files, s
+_IN_MEMORY = Path("/dev/shm")  # the directory made in it has a name of its own
+_ROOM = 1 << 30  # bytes
 
 
 class UnknownJob(Exception):
@@ -87,11 +92,25 @@ class Night:
         with computations(functools.partial(_looked_up, self.answers)):
             yield
 
+    @contextmanager
+    def learning(self) -> Iterator[None]:
+        """Computations are looked up; unknown ones are made for good, and remembered from then on."""
+        recorder = Recorder(self.answers)
+
+        def known_or_computed(name: str, compute: Callable[[Any], Any], job: Any) -> Any:
+            try:
+                return _looked_up(self.answers, name, compute, job)
+            except UnknownJob:
+                return recorder.computed(name, compute, job)
+
+        with recorder.listening(), computations(known_or_computed):
+            yield
+
 
 @functools.cache
 def recorded_night(n_frames: int) -> Night:
     """Simulate so many frames and run their night once; kept for all goals that one process measures."""
-    folder = tempfile.TemporaryDirectory(prefix="lightwatch-recorded-")
+    folder = tempfile.TemporaryDirectory(prefix="lightwatch-recorded-", dir=_memory())
     root = Path(folder.name).resolve()
     simulated = make_field(root / "field", n_frames)
     (root / "raw").mkdir()
@@ -106,6 +125,13 @@ def recorded_night(n_frames: int) -> Night:
     assert result.exit_code == 0, result.line
     sizes = {str(path): path.stat().st_size for path in workdir.path.rglob("*") if path.is_file()}
     return Night(root, recorder.answers, workdir.results(), files_of(workdir.path), sizes, folder)
+
+
+def _memory() -> Path | None:
+    """A file system in memory with enough room, else None."""
+    if _IN_MEMORY.is_dir() and os.access(_IN_MEMORY, os.W_OK) and shutil.disk_usage(_IN_MEMORY).free > _ROOM:
+        return _IN_MEMORY
+    return None
 
 
 def files_of(workdir: Path) -> dict[str, str]:
@@ -132,8 +158,8 @@ def _links(index: Path) -> str:
 class Recorder:
     """Keeps what is computed: ``answers`` by the digest of the job."""
 
-    def __init__(self) -> None:
-        self.answers: dict[str, Answer] = {}
+    def __init__(self, answers: dict[str, Answer] | None = None) -> None:
+        self.answers: dict[str, Answer] = {} if answers is None else answers
         self._writing: list[Callable[[], Any]] | None = None
 
     def computed(self, name: str, compute: Callable[[Any], Any], job: Any) -> Any:

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -57,10 +58,10 @@ class Call:
 
 def traced(night: Night, names: Sequence[str] = WRITES) -> tuple[Ended, list[Call]]:
     """Run the night under strace; the calls of the main thread in order."""
-    log = night.root / "trace"
-    ended = _under_strace(night, ["-y", "-o", str(log), "-e", f"trace={','.join(names)}"])
-    lines = log.read_text(errors="replace").splitlines()
-    return ended, parse(lines)
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "trace"
+        ended = _under_strace(night, ["-y", "-o", str(log), "-e", f"trace={','.join(names)}"])
+        return ended, parse(log.read_text(errors="replace").splitlines())
 
 
 def parse(lines: Sequence[str]) -> list[Call]:

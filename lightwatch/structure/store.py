@@ -136,16 +136,20 @@ def read_product(
             if optional and prefix not in file:
                 return {}
             group = file[prefix] if prefix else file
-            wanted = list(names) if names is not None else _dataset_names(group)
-            return {name: _read_dataset(group[name]) for name in wanted}
+            if names is None:
+                return {name: _read_dataset(item) for name, item in _datasets(group).items()}
+            return {name: _read_dataset(group[name]) for name in names}
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise unreadable(workdir, relpath, error) from error
 
 
-def _dataset_names(group: h5py.Group) -> list[str]:
-    names: list[str] = []
-    group.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-    return names
+def _datasets(group: h5py.Group) -> dict[str, h5py.Dataset]:
+    """Datasets below a group by name, each opened once."""
+    found: dict[str, h5py.Dataset] = {}
+    group.visititems(
+        lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None
+    )
+    return found
 
 
 def _read_dataset(dataset: h5py.Dataset) -> Any:
