@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, tuple_
@@ -25,6 +26,7 @@ from lightwatch.pipeline.task import Task
 from lightwatch.structure import queries, run_rows, schema
 from lightwatch.structure.backups import BEFORE_RUN, backup
 from lightwatch.structure.database import checkpoint, transaction, upsert
+from lightwatch.structure.files import path_text
 from lightwatch.structure.queries import replace_rows
 from lightwatch.structure.workspace import Workspace
 
@@ -34,11 +36,12 @@ EXIT_BUG, EXIT_STORAGE, EXIT_INTERRUPTED = 70, 74, 130
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run did: a summary per task, the exit code for cron, and what it tidied up first."""
+    """What a run did: a summary per task, the exit code for cron, what it tidied up first, and what it lacked."""
 
     summaries: tuple[TaskSummary, ...] = field(default_factory=tuple)
     exit_code: int = EXIT_CLEAN
     tidied: str = ""
+    lacks: str = ""
 
     @property
     def items(self) -> int:
@@ -58,7 +61,7 @@ class RunResult:
         failed = sum(s.failed for s in self.summaries)
         if not self.items:
             nothing = "nothing could be done" if any(s.waits for s in self.summaries) else "nothing to do"
-            return nothing + ("; " + "; ".join(parts) if parts else "")
+            return "; ".join([self.lacks or nothing, *parts])
         seconds = sum(s.seconds for s in self.summaries)
         return f"{'; '.join(parts)} | {rejected} rejected, {failed} failed | {seconds:.1f} s"
 
@@ -151,7 +154,21 @@ class WorkflowManager:
             )
             for task in tasks:
                 summaries.append(runner.run(task))
-        return RunResult(tuple(summaries), self._exit_code(summaries), tidied)
+        exit_code = self._exit_code(summaries)
+        lacks = self._why_no_frames() if exit_code == EXIT_NO_DATA else ""
+        return RunResult(tuple(summaries), exit_code, tidied, lacks)
+
+    def _why_no_frames(self) -> str:
+        """What a workdir without any frame is to be given."""
+        raw_dirs, config = self.workspace.config.raw_dirs, self.workspace.config_path.name
+        missing = [path for path in raw_dirs if not path.is_dir()]
+        if missing:
+            what_to_do = f"make it, mount its disk, or correct raw_dirs in {config}"
+            return f"no frames: {_first(missing)} is no directory: {what_to_do}"
+        return (
+            f"no frames in {_first(raw_dirs)}: put raw files there, or correct raw_dirs or discovery.patterns in "
+            f"{config}; 'lightwatch status' counts files that were refused"
+        )
 
     def _exit_code(self, summaries: Sequence[TaskSummary]) -> int:
         if any(summary.rejected or summary.failed or summary.waits for summary in summaries):
@@ -203,6 +220,11 @@ class WorkflowManager:
             checkpoint(self.workspace.engine)
         finally:
             self.workspace.close()
+
+
+def _first(paths: Sequence[Path]) -> str:
+    """One path, and how many more there are."""
+    return path_text(paths[0]) + (f" (and {len(paths) - 1} more)" if len(paths) > 1 else "")
 
 
 def _how_it_ended(error: BaseException) -> tuple[int, str]:

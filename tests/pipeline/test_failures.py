@@ -80,6 +80,21 @@ def test_raised_limit_lets_large_files_in(empty_workdir, field, packed):
     assert {state for state, _code in _states(workdir).values()} == {"imported"}
 
 
+def test_without_raw_files_the_line_says_where_to_put_them(empty_workdir):
+    """Exit code 65 with its cause: a directory that is not there, or one without a frame."""
+    workdir = empty_workdir()
+    result = workdir.run()
+    raw = workdir.path.parent / "raw"
+    expected = f"no frames in {raw} (and 1 more): put raw files there, or correct raw_dirs"
+    assert (result.exit_code, result.line[: len(expected)]) == (65, expected)
+    raw.rmdir()
+    result = workdir.run()
+    expected = (
+        f"no frames: {raw} is no directory: make it, mount its disk, or correct raw_dirs in config.yaml"
+    )
+    assert (result.exit_code, result.line[: len(expected)]) == (65, expected)
+
+
 def test_only_bad_frames_is_no_usable_data(empty_workdir):
     workdir = empty_workdir()
     assert workdir.run().exit_code == 65
