@@ -192,8 +192,8 @@ def make_pending(connection: Connection, product: Product) -> int:
     n = sum(
         connection.execute(delete(table).where(condition)).rowcount for table, condition in _results(product)
     )
-    if product.task == _IMPORT:  # the raw file counts as never seen
-        connection.execute(delete(s.files).where(s.files.c.frame_id == product.frame_id))
+    if product.task == _IMPORT:  # the raw file is looked at again; where it is no frame any more, this one is out
+        connection.execute(update(s.files).where(s.files.c.frame_id == product.frame_id).values(recipe=""))
     elif product.task == _STARS:
         pinned = s.combined_footprint
         condition = pinned.c.hash == product.footprint_hash

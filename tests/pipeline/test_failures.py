@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from lightwatch.errors import AnotherRunActive, StorageError
+from lightwatch.errors import AnotherRunActive, FrameError, StorageError
 from lightwatch.pipeline.night import NAMES
 from lightwatch.pipeline.tally import Tally
 from lightwatch.pipeline.task import Outcome
@@ -312,6 +312,25 @@ def test_frame_that_fails_when_made_again_leaves_no_old_rows(workdir, monkeypatc
     assert workdir.sql("SELECT count(*) FROM current_psfs") == [(5,)]
     assert workdir.sql("SELECT count(*) FROM stars_in_frames WHERE frame_id = ?", victim) == [(10,)]
     assert workdir.sql("SELECT count(*) FROM group_results WHERE state != 'done'") == [(0,)]
+
+
+def test_frame_that_cannot_be_imported_again_is_out(workdir, monkeypatch):
+    """Its image was lost, and the raw file is refused now: no point of it stays in the light curves; later it may."""
+    points = workdir.sql("SELECT count(*) FROM light_curves")
+    (victim, relpath), *_others = workdir.sql("SELECT id, image_relpath FROM frames WHERE filter = 'r_sdss'")
+    (workdir.path / relpath).unlink()
+
+    def refused(_job):
+        raise FrameError("bad_pixels", "no picture")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(frame_character, "import_frame", refused)
+        assert workdir.run().exit_code == 10
+    assert workdir.sql("SELECT count(*) FROM light_curves WHERE frame_id = ?", victim) == [(0,)]
+    assert workdir.sql("SELECT count(*) FROM light_curves") > [(0,)]
+    workdir.configure("executor: {kind: serial}", "executor: {kind: serial}\nbackground: {box_size_px: 64}")
+    assert workdir.run().exit_code == 0
+    assert workdir.sql("SELECT count(*) FROM light_curves") == points
 
 
 def test_files_still_written_while_they_are_read_are_no_work_done():
