@@ -45,8 +45,7 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             failpoint.reached = Countdown(rng.randint(first, last) if kills < most else 10**9)
-            WorkflowManager(Workspace.open(config)).run(stop=stop)
-            os._exit(0)
+            os._exit(WorkflowManager(Workspace.open(config)).run(stop=stop).exit_code)
         rng.random()
         _pid, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:

@@ -83,12 +83,11 @@ def test_killed_at_every_kind_of_step_until_the_cutouts(empty_workdir, compare):
 
 
 def test_killed_at_the_very_first_steps(empty_workdir):
-    """Within the making of the database: the next run makes it."""
-    for step in (1, 3):
-        workdir = empty_workdir(frames=[0], name=f"first{step}")
-        assert _killed(workdir, 0, step, step, 1, "plate_solving") == {"kills": 1, "exit": 0}
-        assert workdir.sql("SELECT sum(plate_solved) FROM frames") == [(1,)]
-        workdir.check_database()
+    """Within the making of the database: the next run makes it. The seed draws steps 1, 3, 4 and 2."""
+    workdir = empty_workdir(frames=[0])
+    assert _killed(workdir, 70, 1, 4, 4, "plate_solving") == {"kills": 4, "exit": 0}
+    assert workdir.sql("SELECT sum(plate_solved) FROM frames") == [(1,)]
+    workdir.check_database()
 
 
 def test_killed_during_fits_and_joint_tasks(night, empty_workdir, field, compare):
