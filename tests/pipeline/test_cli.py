@@ -175,7 +175,7 @@ def test_a_second_run_is_75_and_writes_nothing(lightwatch, filled):
 def test_an_empty_raw_directory_is_65(lightwatch, workdir):
     code, out, _ = lightwatch("run", workdir, "-q")
     assert code == 65
-    assert out == "nothing to do\n"
+    assert out.startswith(f"no frames in {workdir / 'raw'}: put raw files there")
 
 
 def test_a_database_that_is_none_is_74(lightwatch, filled):
