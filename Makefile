@@ -6,6 +6,7 @@
 # make reliability               every goal of docs/reliability.md measured, in small (FULL=1: the whole procedure)
 # make coverage                  lines and branches of storage and state that the tests run
 # make bench-env                 install those other programs in an environment of their own
+# make docs                      build the site of the documentation: site/index.html
 # make audit                     ask for known vulnerabilities of everything that is pinned
 # make lock                      renew the lock files
 # make clean                     remove the environments and the demo
@@ -13,6 +14,7 @@
 VENV := .venv
 BENCH_VENV := .venv-bench
 AUDIT_VENV := .venv-audit
+DOCS_VENV := .venv-docs
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 OLDEST := 3.11
@@ -25,7 +27,7 @@ export OMP_NUM_THREADS ?= 1
 # a run that set some frames aside (exit code 10) is a run
 RUN = $(BIN)/lightwatch run $(1) || { code=$$?; test $$code -eq 10 || exit $$code; }
 
-.PHONY: demo test lint bench reliability coverage bench-env audit lock clean install
+.PHONY: demo test lint bench reliability coverage bench-env docs audit lock clean install
 .DELETE_ON_ERROR:
 
 install: $(VENV)/.installed
@@ -64,10 +66,20 @@ bench: install
 reliability: $(VENV)/.installed-test
 	@$(BIN)/python benchmarks/reliability/board.py $(if $(FULL),--full --write docs/reliability.md)
 
+# every warning is an error (mkdocs.yml); nothing is fetched when a page is looked at
+docs: $(DOCS_VENV)/.installed
+	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --quiet
+	@echo "site/index.html"
+
+$(DOCS_VENV)/.installed: docs/requirements-docs.lock
+	@test -n "$(PYTHON)" && $(PYTHON) -m venv $(DOCS_VENV)
+	@$(DOCS_VENV)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r $<
+	@touch $@
+
 # --strict: what the service does not know is not taken for sound
 audit: $(AUDIT_VENV)/.installed
 	@$(AUDIT_VENV)/bin/pip-audit --disable-pip --require-hashes --strict --progress-spinner off \
-		-r requirements.lock -r requirements-test.lock -r benchmarks/requirements-bench.lock
+		-r requirements.lock -r requirements-test.lock -r benchmarks/requirements-bench.lock -r docs/requirements-docs.lock
 
 $(AUDIT_VENV)/.installed: benchmarks/requirements-audit.lock
 	@test -n "$(PYTHON)" && $(PYTHON) -m venv $(AUDIT_VENV)
@@ -115,10 +127,12 @@ lock: $(BIN)/python
 	$(COMPILE) -o requirements-test.lock --extra test -c requirements.lock pyproject.toml $(VENV)/build.in
 	printf 'photutils\nstarred-astro\n' > $(VENV)/bench.in
 	$(COMPILE) -o benchmarks/requirements-bench.lock $(VENV)/bench.in
+	printf 'mkdocs-material\nmkdocstrings-python\n' > $(VENV)/docs.in
+	$(COMPILE) -o docs/requirements-docs.lock $(VENV)/docs.in
 	printf 'pip-audit\n' > $(VENV)/audit.in
 	$(COMPILE) -o benchmarks/requirements-audit.lock $(VENV)/audit.in
 	printf '%s\n' 'appnope==0.1.4 ; sys_platform == "darwin" \' \
 		'    --hash=sha256:502575ee11cd7a28c0205f379b525beefebab9d161b7c964670864014ed7213c' >> requirements-test.lock
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) $(AUDIT_VENV) demo
+	rm -rf $(VENV) $(BENCH_VENV) $(AUDIT_VENV) $(DOCS_VENV) demo site

@@ -88,8 +88,8 @@ def _type(column: SchemaColumn[object]) -> str:
 def _meaning(column: SchemaColumn[object]) -> Iterable[str]:
     if column.comment:
         yield column.comment
-    for key in column.foreign_keys:
-        yield f"of `{key.target_fullname}`"
+    for name in sorted(key.target_fullname for key in column.foreign_keys):
+        yield f"of `{name}`"
 
 
 def _row(cells: Iterable[str]) -> str:

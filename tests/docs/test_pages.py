@@ -6,8 +6,10 @@ import re
 import runpy
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from typer.main import get_command
 
 from lightwatch.flags import Flag
@@ -21,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "benchmarks" / "README.md"]
 EXAMPLES = sorted((ROOT / "example_config").glob("*.yaml"))
 LOCKS = [ROOT / "requirements.lock", ROOT / "requirements-test.lock"]
+ALL_LOCKS = [*LOCKS, ROOT / "docs" / "requirements-docs.lock", *sorted((ROOT / "benchmarks").glob("*.lock"))]
 
 
 def text_of(path: Path) -> str:
@@ -120,13 +123,52 @@ def test_make_targets_of_the_readme_exist():
 
 
 # ---------------------------------------------------------------- links, locks
+def anchors(path: Path) -> set[str]:
+    """What a link may name behind '#': headings in small letters, without their punctuation."""
+    prose = re.sub(r"^```.*?^```", "", text_of(path), flags=re.DOTALL | re.MULTILINE)
+    titles = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#:]+)\)", text_of(page)):
-        assert (page.parent / target).exists(), target
+    for target, anchor in re.findall(r"\]\(([^)#:\s]*)(?:#([^)]*))?\)", text_of(page)):
+        found = page.parent / target if target else page
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found), f"{target}#{anchor}"
 
 
-@pytest.mark.parametrize("lock", LOCKS, ids=name_of)
+def pages_of(entries: list[Any]) -> list[str]:
+    """Pages of the navigation of the site, from top to bottom."""
+    values = [value for entry in entries for value in entry.values()]
+    return [page for value in values for page in ([value] if isinstance(value, str) else pages_of(value))]
+
+
+def test_the_site_lists_every_page_once():
+    hooks = runpy.run_path(str(ROOT / "docs" / "site_hooks.py"))
+    listed = pages_of(yaml.safe_load(text_of(ROOT / "mkdocs.yml"))["nav"])
+    written = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert sorted(listed) == sorted([*written, *hooks["BESIDE"].values()])
+    assert all((ROOT / path).exists() for path in [*hooks["BESIDE"], *hooks["modules"]()])
+
+
+@pytest.mark.parametrize(
+    ("page", "link", "led"),
+    [
+        ("index.md", "docs/sql.md#flags", "sql.md#flags"),
+        ("method.md", "../lightwatch/processes/noise.py", "api/lightwatch.processes.noise.md"),
+        ("benchmarks/README.md", "../docs/accuracy.md", "../accuracy.md"),
+        ("decisions/002-task-results.md", "001-footprint-hash.md", "001-footprint-hash.md"),
+        ("examples/hatp32.md", "../../example_config", "../example_config.md"),
+        ("report.md", "images/report-400.png", "images/report-400.png"),
+    ],
+)
+def test_links_of_the_repository_lead_to_pages_of_the_site(page, link, led):
+    hooks = runpy.run_path(str(ROOT / "docs" / "site_hooks.py"))
+    assert hooks["with_links"](f"[text]({link})", page) == f"[text]({led})"
+
+
+@pytest.mark.parametrize("lock", ALL_LOCKS, ids=name_of)
 def test_locks_hold_names_versions_and_hashes_only(lock):
     lines = [line for line in text_of(lock).splitlines() if line and not line.startswith("#")]
     assert "://" not in text_of(lock)

@@ -191,15 +191,17 @@ def test_recipes_have_results():
 
 
 # ---------------------------------------------------------------- other pages
-def test_first_five_commands(home, field):
+def test_readme(home, field, monkeypatch):
     """From raw frames to the report, by the commands of the README; a table stands in for the archive."""
     shutil.rmtree(home.path / "j0248")
     (home.path / "raw").mkdir()
     for path in field.frames[:N_FRAMES]:
         shutil.copy2(path, home.path / "raw")
-    ((_, text),) = sections("README.md")["Your own frames, in five commands"][:1]
+    (home.path / "raw" / field.frames[2].name).rename(home.path / "raw" / "night3_0042.fits")
+    readme = sections("README.md")
+    (_, begin), (_, odd) = readme["Your own frames, in five commands"]
     told = ""
-    for line in text.splitlines():
+    for line in begin.splitlines():
         told += home.do("", line)
         if line.startswith("lightwatch init"):
             ra, dec = yaml.safe_load(field.config.read_text())["rois"]["pair"]["coordinates"]
@@ -210,6 +212,27 @@ def test_first_five_commands(home, field):
     assert (home.path / "j0248" / "report" / "index.html").is_file()
     assert "no mistakes" in told
     assert home.workdir.sql("SELECT count(DISTINCT frame_id) FROM light_curves") == [(N_FRAMES,)]
+    told = home.do("", odd.replace(" 42 ", " 3 "))
+    assert "night3_0042" in told
+    assert home.workdir.sql("SELECT comment FROM frames WHERE eliminated = 1") == [
+        ("satellite across the target",)
+    ]
+    monkeypatch.chdir(home.path / "j0248")
+    (code,) = [text for language, text in readme["What comes out"] if language == "python"]
+    home.do("python", code)
+
+
+@pytest.mark.parametrize("page", ["hatp32", "pds110"])
+def test_figures_of_the_examples(home, page, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    (code,) = [
+        text
+        for blocks in sections(f"docs/examples/{page}.md").values()
+        for language, text in blocks
+        if language == "python"
+    ]
+    home.do("python", re.sub(r'"\w+/light_curves/[^"]+"', '"j0248/light_curves/single_r_sdss.ecsv"', code))
+    assert (home.path / "light_curve.png").stat().st_size > 5000
 
 
 @pytest.mark.parametrize("section", ["Every night, by cron", "Copies of the database"])
