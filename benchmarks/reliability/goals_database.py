@@ -117,7 +117,7 @@ _QUESTIONS: tuple[Callable[[], object], ...] = (
     queries_overview.frame_counts,
     queries_overview.progress,
     queries.file_states,
-    lambda: queries.rejections(FOOTPRINT),
+    lambda: queries_overview.rejections(FOOTPRINT),
     queries_overview.product_bytes,
 )
 

@@ -16,10 +16,9 @@ def tidy(workspace: Workspace, before_writing: Callable[[], None]) -> str:
 
     Needs the lock. A frame whose raw file is gone too keeps its results: it could not be made again.
     """
-    named = products.names(workspace.reader)
-    there = set(products.files(workspace.workdir))
-    n_pending = _make_pending(workspace, _gone(workspace, named - there), before_writing)
-    removed = products.remove_old(workspace, there - named - remembered_models(workspace))
+    without_file, without_row = products.unmatched(workspace.reader, workspace.workdir)
+    n_pending = _make_pending(workspace, _gone(workspace, without_file), before_writing)
+    removed = products.remove_old(workspace, set(without_row) - remembered_models(workspace))
     for relpath in removed:
         LOG.info("%s: removed; nothing names it", relpath)
     notes = [f"{n_pending} missing products to be made again"] * bool(n_pending)

@@ -43,7 +43,7 @@ def summarise(
     runs = queries.rows(engine, queries.last_run())
     run = runs[0] if runs else None
     failures = queries.rows(engine, queries_overview.failures_of_run(run["id"])) if run else []
-    rejections = queries.rows(engine, queries.rejections(footprint_hash))
+    rejections = queries.rows(engine, queries_overview.rejections(footprint_hash))
     told = {(row["task"], row["state"], row["reason_code"]) for row in rejections}
     return Summary(
         tiles=_tiles(frames, curves),

@@ -13,7 +13,7 @@ from pathlib import Path
 from lightwatch.structure.frames_guard import cannot_be_read, open_regular, shown
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class FoundFile:
     """A regular file in a raw directory; size, time and inode tell cheaply that it has not changed.
 
@@ -38,44 +38,53 @@ class Discovery:
 def find_files(
     raw_dirs: Sequence[Path], patterns: Sequence[str], *, recursive: bool, follow_links: bool
 ) -> Discovery:
-    """Regular files below ``raw_dirs`` whose names match one of ``patterns`` (case ignored).
+    """All that ``each_file`` finds."""
+    found = {
+        item.path: item
+        for item in each_file(raw_dirs, patterns, recursive=recursive, follow_links=follow_links)
+    }
+    files = sorted(item for item in found.values() if not item.problem)
+    skipped = sorted((item.path, item.problem) for item in found.values() if item.problem)
+    return Discovery(tuple(files), tuple(skipped))
+
+
+def each_file(
+    raw_dirs: Sequence[Path], patterns: Sequence[str], *, recursive: bool, follow_links: bool
+) -> Iterator[FoundFile]:
+    """Regular files below ``raw_dirs`` whose names match one of ``patterns`` (case ignored), one after the other.
 
     Directories, FIFOs, sockets, dangling links and, unless ``follow_links``, links that lead out of
-    ``raw_dirs`` are skipped with the reason.  A missing raw directory is skipped likewise.
+    ``raw_dirs`` come with a problem.  A missing raw directory does likewise.  A file below two raw
+    directories comes twice.
     """
     roots = [Path(os.path.realpath(raw_dir)) for raw_dir in raw_dirs]
     lowered = [pattern.lower() for pattern in patterns]
-    files: dict[Path, FoundFile] = {}
-    skipped: dict[Path, str] = {}
     for raw_dir in raw_dirs:
-        for path, problem in _walk(Path(raw_dir), recursive, follow_links, set()):
-            if problem:
-                skipped[path] = problem
-            elif any(fnmatchcase(path.name.lower(), pattern) for pattern in lowered):
-                found = _inspect(path, roots, follow_links)
-                if isinstance(found, FoundFile):
-                    files[path] = found
-                elif os.path.lexists(path):  # else it vanished this moment
-                    skipped[path] = found
-    return Discovery(tuple(sorted(files.values())), tuple(sorted(skipped.items())))
+        for item in _walk(Path(raw_dir), recursive, follow_links, set()):
+            if isinstance(item, FoundFile):
+                yield item
+            elif any(fnmatchcase(item.name.lower(), pattern) for pattern in lowered):
+                found = _inspect(item, roots, follow_links)
+                if not found.problem or os.path.lexists(found.path):  # else it vanished this moment
+                    yield found
 
 
 def _walk(
     folder: Path, recursive: bool, follow_links: bool, seen: set[tuple[int, int]]
-) -> Iterator[tuple[Path, str]]:
-    """Everything in a folder that is not a directory, with an empty problem; unreadable folders with one."""
+) -> Iterator[os.DirEntry[str] | FoundFile]:
+    """Everything in a folder that is not a directory; unreadable folders with their problem."""
     try:
         status = folder.stat()
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        yield folder, f"cannot be listed: {error.strerror}"
+        yield FoundFile(folder, 0, 0, 0, f"cannot be listed: {error.strerror}")
         return
     if (status.st_dev, status.st_ino) in seen:  # a link that leads back
         return
     seen.add((status.st_dev, status.st_ino))
     for entry in entries:
         if not _is_folder(entry, follow_links):
-            yield folder / entry.name, ""
+            yield entry
         elif recursive:
             yield from _walk(folder / entry.name, recursive, follow_links, seen)
 
@@ -87,18 +96,19 @@ def _is_folder(entry: os.DirEntry[str], follow_links: bool) -> bool:
         return False
 
 
-def _inspect(path: Path, roots: Sequence[Path], follow_links: bool) -> FoundFile | str:
+def _inspect(entry: os.DirEntry[str], roots: Sequence[Path], follow_links: bool) -> FoundFile:
     """The file, or why it is not one that we read."""
+    path = Path(entry.path)
     try:
-        status = path.stat()
+        status = entry.stat()
     except OSError as error:
-        return f"cannot be read: {error.strerror}"
+        return FoundFile(path, 0, 0, 0, f"cannot be read: {error.strerror}")
     if not stat.S_ISREG(status.st_mode):
-        return "not a regular file"
-    if path.is_symlink() and not follow_links:
+        return FoundFile(path, 0, 0, 0, "not a regular file")
+    if entry.is_symlink() and not follow_links:
         target = Path(os.path.realpath(path))
         if not any(target.is_relative_to(root) for root in roots):
-            return "a link that leads out of the raw directories"
+            return FoundFile(path, 0, 0, 0, "a link that leads out of the raw directories")
     return FoundFile(path, status.st_size, status.st_mtime_ns, status.st_ino)
 
 

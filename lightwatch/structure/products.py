@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -79,14 +80,20 @@ _KINDS = (
 
 
 # ---------------------------------------------------------------- what rows name
-def names(reader: Engine) -> set[str]:
-    """Every product that a row names."""
+def unmatched(reader: Engine, workdir: Path) -> tuple[set[str], list[str]]:
+    """Products that rows name and that are not where products are, and files there that no row names."""
+    without_file: set[str] = set()
     with reader.connect() as connection:
-        return {
-            name
-            for kind in _KINDS
-            for (name,) in connection.execute(select(kind.relpath).where(kind.relpath.is_not(None)))
-        }
+        for kind in _KINDS:
+            query = select(kind.relpath).where(kind.relpath.is_not(None))
+            without_file.update(connection.execute(query).scalars().all())
+    without_row = []
+    for relpath in files(workdir):
+        try:
+            without_file.remove(relpath)
+        except KeyError:
+            without_row.append(relpath)
+    return without_file, without_row
 
 
 def all_products(reader: Engine) -> Iterator[Product]:
@@ -139,12 +146,11 @@ def _found(connection: Connection, kind: _Kind, condition: ColumnElement[bool]) 
 
 def state(workspace: Workspace, product: Product, *, full: bool) -> str:
     """``ok``, ``missing`` or ``damaged``. ``full``: every byte is read."""
+    if not full:
+        return _state_by_size(f"{workspace.workdir}/{product.relpath}", product.size)
     path = workspace.path(product.relpath)
     if not path.is_file():
         return "missing"
-    if not full:
-        size = path.stat().st_size
-        return "damaged" if size == 0 or product.size not in (None, size) else "ok"
     if product.task != _STARS and product.sha256 is not None:
         return "ok" if sha256_of(path) == product.sha256 else "damaged"
     try:
@@ -152,6 +158,17 @@ def state(workspace: Workspace, product: Product, *, full: bool) -> str:
     except ProductError as error:
         return error.reason_code.removesuffix("_product")
     return "ok"
+
+
+def _state_by_size(path: str, size: int | None) -> str:
+    """From one question to the file system: a workdir has hundreds of thousands of products."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return "missing"
+    if not stat.S_ISREG(status.st_mode):
+        return "missing"
+    return "damaged" if status.st_size == 0 or size not in (None, status.st_size) else "ok"
 
 
 def _read(workspace: Workspace, product: Product) -> None:
@@ -219,7 +236,7 @@ def _results(product: Product) -> list[tuple[Table, ColumnElement[bool]]]:
 def files(workdir: Path) -> Iterator[str]:
     """Files where only products are, and what interrupted writers left elsewhere; nothing but names is read."""
     for name in PRODUCT_DIRECTORIES:
-        yield from _below(workdir / name, f"{name}/")
+        yield from _below(workdir, f"{name}/")
     for name in _OTHER_DIRECTORIES:
         prefix = f"{name}/" if name else ""
         yield from (
@@ -227,12 +244,15 @@ def files(workdir: Path) -> Iterator[str]:
         )
 
 
-def _below(folder: Path, prefix: str) -> Iterator[str]:
-    for entry in _entries(folder):
-        if entry.is_dir(follow_symlinks=False):
-            yield from _below(folder / entry.name, f"{prefix}{entry.name}/")
-        else:
-            yield prefix + entry.name
+def _below(workdir: Path, prefix: str) -> Iterator[str]:
+    waiting = [prefix]
+    while waiting:
+        prefix = waiting.pop()
+        for entry in _entries(workdir / prefix):
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(f"{prefix}{entry.name}/")
+            else:
+                yield prefix + entry.name
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -16,7 +16,6 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    literal_column,
     or_,
     select,
 )
@@ -198,6 +197,14 @@ def files_named(text: str) -> Select[Any]:
 def all_files() -> Select[Any]:
     """Every raw file that was ever found."""
     return select(s.files)
+
+
+def settled_files(recipes: Sequence[str]) -> Select[Any]:
+    """Raw files that were dealt with under one of the recipes, and what tells that they have not changed since."""
+    f = s.files
+    return select(f.c.path, f.c.size, f.c.mtime_ns, f.c.inode).where(
+        f.c.recipe.in_(recipes), f.c.state != "deferred"
+    )
 
 
 def any_frame() -> Select[Any]:
@@ -421,26 +428,3 @@ def file_states() -> Select[Any]:
     )
     counted = select(f.c.state, f.c.reason_code, func.count().label("n"), example.label("example"))
     return counted.group_by(f.c.state, f.c.reason_code)
-
-
-def rejections(footprint_hash: str) -> Select[Any]:
-    """Rejected and failed items of current recipes by task and reason, with an example."""
-    t, r = s.task_results, s.task_recipes
-    return (
-        select(
-            t.c.task,
-            t.c.state,
-            t.c.reason_code,
-            func.count().label("n"),
-            func.min(s.frames.c.image_relpath).label("example"),
-            func.min(t.c.reason).label("reason"),
-        )
-        .join(r, and_(r.c.task == t.c.task, r.c.recipe == t.c.recipe))
-        .join(s.frames, s.frames.c.id == t.c.frame_id)
-        .where(
-            t.c.state != literal_column("'done'"),  # in so many words, for the index of such rows
-            t.c.combined_footprint_hash.in_(["", footprint_hash]),
-        )
-        .group_by(t.c.task, t.c.state, t.c.reason_code, r.c.position)
-        .order_by(r.c.position)
-    )

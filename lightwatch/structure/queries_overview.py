@@ -14,6 +14,7 @@ from sqlalchemy import (
     func,
     inspect,
     literal,
+    literal_column,
     null,
     or_,
     select,
@@ -110,6 +111,29 @@ def _causes(results: Table, item: Any, run_id: int) -> Select[Any]:
         )
         .select_from(results)
         .where(results.c.run_id == run_id, results.c.state != "done")
+    )
+
+
+def rejections(footprint_hash: str) -> Select[Any]:
+    """Rejected and failed items of current recipes by task and reason, with an example."""
+    t, r = s.task_results, s.task_recipes
+    return (
+        select(
+            t.c.task,
+            t.c.state,
+            t.c.reason_code,
+            func.count().label("n"),
+            func.min(s.frames.c.image_relpath).label("example"),
+            func.min(t.c.reason).label("reason"),
+        )
+        .join(r, and_(r.c.task == t.c.task, r.c.recipe == t.c.recipe))
+        .join(s.frames, s.frames.c.id == t.c.frame_id)
+        .where(
+            t.c.state != literal_column("'done'"),  # in so many words, for the index of such rows
+            t.c.combined_footprint_hash.in_(["", footprint_hash]),
+        )
+        .group_by(t.c.task, t.c.state, t.c.reason_code, r.c.position)
+        .order_by(r.c.position)
     )
 
 

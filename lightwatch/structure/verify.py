@@ -42,13 +42,18 @@ def verify(workspace: Workspace, *, full: bool, remembered: Collection[str] = ()
 
     ``remembered``: files that a task still reads although no row names them.
     """
-    found: dict[str, list[Product]] = {"ok": [], "missing": [], "damaged": []}
+    found: dict[str, list[Product]] = {"missing": [], "damaged": []}
     named = set(remembered)
+    n_ok = 0
     for product in products.all_products(workspace.reader):
         named.add(product.relpath)
-        found[products.state(workspace, product, full=full)].append(product)
+        state = products.state(workspace, product, full=full)
+        if state == "ok":
+            n_ok += 1
+        else:
+            found[state].append(product)
     return Verification(
-        ok=len(found["ok"]),
+        ok=n_ok,
         orphan=tuple(sorted(path for path in products.files(workspace.workdir) if path not in named)),
         missing=tuple(found["missing"]),
         damaged=tuple(found["damaged"]),

@@ -20,7 +20,7 @@ from lightwatch.report.epoch_pixels import evenly
 from lightwatch.report.failures import causes_of_frames
 from lightwatch.report.news import changed_settings, news_of
 from lightwatch.report.summary import mjd_of
-from lightwatch.structure import queries, schema
+from lightwatch.structure import queries, queries_overview, schema
 from lightwatch.structure.database import transaction
 
 NIGHTS, PER_NIGHT = 12, 3
@@ -204,7 +204,7 @@ def test_a_run_without_work_is_told_of(second_run):
 
 
 def test_causes_name_their_frames_and_what_to_do(second_run):
-    rejections = queries.rows(second_run.reader, queries.rejections("f" * 64))
+    rejections = queries.rows(second_run.reader, queries_overview.rejections("f" * 64))
     (cause,) = causes_of_frames(second_run, "f" * 64, rejections, run_id=2)
     assert (cause.task, cause.code, cause.n, cause.n_new) == ("psf_modeling", "too_few_stars", 1, 1)
     assert cause.frames == [(1, "0.fits")]

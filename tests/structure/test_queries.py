@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from lightwatch.errors import ConfigError
-from lightwatch.structure import queries, queries_joint, queries_report, schema, upgrade
+from lightwatch.structure import queries, queries_joint, queries_overview, queries_report, schema, upgrade
 from lightwatch.structure.database import open_engine, transaction
 
 FRAME = {
@@ -159,7 +159,7 @@ def test_every_named_question_runs(night):
         "zeropoints_of": (queries.zeropoints_of(name, zero, "r_sdss"), 6),
         "story_of_frame": (queries.story_of_frame(ids[0]), 7),
         "finished_frames": (queries.finished_frames("star_photometry", flux, name), 6),
-        "rejections": (queries.rejections(name), 0),
+        "rejections": (queries_overview.rejections(name), 0),
         "file_states": (queries.file_states(), 1),
     }
     assert {key: len(queries.rows(reader, query)) for key, (query, _n) in numbers.items()} == {

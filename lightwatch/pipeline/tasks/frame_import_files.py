@@ -11,7 +11,7 @@ from typing import Any
 from lightwatch.pipeline.task import TaskContext
 from lightwatch.structure import queries
 from lightwatch.structure.files import path_text
-from lightwatch.structure.frames_discovery import FoundFile, find_files, is_settled
+from lightwatch.structure.frames_discovery import FoundFile, each_file, is_settled
 from lightwatch.structure.workspace import Workspace
 
 #: a file younger than the configured age is taken when it kept its size for so long
@@ -52,17 +52,27 @@ class Owner:
 def find_candidates(context: TaskContext) -> list[FoundFile]:
     """Files to import, sorted by path; then what has the name of a frame, or should hold some, and cannot be read."""
     config = context.workspace.config
-    found = find_files(
+    settled = _settled_files(context)
+    own = _own_directories(context.workspace)
+    every = each_file(
         config.raw_dirs, config.patterns, recursive=config.discovery.recursive, follow_links=True
     )
-    known = known_files(context.workspace)
-    own = _own_directories(context.workspace)
-    odd = [FoundFile(path, 0, 0, 0, problem) for path, problem in found.skipped]
-    return [
-        item
-        for item in (*found.files, *odd)
-        if not _is_settled_business(context, item, known) and own.isdisjoint(item.path.parents)
-    ]
+    found = {
+        item.path: item
+        for item in every
+        if settled.get(path_text(item.path)) != (item.size, item.mtime_ns, item.inode)
+        and own.isdisjoint(item.path.parents)
+    }
+    return sorted(found.values(), key=lambda item: (bool(item.problem), item))
+
+
+def _settled_files(context: TaskContext) -> dict[str, tuple[int, int, int]]:
+    """Size, time and inode of the files about which nothing more is to be done, by path: of most that there are."""
+    query = queries.settled_files([context.recipe, recipe_of(context, "too_large")])
+    return {
+        path: (size, mtime_ns, inode)
+        for path, size, mtime_ns, inode in queries.stream(context.workspace.reader, query)
+    }
 
 
 def _own_directories(workspace: Workspace) -> set[Path]:
@@ -106,13 +116,6 @@ def recipe_of(context: TaskContext, code: str | None) -> str:
     if code == "too_large":
         return f"{context.recipe} {context.workspace.config.discovery.max_frame_gigabytes:g} GB"
     return context.recipe
-
-
-def _is_settled_business(context: TaskContext, item: FoundFile, known: dict[str, queries.Row]) -> bool:
-    row = known.get(path_text(item.path))
-    if row is None or row["state"] == "deferred" or row["recipe"] != recipe_of(context, row["reason_code"]):
-        return False
-    return (row["size"], row["mtime_ns"], row["inode"]) == (item.size, item.mtime_ns, item.inode)
 
 
 def split_by_age(
