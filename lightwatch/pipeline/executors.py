@@ -305,7 +305,10 @@ class WorkerPool:
         if patience_seconds == 0.0:
             for process in workers:
                 process.kill()
-        self._executor.shutdown(wait=not workers, cancel_futures=True)
+        if self._settings.kind == "dask":
+            self._executor.shutdown(wait=False)  # its workers are not ours; it cancels what still waits
+        else:
+            self._executor.shutdown(wait=not workers, cancel_futures=True)
         for process in workers:
             process.join(max(0.0, begun + patience_seconds - time.monotonic()))
             process.kill()

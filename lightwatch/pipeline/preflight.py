@@ -10,8 +10,8 @@ from pathlib import Path
 
 from lightwatch.errors import ConfigError, StorageError
 from lightwatch.structure import queries, queries_overview
+from lightwatch.structure.files import PRODUCT_DIRECTORIES
 from lightwatch.structure.frames_discovery import FoundFile
-from lightwatch.structure.products import PRODUCT_DIRECTORIES
 from lightwatch.structure.workspace import Workspace
 
 #: free space that a new frame must find, in bytes of the frame it will be: frame, cutouts, PSF, temporary files

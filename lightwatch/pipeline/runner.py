@@ -12,8 +12,9 @@ from types import ModuleType
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import DBAPIError
 
-from lightwatch.errors import CatalogError, ProductError
+from lightwatch.errors import CatalogError, LightwatchError, ProductError
 from lightwatch.pipeline.compilation import keep_compiled_programs
 from lightwatch.pipeline.executors import WorkerPool
 from lightwatch.pipeline.guard import guarded, guarded_batch, guarded_load, one_line, outcome_of_error
@@ -100,6 +101,13 @@ class TaskRunner:
         except CatalogError as error:  # may pass: the task waits for its stars, the others go on
             LOG.warning("%s: waits: %s: %s", task.name, error.reason_code, error)
             counts = {"waits": True, "note": f"waits: {one_line(error)}"}
+        except (LightwatchError, OSError, DBAPIError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001 - unforeseen, and of no single item: the other tasks go on
+            outcome = outcome_of_error(error)
+            with transaction(self.workspace.engine) as connection:
+                self._log_failure(connection, task, "", None, outcome)
+            counts = {"failed": 1, "note": f"ended early: {outcome.reason_code}: {outcome.reason}"}
         summary = TaskSummary(task=task.name, seconds=time.perf_counter() - begun, **counts)
         if summary.items or summary.note:
             self.reporter.end(summary)
@@ -120,6 +128,9 @@ class TaskRunner:
         if found.rows:
             self.before_writing()
             module.save_findings(context, found)
+            for row in found.rows:
+                if row["state"] == "quarantined":
+                    LOG.warning("%s: %s: %s: %s", task.name, row["path"], row["reason_code"], row["reason"])
         if not found.jobs:
             return {"deferred": found.deferred, "rejected": found.rejected, "note": found.note}
         self.before_writing()

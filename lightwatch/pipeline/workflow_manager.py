@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -120,9 +120,10 @@ class WorkflowManager:
             self.workspace.initialize()
             preflight.check_clock(run_rows.latest_start(self.workspace.reader), datetime.now(UTC))
             run_id = self._open_run()
+            before_writing = _BackupOnce(self.workspace)
             try:
-                self._register(current)
-                result = self._run_tasks(tasks, current, run_id, limit, renew_footprint)
+                self._register(current, before_writing)
+                result = self._run_tasks(tasks, current, run_id, limit, renew_footprint, before_writing)
             except BaseException as error:
                 exit_code, text = _how_it_ended(error)
                 if not isinstance(error, Exception):  # errors are told by who catches them, signals by nobody
@@ -134,10 +135,15 @@ class WorkflowManager:
         return result
 
     def _run_tasks(
-        self, tasks: Sequence[Task], current: dict[str, str], run_id: int, limit: int | None, renew: bool
+        self,
+        tasks: Sequence[Task],
+        current: dict[str, str],
+        run_id: int,
+        limit: int | None,
+        renew: bool,
+        before_writing: Callable[[], None],
     ) -> RunResult:
         summaries: list[TaskSummary] = []
-        before_writing = self._backup_once()
         tidied = housekeeping.tidy(self.workspace, before_writing)
         with ExitStack() as stack:
             pool = stack.enter_context(WorkerPool(self.workspace.config.executor, self._executor))
@@ -176,11 +182,8 @@ class WorkflowManager:
         frames = queries.scalar(self.workspace.reader, queries.any_frame())
         return EXIT_CLEAN if frames is not None else EXIT_NO_DATA
 
-    def _backup_once(self) -> _BackupOnce:
-        return _BackupOnce(self.workspace)
-
-    def _register(self, current: dict[str, str]) -> None:
-        """Write the recipes and ROIs in use, when they changed."""
+    def _register(self, current: dict[str, str], before_writing: Callable[[], None]) -> None:
+        """Write the recipes and ROIs in use, when they changed; light curves of ROIs that are gone go with them."""
         wanted = recipes.recipe_rows(self.workspace, current)
         known = queries.rows(self.workspace.reader, queries.recipes_in_use())
         targets = [
@@ -194,6 +197,8 @@ class WorkflowManager:
         ]
         if known == wanted:
             return
+        if known:
+            before_writing()
         with transaction(self.workspace.engine) as connection:
             replace_rows(connection, schema.task_recipes, {}, wanted)
             for table, rows, keys in (

@@ -92,8 +92,9 @@ def _thin(database: Path, *, spare: Path) -> None:
             if copy.made not in keep and copy.path != spare:
                 remove(copy.path)
     for leftover in _directory(database).glob(".*.tmp"):
-        if time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
-            remove(leftover)
+        with suppress(FileNotFoundError):  # another process has just given it its name
+            if time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
+                remove(leftover)
 
 
 def _directory(database: Path) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lightwatch.structure.config_values import (
     Arcminutes,
@@ -36,6 +36,7 @@ from lightwatch.structure.config_values import (
     no_star_twice,
     separation_deg,
 )  # fmt: skip
+from lightwatch.structure.files import safe_word
 
 #: half of the largest cutout (512 px), at 28 arcsec per pixel
 _FARTHEST_SOURCE_DEG = 2.0
@@ -393,6 +394,16 @@ class Config(Section):
     executor: Executor = Field(default_factory=lambda: Executor())
     database: DatabaseSettings = Field(default_factory=lambda: DatabaseSettings())
     network: Network = Field(default_factory=lambda: Network())
+
+    @field_validator("rois")
+    @classmethod
+    def _files_of_their_own(cls, rois: dict[str, Roi]) -> dict[str, Roi]:
+        named: dict[str, str] = {}
+        for name in rois:
+            other = named.setdefault(safe_word(name).lower(), name)
+            if other != name:
+                raise ValueError(f"two ROIs would share their files, {other} and {name}: rename one")
+        return rois
 
     @property
     def patterns(self) -> list[str]:

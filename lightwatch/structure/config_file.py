@@ -15,6 +15,7 @@ from lightwatch.errors import ConfigError
 from lightwatch.structure.config import Config
 from lightwatch.structure.config_values import checked_database_url
 from lightwatch.structure.config_yaml import KeyPath, dotted, parse, read_text
+from lightwatch.structure.files import PRODUCT_DIRECTORIES
 from lightwatch.structure.frames_guard import open_regular
 
 _MAX_SECRET_BYTES = 10_000
@@ -41,13 +42,23 @@ def resolve_paths(config: Config, path: Path) -> Config:
     Raises
     ------
     ConfigError
-        When a raw directory is a file, or database.url_file is not one that its owner alone can read.
+        When a raw directory is a file or one of products, or others can read database.url_file.
     """
     base = path.resolve().parent
     workdir = (base / config.workdir) if config.workdir else base
     files = [raw for raw in config.raw_dirs if (base / raw).is_file()]
     if files:
         raise ConfigError(located(f"raw_dirs: expected a directory, {files[0]} is a file", path))
+    for raw in config.raw_dirs:
+        if any(
+            (base / raw).resolve().is_relative_to(workdir.resolve() / name) for name in PRODUCT_DIRECTORIES
+        ):
+            raise ConfigError(
+                located(
+                    f"raw_dirs: {raw}: products go there; keep raw files in another directory, such as raw",
+                    path,
+                )
+            )
     updates: dict[str, Any] = {"workdir": workdir, "raw_dirs": [base / raw for raw in config.raw_dirs]}
     if config.database.url_file is not None:
         url_file = base / config.database.url_file

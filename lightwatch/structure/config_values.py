@@ -110,7 +110,7 @@ def checked_database_url(url: SecretStr) -> SecretStr:
     try:
         make_url(text).get_dialect().import_dbapi()
     except ModuleNotFoundError as error:
-        raise ValueError(f"PostgreSQL needs the package {error.name}: pip install {error.name}") from None
+        raise ValueError(f"needs the package {error.name} (pip install {error.name})") from None
     except (SQLAlchemyError, ValueError):  # the error's own text may hold the password
         raise ValueError("expected a URL such as postgresql://user:password@host/database") from None
     return url

@@ -9,6 +9,8 @@ from pathlib import Path
 from lightwatch.errors import ProductError, StorageError
 
 _GONE = {errno.ENOENT, errno.ENOTDIR}
+#: a bad sector, or a file that became somebody else's: other products can be read
+_ONE_FILE = {errno.EIO, errno.EACCES, errno.EPERM, errno.EISDIR}
 
 
 def unreadable(workdir: Path, relpath: str, error: Exception) -> StorageError:
@@ -19,10 +21,10 @@ def unreadable(workdir: Path, relpath: str, error: Exception) -> StorageError:
     """
     path = workdir / relpath
     number = getattr(error, "errno", None)
-    if number is not None and number not in _GONE:
+    if number is not None and number not in _GONE | _ONE_FILE:
         return StorageError(f"{path}: cannot be read: {os.strerror(number)}")
-    reason = "no such file" if number else (str(error).splitlines() or [type(error).__name__])[0]
-    code = "missing_product" if number else "damaged_product"
+    reason = os.strerror(number) if number else (str(error).splitlines() or [type(error).__name__])[0]
+    code = "missing_product" if number in _GONE else "damaged_product"
     return ProductError(
         code, f"{path}: cannot be read ({reason}); 'lightwatch verify --repair' remakes it", relpath
     )

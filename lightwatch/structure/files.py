@@ -18,6 +18,10 @@ from lightwatch.structure import failpoint
 _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP}
 
 
+#: directories of a workdir that hold nothing but products of rows
+PRODUCT_DIRECTORIES = ("frames", "regions", "psfs", "prepared_roi_cutouts", "roi_models")
+
+
 @dataclass(frozen=True)
 class ProductRef:
     """A file that was written: its place below the workdir, sha256 and size in bytes."""
@@ -125,6 +129,11 @@ def sha256_of(path: Path) -> str:
     """sha256 of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def safe_word(text: str) -> str:
+    """Text as a part of a file name: runs of anything but letters, digits, ``._-`` become ``_``."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", text)
 
 
 def safe_name(text: str, digest: str) -> str:

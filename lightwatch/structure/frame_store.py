@@ -91,6 +91,17 @@ def _check(path: Path) -> None:
         raise ValueError("its checksum is wrong")
 
 
+def is_own_file(path: Path) -> bool:
+    """Whether a FITS file is a frame or a table of sources as written here, by its extensions."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            with fits.open(path, memmap=True) as hdus:
+                return [hdu.name for hdu in hdus][1:] in (["MASK", "BKG_LEVEL", "BKG_RMS"], ["SOURCES"])
+    except (OSError, ValueError, TypeError):
+        return False
+
+
 def replace_wcs(workdir: Path, relpath: str, wcs_text: str) -> ProductRef:
     """Put a new WCS into the header of a frame's file, so that any viewer shows the sky; twice is the same as once."""
     frame = read_stored_frame(workdir, relpath)

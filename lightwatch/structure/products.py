@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from lightwatch.errors import ProductError
 from lightwatch.structure import schema as s
-from lightwatch.structure.files import remove, sha256_of
+from lightwatch.structure.files import PRODUCT_DIRECTORIES, remove, sha256_of
 from lightwatch.structure.parts import parts
 from lightwatch.structure.workspace import Workspace
 
@@ -37,8 +37,7 @@ _STARS = "query_gaia_for_stars"
 _PREPARE, _MODEL = "prepare_calibrated_cutouts", "model_calibrated_cutouts"
 _ORPHAN_AGE_SECONDS = 86400.0
 
-#: directories that hold nothing but products of rows, and those where an interrupted writer may leave something too
-PRODUCT_DIRECTORIES = ("frames", "regions", "psfs", "prepared_roi_cutouts", "roi_models")
+#: directories where an interrupted writer may leave something too
 _OTHER_DIRECTORIES = ("", "catalogs", "light_curves", "backups", "report")
 _LEFTOVER = re.compile(r"\..+\.\d+\.tmp")
 #: names of products end with a part of a hash; files with other names are their owner's
@@ -209,7 +208,9 @@ def make_pending(connection: Connection, product: Product) -> int:
     n = sum(
         connection.execute(delete(table).where(condition)).rowcount for table, condition in _results(product)
     )
-    if product.task == _IMPORT:  # the raw file is looked at again; where it is no frame any more, this one is out
+    if (
+        product.task == _IMPORT
+    ):  # the raw file is looked at again; where it is no frame any more, this one is out
         connection.execute(update(s.files).where(s.files.c.frame_id == product.frame_id).values(recipe=""))
     elif product.task == _STARS:
         pinned = s.combined_footprint
@@ -263,6 +264,13 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         return []
 
 
+def _is_somebody_elses(path: Path) -> bool:
+    """A FITS file that bears a name like ours, as one that ends with a date does, but is none of ours."""
+    from lightwatch.structure.frame_store import is_own_file  # astropy: only where there is something to look at
+
+    return path.suffix == ".fits" and not is_own_file(path)
+
+
 def remove_old(workspace: Workspace, orphans: Iterable[str]) -> list[str]:
     """Remove those of the files without a row that lightwatch wrote more than a day ago; which they were."""
     limit = time.time() - _ORPHAN_AGE_SECONDS
@@ -271,7 +279,7 @@ def remove_old(workspace: Workspace, orphans: Iterable[str]) -> list[str]:
         name = relpath.rsplit("/", 1)[-1]
         path = workspace.workdir / relpath
         ours = _LEFTOVER.fullmatch(name) or _OURS.fullmatch(name)
-        if ours and path.is_file() and path.lstat().st_mtime < limit:
+        if ours and path.is_file() and path.lstat().st_mtime < limit and not _is_somebody_elses(path):
             remove(path)
             removed.append(relpath)
     return removed

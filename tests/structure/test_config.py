@@ -288,3 +288,18 @@ def test_problems_found_later_are_located(tmp_path):
 def test_no_bytes_fall_through(content):
     with pytest.raises(ConfigError):
         loaded(content)
+
+
+def test_raw_frames_are_not_kept_among_products(tmp_path):
+    """Housekeeping removes products that no row names; raw frames must not be near it."""
+    path = tmp_path / "config.yaml"
+    path.write_text(MINIMAL.replace("raw_dirs: [raw]", "raw_dirs: [raw, frames/night1]"))
+    with pytest.raises(ConfigError, match=r"raw_dirs: frames/night1: products go there"):
+        resolve_paths(load_config(path), path)
+
+
+def test_rois_that_would_share_files_are_refused(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("raw_dirs: [raw]\nrois:\n  J 1: {coordinates: [1, 2]}\n  J_1: {coordinates: [3, 4]}\n")
+    with pytest.raises(ConfigError, match="would share their files, J 1 and J_1"):
+        load_config(path)

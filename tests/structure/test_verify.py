@@ -173,13 +173,15 @@ def test_orphans_go_when_they_are_old(workspace):
     """Those that lightwatch wrote; what a user put among the products is told, and left."""
     old = {"regions/ff/a.0123abcd.h5", "roi_models/ff/pair_r.0123abcd.h5", "frames/x-0123abcd_sources.fits",
            "light_curves/.a.ecsv.12.tmp"}  # fmt: skip
-    kept = {"psfs/.x.h5.123.tmp", "psfs/ff/young.0123abcd.h5", "frames/mask.fits"}
+    kept = {"psfs/.x.h5.123.tmp", "psfs/ff/young.0123abcd.h5", "frames/mask.fits", "frames/M31-20260101.fits"}
     long_ago = time.time() - 2 * 86400
     for relpath in old | kept:
         path = workspace.workdir / relpath
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
-        if relpath in old or "mask" in relpath:
+        if relpath.endswith("_sources.fits"):
+            write_sources(workspace.workdir, relpath, {"x": np.zeros(1)})
+        if relpath in old or relpath.startswith("frames/"):
             os.utime(path, (long_ago, long_ago))
     (workspace.workdir / "notes.txt").write_text("mine")
     found = verify(workspace, full=False, remembered=["psfs/ff/young.0123abcd.h5"])

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Table, select
 from lightwatch.errors import TooFewStars
 from lightwatch.flags import UNUSABLE_PIXEL, Flag
 from lightwatch.pipeline.grouping import group_members
-from lightwatch.pipeline.task import Group, Outcome, TaskContext
+from lightwatch.pipeline.task import Group, Outcome, TaskContext, digest_of
 from lightwatch.pipeline.tasks import prepared_epochs
 from lightwatch.pipeline.tasks.roi_products import product_name
 from lightwatch.pipeline.tasks.star_photometry import aperture_radius_px, load_psfs
@@ -368,7 +368,9 @@ def _grids(inputs: RoiInputs, size: int) -> Floats:
 def save(connection: Connection, context: TaskContext, group: Group, output: dict[str, Any]) -> None:
     """The product, then its row; an older model of the ROI goes with the older cutouts."""
     name = product_name(group.roi, group.filter)
-    relpath = f"prepared_roi_cutouts/cutouts_{context.footprint_hash[:16]}_{name}.{group.digest[:8]}.h5"
+    # the digest knows the inputs alone: with the recipe, no run of other settings writes in the place of this one
+    state = digest_of([group.digest, context.recipe])
+    relpath = f"prepared_roi_cutouts/cutouts_{context.footprint_hash[:16]}_{name}.{state[:8]}.h5"
     attributes = {
         "recipe": context.recipe,
         "roi": group.roi,

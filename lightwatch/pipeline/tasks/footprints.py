@@ -105,7 +105,7 @@ def _definition(
     if settings.strategy == "ROI_disk" and settings.roi_disk_radius_arcsec is None:
         definition["roi_disk_radius_arcsec"] = pinned.get("roi_disk_radius_arcsec") or _radius(frames)
     if settings.strategy == "common_footprint_stars":
-        if not common.polygons:
+        if not common.polygons and "vertices" not in pinned:
             raise ConfigError("reference_stars.strategy: the frames have no common footprint; use ROI_disk")
         definition["vertices"] = pinned.get("vertices") or [
             [np.round(ring, _VERTEX_DECIMALS).tolist() for ring in polygon] for polygon in common.polygons

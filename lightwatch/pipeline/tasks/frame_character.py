@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lightwatch.errors import FrameError, HeaderError
 from lightwatch.flags import Flag
 from lightwatch.pipeline.guard import guarded, one_line
-from lightwatch.pipeline.task import Outcome
+from lightwatch.pipeline.task import Outcome, digest_of
 from lightwatch.processes import background, calibration, detection, ephemeris, masks
 from lightwatch.processes.strips import row_strips
 from lightwatch.structure import frame_store, frames
@@ -215,7 +215,8 @@ def _write(
     sources: detection.Sources,
     seeing: detection.Seeing,
 ) -> Outcome:
-    stem = safe_name(job.path.name.split(".")[0], job.content_hash)
+    # a name of its own under every recipe: rows made under another one keep their file
+    stem = safe_name(job.path.name.split(".")[0], digest_of([job.content_hash, job.recipe]))
     wcs_text, doubts = _doubts(raw, path_text(job.path))
     cards = _cards(meta, wcs_text)
     stored = frame_store.StoredFrame(image, mask, sky.level_mesh.values, sky.rms_mesh.values, cards)

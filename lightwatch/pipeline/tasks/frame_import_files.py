@@ -10,7 +10,7 @@ from typing import Any
 
 from lightwatch.pipeline.task import TaskContext
 from lightwatch.structure import queries
-from lightwatch.structure.files import path_text
+from lightwatch.structure.files import PRODUCT_DIRECTORIES, path_text
 from lightwatch.structure.frames_discovery import FoundFile, each_file, is_settled
 from lightwatch.structure.workspace import Workspace
 
@@ -18,12 +18,8 @@ from lightwatch.structure.workspace import Workspace
 _WATCH_SECONDS = 1.0
 #: in place of a recipe: to be tried again
 FAILED = "failed"
-_PRODUCT_DIRECTORIES = (
-    "frames",
-    "regions",
-    "psfs",
-    "prepared_roi_cutouts",
-    "roi_models",
+_OWN_DIRECTORIES = (
+    *PRODUCT_DIRECTORIES,
     "light_curves",
     "catalogs",
     "report",
@@ -78,7 +74,7 @@ def _settled_files(context: TaskContext) -> dict[str, tuple[int, int, int]]:
 def _own_directories(workspace: Workspace) -> set[Path]:
     """Where products are: a raw directory above them does not feed the pipeline its own frames."""
     raw = [path.resolve() for path in workspace.config.raw_dirs]
-    own = {workspace.workdir / name for name in _PRODUCT_DIRECTORIES}
+    own = {workspace.workdir / name for name in _OWN_DIRECTORIES}
     return {path for path in own if not any(path == place or path in place.parents for place in raw)}
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
-
 from sqlalchemy import select
 
 from lightwatch.pipeline.task import digest_of
 from lightwatch.structure import queries, schema
+from lightwatch.structure.files import safe_word
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
 
 
 def product_name(roi: str, filter_name: str) -> str:
     """Name of the files of an ROI and filter."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{roi}_{filter_name}" if filter_name else roi)
+    return safe_word(f"{roi}_{filter_name}" if filter_name else roi)
 
 
 def model_path(result: Row) -> str:

@@ -1,0 +1,35 @@
+"""The manager of a run: what goes wrong beside the items, and what is kept before anything changes."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+from lightwatch.pipeline.night import NAMES
+
+
+def test_task_that_breaks_beside_its_items_is_recorded(workdir, monkeypatch):
+    """What is unforeseen in a task itself ends that task; the others go on, and the next run tries again."""
+
+    def broken(*_arguments):
+        raise ZeroDivisionError("by a mistake")
+
+    monkeypatch.setattr("lightwatch.pipeline.tasks.zeropoints_groups.groups", broken)
+    result = workdir.run()
+    assert result.exit_code == 10
+    assert "ended early: ZeroDivisionError" in result.line
+    assert workdir.sql("SELECT task, reason_code FROM task_errors") == [(NAMES[9], "ZeroDivisionError")]
+    monkeypatch.undo()
+    assert workdir.run().exit_code == 0
+
+
+def test_roi_that_leaves_the_configuration_is_in_a_copy_of_the_database(workdir):
+    """Its light curve goes with it; a slip in the configuration must not lose it for ever."""
+    before = workdir.sql("SELECT count(*) FROM roi_flux")[0][0]
+    had = set((workdir.path / "backups").glob("*.sqlite3"))
+    workdir.configure("  single:\n    coordinates", "  renamed:\n    coordinates")
+    workdir.run(stop=NAMES[1])
+    assert workdir.sql("SELECT count(*) FROM roi_flux")[0][0] < before
+    (copy,) = set((workdir.path / "backups").glob("*.sqlite3")) - had
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("SELECT count(*) FROM roi_flux").fetchone() == (before,)
