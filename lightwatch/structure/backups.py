@@ -15,8 +15,9 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from lightwatch.structure.database import backup_sqlite
-from lightwatch.structure.files import remove
+from lightwatch.errors import StorageError
+from lightwatch.structure.database import backup_sqlite, damage_of
+from lightwatch.structure.files import path_text, remove
 
 BEFORE_RUN, BEFORE_MIGRATION, BY_HAND, REPLACED = "before-run", "before-migration", "by-hand", "replaced"
 _THINNED = (BEFORE_RUN, BEFORE_MIGRATION)
@@ -73,15 +74,29 @@ def backup(engine: Engine, label: str) -> Path | None:
     Raises
     ------
     StorageError
-        When the copy cannot be made; the older ones are all there then.
+        When the copy cannot be made, or one made before a change is damaged as the database then is; the older ones
+        are all there then.
     """
     if engine.dialect.name != "sqlite" or not engine.url.database:
         return None
     database = Path(engine.url.database)
     target = new_copy_path(database, label)
     backup_sqlite(database, target)
+    if label in _THINNED:  # by hand, people may keep what is left of a damaged one
+        _refuse_damaged(database, target)
     _thin(database, spare=target)
     return target
+
+
+def _refuse_damaged(database: Path, copy: Path) -> None:
+    """Neither is a damaged database written to, nor do its copies push out good ones."""
+    problem = damage_of(copy)
+    if problem:
+        remove(copy)
+        raise StorageError(
+            f"database {path_text(database)} is damaged ({problem}); nothing was changed, and its older copies are "
+            "kept: 'lightwatch db restore' puts one back"
+        )
 
 
 def _thin(database: Path, *, spare: Path) -> None:

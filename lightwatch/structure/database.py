@@ -224,6 +224,16 @@ def quick_check(engine: Engine, *, full: bool = False) -> list[str]:
     return found
 
 
+def damage_of(database: Path) -> str:
+    """The first problem of the structure of an SQLite file that nobody writes to; empty when it is sound."""
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)) as connection:
+            (first,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:  # damaged so far that SQLite cannot go on looking
+        return str(error)
+    return "" if first == "ok" else " ".join(str(first).split())
+
+
 def dangling_rows(connection: Connection) -> Counter[tuple[str, str]]:
     """Number of rows whose foreign key points to nothing, by table and the table pointed to."""
     if connection.dialect.name != "sqlite":  # a server lets none in

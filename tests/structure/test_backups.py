@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lightwatch.errors import StorageError
 from lightwatch.structure import backups, database, upgrade
-from lightwatch.structure.backups import BEFORE_RUN, BY_HAND, backup, copies, kept
+from lightwatch.structure.backups import BEFORE_MIGRATION, BEFORE_RUN, BY_HAND, backup, copies, kept
 from lightwatch.structure.database import open_engine
 
 MOMENTS = st.lists(st.datetimes(datetime(2020, 1, 1), datetime(2023, 12, 31)), max_size=60)
@@ -126,6 +126,24 @@ def test_a_copy_that_fails_costs_no_older_one(engine, tmp_path, monkeypatch):
     with pytest.raises(StorageError, match="No space left"):
         backup(engine, BEFORE_RUN)
     assert list((tmp_path / "backups").iterdir()) == [good]
+
+
+def test_a_damaged_database_is_not_written_to_and_costs_no_copy(engine, tmp_path):
+    older = [backup(engine, BEFORE_RUN) for _ in range(2)]
+    engine.dispose()
+    path = tmp_path / "database.sqlite3"
+    content = bytearray(path.read_bytes())
+    content[8192:40960] = bytes(32768)
+    path.write_bytes(content)
+    left = [copy.path for copy in copies(path)]
+    assert older[-1] in left
+    for label in (BEFORE_RUN, BEFORE_MIGRATION):
+        with pytest.raises(
+            StorageError, match=r"^database .* is damaged \(.*older copies are kept.*db restore"
+        ):
+            backup(engine, label)
+        assert [copy.path for copy in copies(path)] == left
+    assert backup(engine, BY_HAND), "what is left of it can be kept"
 
 
 def test_leftovers_of_a_killed_process_go_and_a_copy_in_the_making_stays(engine, tmp_path):
