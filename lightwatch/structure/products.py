@@ -266,7 +266,8 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 def _is_somebody_elses(path: Path) -> bool:
     """A FITS file that bears a name like ours, as one that ends with a date does, but is none of ours."""
-    from lightwatch.structure.frame_store import is_own_file  # astropy: only where there is something to look at
+    # astropy: only where there is something to look at
+    from lightwatch.structure.frame_store import is_own_file
 
     return path.suffix == ".fits" and not is_own_file(path)
 
