@@ -103,7 +103,9 @@ def status_of(workspace: Workspace) -> dict[str, Any]:
         "frames": counts["frames"],
         "eliminated": counts["eliminated"],
         "files": queries.rows(reader, queries.file_states()),
-        "causes": queries.rows(reader, queries_overview.rejections(footprint[0]["hash"] if footprint else "")),
+        "causes": queries.rows(
+            reader, queries_overview.rejections(footprint[0]["hash"] if footprint else "")
+        ),
         "disk": _disk(workspace, counts["bytes"] + queries.scalar(reader, queries_overview.product_bytes())),
     }
 
