@@ -24,6 +24,8 @@ ComplexArray = NDArray[np.complex128]
 #: brightest detections and stars compared, level after level until one is believed
 LEVELS = ((20, 30), (30, 50), (50, 30), (40, 80), (80, 40))
 MOST_PAIRS = 150_000  # of triangles alike by chance: of more, only the large ones are compared
+MOST_ALIKE = 2 * MOST_PAIRS  # where shapes repeat (grids, lines, test patterns) there are more than by chance
+MOST_NEIGHBOURS = 2_000_000  # counted in a vote: of more, only similarities of the large triangles vote
 SHAPES_AREA = 0.25  # of the plane of side ratios that triangles can have
 MOST_GROUPS = 12  # groups of agreeing similarities judged per level
 
@@ -94,10 +96,13 @@ def _alike(
     none = np.zeros((0, 3), np.int64)
     if len(use) == 0 or len(long_s) == 0:
         return none, none
-    near = cKDTree(shape_s).query_ball_point(shape_d[use], reach[use], return_sorted=True)
-    counts = np.fromiter((len(n) for n in near), np.int64, len(near))
+    tree = cKDTree(shape_s)
+    counts = np.asarray(tree.query_ball_point(shape_d[use], reach[use], return_length=True))
+    few = np.cumsum(counts) <= MOST_ALIKE
+    use, counts = use[few], counts[few]
     if counts.sum() == 0:
         return none, none
+    near = tree.query_ball_point(shape_d[use], reach[use], return_sorted=True)
     d = np.repeat(use, counts)
     s = np.concatenate([np.asarray(n, dtype=np.int64) for n in near if n])
     scale = long_s[s] / long_d[d]
@@ -131,7 +136,10 @@ def _similarities(
 def _groups(
     field: Field, pixels: ComplexArray, plane: ComplexArray, limits: Limits, tolerance_px: float
 ) -> tuple[list[Similarity], int]:
-    """Similarities that most pairs of triangles agree on, best first, and how many were in the vote."""
+    """Similarities that most pairs of triangles agree on, best first, and how many were in the vote.
+
+    ``pixels``, ``plane``: corners (n, 3) of pairs of triangles, the most precise first.
+    """
     factor, offset, mirrored, rms = _similarities(pixels, plane)
     corners = np.array([0.0, field.nx + 1j * field.ny])
     sky = (corners[None, :] - offset[:, None]) / factor[:, None]
@@ -145,8 +153,9 @@ def _groups(
     unit = 1.0 / np.median(scale[keep])
     where = np.column_stack([sky[keep].real, sky[keep].imag]) * unit
     where = np.column_stack([where, np.where(mirrored[keep], 1.0, 0.0) * 1e7])
-    tree = cKDTree(where)
     reach = 4.0 * tolerance_px + 0.005 * field.diagonal
+    where = where[: _n_voters(where, reach)]
+    tree = cKDTree(where)
     votes = np.asarray(tree.query_ball_point(where, reach, return_length=True))
     groups: list[Similarity] = []
     while len(groups) < MOST_GROUPS and votes.max() > 0:
@@ -154,7 +163,15 @@ def _groups(
         i = keep[seed]
         groups.append(Similarity(complex(factor[i]), complex(offset[i]), bool(mirrored[i])))
         votes[tree.query_ball_point(where[seed], 2.0 * reach)] = 0
-    return groups, len(keep)
+    return groups, len(where)
+
+
+def _n_voters(where: FloatArray, reach: float) -> int:
+    """How many of the points have some MOST_NEIGHBOURS neighbours in all; every k-th one is asked."""
+    n = len(where)
+    asked = where[:: 1 + n // 200]
+    per_point = cKDTree(where).query_ball_point(asked, reach, return_length=True).mean()
+    return min(n, max(1, int(n * np.sqrt(MOST_NEIGHBOURS / (n * per_point)))))
 
 
 def _judge(

@@ -140,14 +140,15 @@ def _joined(
     pieces: Sequence[tuple[Mesh, Mesh]], strips: Sequence[Strip], shape: tuple[int, int], box_px: int
 ) -> tuple[Mesh, Mesh]:
     """Meshes of a whole frame out of those of its strips, each asked where it is not near its own edge."""
-    nodes = _node_positions(shape[0], max(1, round(shape[0] / box_px)))
+    nodes = np.rint(_node_positions(shape[0], max(1, round(shape[0] / box_px)))).astype(int)
     joined = []
     for meshes in zip(*pieces, strict=True):
         rows = []
-        for y in np.rint(nodes).astype(int):
-            k = next(k for k, strip in enumerate(strips) if strip.inner.start <= y < strip.inner.stop)
-            row = SmoothMap(meshes[k])[y - strips[k].outer.start : y - strips[k].outer.start + 1]
-            rows.append(to_mesh(row, box_px).values)
+        for mesh, strip in zip(meshes, strips, strict=True):
+            own = nodes[(nodes >= strip.inner.start) & (nodes < strip.inner.stop)] - strip.outer.start
+            if len(own):
+                lines = SmoothMap(mesh)[own[0] : own[-1] + 1][own - own[0]]
+                rows += [to_mesh(line[None], box_px).values for line in lines]
         joined.append(Mesh(np.concatenate(rows), shape))
     return joined[0], joined[1]
 

@@ -16,6 +16,8 @@ from lightwatch.processes.astrometry import (
     solve_pattern,
     verify_wcs,
 )
+from lightwatch.processes.astrometry_chance import field_of
+from lightwatch.processes.astrometry_pattern import ComplexArray, Limits, recognitions
 from lightwatch.processes.astrometry_sky import (
     parse_wcs,
     pixel_to_sky,
@@ -172,6 +174,27 @@ def test_unrelated_stars_are_never_believed(seed: int) -> None:
     assert [a.method for a in attempts] == ["header", "pattern"]
     assert attempts[0].outcome == "wcs_contradicted"
     assert attempts[1].outcome == "no_match"
+
+
+def everything_alike(kind: str) -> tuple[Detections, ComplexArray]:
+    """Detections and stars (arcsec): chance brings all similarities of a tiny frame together; grids have few shapes."""
+    rng = np.random.default_rng(2)
+    side, pixels = 40, rng.uniform(0, 40, (80, 2))
+    plane = rng.uniform(-360, 360, (300, 2))
+    if kind == "grids":
+        side, pixels = 4096, np.argwhere(np.ones((9, 9))) * 400.0 + 400.0
+        plane = np.argwhere(np.ones((9, 9))) * 500.0 - 2000.0
+    flux = np.linspace(2, 1, len(pixels))
+    return Detections(*pixels.T, flux, np.full(len(pixels), 0.1), side, side), plane @ np.array([1.0, 1j])
+
+
+@pytest.mark.parametrize("kind", ["tiny frame", "grids"])
+def test_the_search_is_bounded_where_everything_is_alike(kind: str) -> None:
+    detections, plane = everything_alike(kind)
+    limits = Limits(1e-3, 1e3, np.inf)
+    found = list(recognitions(field_of(detections), plane, np.arange(len(plane)), limits, 3.0))
+    assert found
+    assert found[-1].trials < 300_000
 
 
 @pytest.mark.parametrize(("dx", "dy"), [(0.0, 0.0), (0.7, -1.5), (30.0, -50.0), (-3.0, 4.0)])
