@@ -124,37 +124,47 @@ _QUESTIONS: tuple[Callable[[], object], ...] = (
 
 @dataclass(frozen=True)
 class Latency:
-    """How long the questions of ``status`` took, each by itself, in ms; ``errors`` of them failed."""
+    """How long the questions of ``status`` took, each by itself, in ms; ``errors`` of them failed.
+
+    ``sorted_cpu_ms``: of the processor alone, which tells what a busy machine added.
+    """
 
     sorted_ms: Sequence[float]
+    sorted_cpu_ms: Sequence[float]
     errors: int
 
     def at(self, fraction: float) -> float:
         """A quantile."""
-        return self.sorted_ms[min(int(fraction * len(self.sorted_ms)), len(self.sorted_ms) - 1)]
+        return _quantile(self.sorted_ms, fraction)
 
     def __str__(self) -> str:
         return (
             f"p50 {self.at(0.5):.1f}, p99 {self.at(0.99):.1f}, longest {self.sorted_ms[-1]:.1f} ms "
-            f"({len(self.sorted_ms)} questions, {self.errors} errors)"
+            f"({len(self.sorted_ms)} questions, {self.errors} errors; of the processor p99 "
+            f"{_quantile(self.sorted_cpu_ms, 0.99):.1f}, longest {self.sorted_cpu_ms[-1]:.1f} ms)"
         )
+
+
+def _quantile(ordered: Sequence[float], fraction: float) -> float:
+    return ordered[min(int(fraction * len(ordered)), len(ordered) - 1)]
 
 
 def _ask(url: str, seconds: float) -> Latency:
     """Ask what ``status`` asks, over and over."""
-    reader, took, errors = open_reader(url), [], 0
+    reader, took, used, errors = open_reader(url), [], [], 0
     begun = time.monotonic()
     while time.monotonic() - begun < seconds:
         for question in _QUESTIONS:
-            asked = time.perf_counter()
+            asked, worked = time.perf_counter(), time.thread_time()
             try:
                 queries.rows(reader, question())
             except Exception:
                 errors += 1
             took.append(1e3 * (time.perf_counter() - asked))
+            used.append(1e3 * (time.thread_time() - worked))
         time.sleep(0.02)  # nobody asks without pause, and the machine has few cores
     reader.dispose()
-    return Latency(sorted(took), errors)
+    return Latency(sorted(took), sorted(used), errors)
 
 
 def readers(scratch: Path, effort: Effort) -> Measured:
