@@ -52,7 +52,10 @@ demo: install
 endif
 
 test: $(VENV)/.installed-test lint
-	$(BIN)/pytest --durations=20
+	@echo "tests, in two halves side by side"
+	@$(BIN)/pytest --durations=10 tests/report tests/test_*.py > $(VENV)/half.log 2>&1 & half=$$!; \
+	$(BIN)/pytest --durations=10 $(filter-out tests/report/ tests/__pycache__/,$(wildcard tests/*/)); code=$$?; \
+	wait $$half || code=$$?; cat $(VENV)/half.log; exit $$code
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -279,11 +279,12 @@ def bombs(scratch: Path, _effort: Effort) -> Measured:
         if kind.name in _BOMBS:
             path = kind.make(scratch, sample)
             night = measured_process([sys.executable, "-m", "reliability.read_one", str(path)], scratch)
-            code, _, seconds = night.text.strip().partition(" ")
+            code, _, cost = night.text.strip().partition(" ")
             if code != "too_large":
                 wrong.append(f"{kind.name}: {night.text.strip()[-200:]}")
                 continue
-            worst_time, worst_memory = max(worst_time, float(seconds)), max(worst_memory, night.megabytes)
+            seconds, megabytes = map(float, cost.split())
+            worst_time, worst_memory = max(worst_time, seconds), max(worst_memory, megabytes)
     return Measured(
         f"{len(_BOMBS) - len(wrong)} of {len(_BOMBS)} refused, after {worst_time:.2f} s and with "
         f"{worst_memory:.0f} MB at most, interpreter and libraries included"
