@@ -61,7 +61,8 @@ def _same_products(one, other):
                 np.testing.assert_allclose(
                     values, other[relpath][name], rtol=1e-6, atol=1e-9, err_msg=f"{relpath} {name}"
                 )
-            elif name != "frame_id":
+            # a mark is a digest of fluxes and PSFs to the last bit, and those are fitted in other company here
+            elif name not in ("frame_id", "model/mark"):
                 assert np.array_equal(values, other[relpath][name]), (relpath, name)
 
 
