@@ -273,9 +273,8 @@ class TaskRunner:
                     tally.lost += self._make_again(connection, outcome.product)
                 self._save_result(connection, context, task, item, outcome, seconds)
                 self._log_failure(connection, task, str(item["image_relpath"]), int(item["id"]), outcome)
-            if last and hasattr(
-                module, "finish"
-            ):  # with the last results or not at all: nothing else calls for it
+            # with the last results or not at all: nothing else calls for it
+            if last and hasattr(module, "finish"):
                 module.finish(connection, context, self.renew_footprint)
         for frame_id, outcome in saved:
             tally.count(outcome, frame_id)
