@@ -16,7 +16,7 @@ import numpy as np
 
 from lightwatch.errors import StorageError
 from lightwatch.structure.damage import unreadable
-from lightwatch.structure.files import ProductRef, sha256_of, write_atomically
+from lightwatch.structure.files import ProductRef, write_atomically
 
 Arrays = Mapping[str, Any]
 
@@ -157,14 +157,6 @@ def _read_dataset(dataset: h5py.Dataset) -> Any:
         return dataset[()]
     value = dataset.asstr()[()]
     return value if isinstance(value, str) else np.asarray(value, dtype=str)
-
-
-def check_product(workdir: Path, relpath: str, sha256: str | None) -> str | None:
-    """None when a product is as it was written, else ``missing`` or ``damaged``."""
-    path = workdir / relpath
-    if not path.is_file():
-        return "missing"
-    return None if sha256 is None or sha256_of(path) == sha256 else "damaged"
 
 
 def write_index(path: Path, links: Mapping[str, str]) -> None:
