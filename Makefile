@@ -70,9 +70,15 @@ reliability: $(VENV)/.installed-test
 	@$(BIN)/python benchmarks/reliability/board.py $(if $(FULL),--full --write docs/reliability.md)
 
 # every warning is an error (mkdocs.yml; not with --quiet, which counts none); nothing is fetched when a page is looked at
-docs: $(DOCS_VENV)/.installed
+docs: $(DOCS_VENV)/.installed build/tutorial.ipynb
 	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build
 	@echo "site/index.html"
+
+# the tutorial with what it prints and draws
+build/tutorial.ipynb: docs/tutorial.ipynb $(wildcard lightwatch/*/*.py lightwatch/*/*/*.py) $(VENV)/.installed-test
+	@echo "executing the tutorial"
+	@mkdir -p $(@D)
+	@$(BIN)/jupyter-execute --output ../build/tutorial $<
 
 $(DOCS_VENV)/.installed: docs/requirements-docs.lock
 	@test -n "$(PYTHON)" && $(PYTHON) -m venv $(DOCS_VENV)
@@ -138,4 +144,4 @@ lock: $(BIN)/python
 		'    --hash=sha256:502575ee11cd7a28c0205f379b525beefebab9d161b7c964670864014ed7213c' >> requirements-test.lock
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) $(AUDIT_VENV) $(DOCS_VENV) demo site
+	rm -rf $(VENV) $(BENCH_VENV) $(AUDIT_VENV) $(DOCS_VENV) build demo site

@@ -5,6 +5,7 @@ Links are written so that they work in the repository; here those that leave doc
 
 from __future__ import annotations
 
+import base64
 import json
 import posixpath
 import re
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+#: the notebook with what it printed and drew (``make docs`` executes it; the repository holds it without)
+EXECUTED = ROOT / "build" / "tutorial.ipynb"
 #: files beside docs/, and the page that each becomes
 BESIDE = {
     "README.md": "index.md",
@@ -37,6 +40,7 @@ MODULES = (
     "lightwatch/errors.py",
 )
 _PACKAGES = ("processes", "simulation")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _LINK = re.compile(r"(\]\()([^)#:\s]+)((?:#[^)]*)?\))")
 
 
@@ -77,12 +81,42 @@ def text_of(path: str) -> str:
             f"## {file.name}\n\n```yaml\n{_read(file)}```\n" for file in sorted(source.glob("*.yaml"))
         )
     if source.suffix == ".ipynb":
-        cells = json.loads(_read(source))["cells"]
-        texts = [("".join(cell["source"]), cell["cell_type"]) for cell in cells]
-        return "\n\n".join(f"```python\n{text}\n```" if kind == "code" else text for text, kind in texts)
+        return notebook_as_markdown(json.loads(_read(EXECUTED if EXECUTED.exists() else source)))
     if source.suffix != ".md":
         return f"# {source.name}\n\n```text\n{_read(source)}```\n"
     return _read(source)
+
+
+def notebook_as_markdown(notebook: dict[str, Any]) -> str:
+    """Texts, code, and what the code printed; its pictures are the files that `pictures_of` names."""
+    return "\n\n".join(
+        _cell(cell, f"{number:02d}") for number, cell in enumerate(notebook["cells"]) if "".join(cell["source"])
+    )
+
+
+def _cell(cell: dict[str, Any], number: str) -> str:
+    text = "".join(cell["source"])
+    if cell["cell_type"] != "code":
+        return text
+    blocks = [f"```python\n{text}\n```"]
+    for place, output in enumerate(cell.get("outputs", [])):
+        data = output.get("data", {})
+        printed = "".join(output.get("text", data.get("text/plain", "")))
+        if "image/png" in data:
+            blocks.append(f"![what the code above draws](images/tutorial-{number}-{place}.png)")
+        elif printed.strip():
+            blocks.append(f"```text\n{_COLOUR.sub('', printed).rstrip()}\n```")
+    return "\n\n".join(blocks)
+
+
+def pictures_of(notebook: dict[str, Any]) -> dict[str, bytes]:
+    """The pictures of an executed notebook, by their page."""
+    return {
+        f"images/tutorial-{number:02d}-{place}.png": base64.b64decode(output["data"]["image/png"])
+        for number, cell in enumerate(notebook["cells"])
+        for place, output in enumerate(cell.get("outputs", []))
+        if "image/png" in output.get("data", {})
+    }
 
 
 def _read(path: Path) -> str:
@@ -104,6 +138,9 @@ def on_files(files: Any, config: Any) -> Any:
 
     for path, page in BESIDE.items():
         files.append(File.generated(config, page, content=text_of(path)))
+    if EXECUTED.exists():
+        for page, picture in pictures_of(json.loads(_read(EXECUTED))).items():
+            files.append(File.generated(config, page, content=picture))
     for path in modules():
         text = f"# {_dotted(path)}\n\n::: {_dotted(path)}\n    options:\n      show_root_heading: false\n"
         files.append(File.generated(config, page_of(path), content=text))

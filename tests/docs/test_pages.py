@@ -168,6 +168,23 @@ def test_links_of_the_repository_lead_to_pages_of_the_site(page, link, led):
     assert hooks["with_links"](f"[text]({link})", page) == f"[text]({led})"
 
 
+def test_what_the_tutorial_prints_and_draws_stands_under_its_code():
+    hooks = runpy.run_path(str(ROOT / "docs" / "site_hooks.py"))
+    outputs = [
+        {"output_type": "stream", "text": ["\x1b[32m6 done\x1b[0m\n"]},
+        {"output_type": "display_data", "data": {"image/png": "iVBORw==", "text/plain": ["<Figure>"]}},
+    ]
+    cells = [
+        {"cell_type": "markdown", "source": ["# Steps"]},
+        {"cell_type": "code", "source": ["run()"], "outputs": outputs},
+    ]
+    text = hooks["notebook_as_markdown"]({"cells": cells})
+    picture = "images/tutorial-01-1.png"
+    drawn = f"![what the code above draws]({picture})"
+    assert text == f"# Steps\n\n```python\nrun()\n```\n\n```text\n6 done\n```\n\n{drawn}"
+    assert hooks["pictures_of"]({"cells": cells}) == {picture: b"\x89PNG"}
+
+
 @pytest.mark.parametrize("lock", ALL_LOCKS, ids=name_of)
 def test_locks_hold_names_versions_and_hashes_only(lock):
     lines = [line for line in text_of(lock).splitlines() if line and not line.startswith("#")]
