@@ -90,7 +90,9 @@ def text_of(path: str) -> str:
 def notebook_as_markdown(notebook: dict[str, Any]) -> str:
     """Texts, code, and what the code printed; its pictures are the files that `pictures_of` names."""
     return "\n\n".join(
-        _cell(cell, f"{number:02d}") for number, cell in enumerate(notebook["cells"]) if "".join(cell["source"])
+        _cell(cell, f"{number:02d}")
+        for number, cell in enumerate(notebook["cells"])
+        if "".join(cell["source"])
     )
 
 
