@@ -17,6 +17,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -347,25 +348,33 @@ def _killed_copies(workdir: Path, n_kills: int) -> int:
 
 
 # ---------------------------------------------------------------- R17
+_KILLS = 20  # of the upgrade of one schema
+
+
 def migrations(scratch: Path, effort: Effort) -> Measured:
     """Every schema that there was comes to the newest; killed on the way it is old or new; a newer one is refused."""
     dumps = sorted(SCHEMAS.glob("*.sql"))
     like_new = sum(_comes_to_head(dump, scratch) for dump in dumps)
-    killed = whole = 0
+    n_kills = killed = like_old = like_after = between = 0
     for dump in dumps[:-1] if effort.full else dumps[:1]:
-        for trial in _killed(dump, scratch / dump.stem, 20):
+        undisturbed, *trials = _killed(dump, scratch / dump.stem, _KILLS)
+        old, new = undisturbed["old"], undisturbed["new"]
+        assert old["revision"] == dump.stem and new["revision"] == dumps[-1].stem and new["sound"]
+        for trial in trials:
+            n_kills += 1
             killed += trial["killed"]
-            left, after = trial["left"], trial["after"]
-            old_or_new = left["revision"] == dump.stem or left["schema"] == after["schema"]
-            kept = left["rows"] == after["rows"] and left["sound"] and after["sound"]
-            whole += old_or_new and kept and after["revision"] == dumps[-1].stem
+            good = trial["after"] == new
+            like_old += good and trial["left"] == old
+            like_after += good and trial["left"] == new
+            between += not good or trial["left"] not in (old, new)
     refused = _newer_is_refused(_empty_workdir(scratch / "newer"))
     text = (
         f"{like_new} of {len(dumps)} schemas come to {dumps[-1].stem} with their rows and no difference to a new "
-        f"database; killed at {killed} points: {whole} old or new and upgraded by the next start; a newer database is "
-        f"{'refused with 78' if refused else 'NOT refused'}"
+        f"database; {killed} of {n_kills} upgrades killed: {like_old} left every table and row as before, "
+        f"{like_after} as after an undisturbed upgrade, {between} anything else; the next start brings them to the "
+        f"latter; a newer database is {'refused with 78' if refused else 'NOT refused'}"
     )
-    return Measured(text, like_new == len(dumps) and whole == killed > 0 and killed % 20 == 0 and refused)
+    return Measured(text, like_new == len(dumps) and killed == n_kills > 0 and between == 0 and refused)
 
 
 def _comes_to_head(dump: Path, scratch: Path) -> bool:
@@ -390,7 +399,7 @@ def _rows(path: Path) -> dict[str, dict[str, object]]:
         return {name: dict(row) for name, row in found.items() if row and name != "alembic_version"}
 
 
-def _killed(dump: Path, scratch: Path, n: int) -> Iterator[dict[str, dict[str, object]]]:
+def _killed(dump: Path, scratch: Path, n: int) -> Iterator[dict[str, Any]]:
     scratch.mkdir()
     script = [sys.executable, str(HERE / "killed_upgrade.py"), str(dump), str(scratch), str(n)]
     ended = subprocess.run(script, capture_output=True, text=True, env=_ENVIRONMENT, check=True)

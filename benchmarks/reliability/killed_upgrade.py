@@ -2,8 +2,9 @@
 
     python killed_upgrade.py DUMP SCRATCH N
 
-A step is a statement, or a step of writing that ``failpoint`` tells of. For each of N steps prints whether the child
-was killed, the revision and digest of the tables left behind, and those after the next start.
+A step is a statement, or a step of writing that ``failpoint`` tells of. The first line tells the database before and
+after an undisturbed upgrade; then, for each of N steps, one tells whether the child was killed, what it left behind, and
+what is there after the next start.
 """
 
 from __future__ import annotations
@@ -28,8 +29,12 @@ from reliability.schema_rows import load
 def main() -> None:
     dump, scratch, n = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     path = scratch / "database.sqlite3"
+    scratch.mkdir(exist_ok=True)
+    load(dump, path)
+    old = _look(path)
     total = _upgrade(dump, path, die_at=None)
     assert total is not None
+    print(json.dumps({"old": old, "new": _look(path)}))
     for k in range(n):
         step = 1 + k * (total - 1) // max(n - 1, 1)
         killed = _upgrade(dump, path, die_at=step) is None
@@ -74,24 +79,26 @@ def _child(path: Path, die_at: int | None, writing: int) -> None:
     os._exit(0)
 
 
-#: tables without data of their own
-_OF_THE_PROGRAM = ("alembic_version", "task_counts")
-
-
 def _look(path: Path) -> dict[str, object]:
+    """Everything that a database holds: tables, views and indices as they are declared, and all rows of all tables."""
     connection = sqlite3.connect(path)
     try:
         objects = connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2").fetchall()
-        names = [name for kind, name, _ in objects if kind == "table" and name not in _OF_THE_PROGRAM]
+        names = [name for kind, name, _ in objects if kind == "table"]
+        rows = {name: sorted(map(repr, connection.execute(f'SELECT * FROM "{name}"'))) for name in names}
         return {
             "revision": connection.execute("SELECT version_num FROM alembic_version").fetchone()[0],
-            "schema": hashlib.sha256(repr(objects).encode()).hexdigest()[:12],
-            "rows": sum(connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names),
+            "schema": _digest(objects),
+            "rows": {name: _digest(found) for name, found in rows.items()},
             "sound": connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             and not connection.execute("PRAGMA foreign_key_check").fetchall(),
         }
     finally:
         connection.close()
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:12]
 
 
 if __name__ == "__main__":
