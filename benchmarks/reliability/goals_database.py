@@ -359,7 +359,7 @@ def migrations(scratch: Path, effort: Effort) -> Measured:
     for dump in dumps[:-1] if effort.full else dumps[:1]:
         undisturbed, *trials = _killed(dump, scratch / dump.stem, _KILLS)
         old, new = undisturbed["old"], undisturbed["new"]
-        assert old["revision"] == dump.stem and new["revision"] == dumps[-1].stem and new["sound"]
+        assert (old["revision"], new["revision"], new["sound"]) == (dump.stem, dumps[-1].stem, True)
         for trial in trials:
             n_kills += 1
             killed += trial["killed"]

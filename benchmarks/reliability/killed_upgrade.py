@@ -3,8 +3,8 @@
     python killed_upgrade.py DUMP SCRATCH N
 
 A step is a statement, or a step of writing that ``failpoint`` tells of. The first line tells the database before and
-after an undisturbed upgrade; then, for each of N steps, one tells whether the child was killed, what it left behind, and
-what is there after the next start.
+after an undisturbed upgrade; then, for each of N steps, one tells whether the child was killed, what it left behind,
+and what is there after the next start.
 """
 
 from __future__ import annotations
