@@ -18,17 +18,32 @@ LightwatchError
 
 from __future__ import annotations
 
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """How the program ends; docs/cron.md says what each of them asks for."""
+
+    CLEAN = 0
+    PARTIAL = 10  # some items were rejected or failed
+    NO_DATA = 65
+    BUG = 70
+    STORAGE = 74
+    LOCKED = 75
+    CONFIG = 78
+    INTERRUPTED = 130
+
 
 class LightwatchError(Exception):
     """Root of all errors raised on purpose; its text is one line for the user."""
 
-    exit_code = 70
+    exit_code = ExitCode.BUG
 
 
 class ConfigError(LightwatchError):
     """The configuration is wrong; ``problems`` lists every one of them, a line each."""
 
-    exit_code = 78
+    exit_code = ExitCode.CONFIG
 
     def __init__(self, problems: list[str] | str) -> None:
         self.problems = [problems] if isinstance(problems, str) else problems
@@ -38,25 +53,25 @@ class ConfigError(LightwatchError):
 class SchemaError(LightwatchError):
     """The database cannot be opened by this version."""
 
-    exit_code = 78
+    exit_code = ExitCode.CONFIG
 
 
 class AnotherRunActive(LightwatchError):
     """Another process holds the lock of the workdir."""
 
-    exit_code = 75
+    exit_code = ExitCode.LOCKED
 
 
 class NoUsableData(LightwatchError):
     """There is nothing to work on."""
 
-    exit_code = 65
+    exit_code = ExitCode.NO_DATA
 
 
 class StorageError(LightwatchError):
     """The disk is full or fails: nothing can go on."""
 
-    exit_code = 74
+    exit_code = ExitCode.STORAGE
 
 
 class ProductError(StorageError):
@@ -77,7 +92,7 @@ class ProductError(StorageError):
 class InputError(LightwatchError):
     """One item cannot be used. ``reason_code`` is for machines, the text for people."""
 
-    exit_code = 65
+    exit_code = ExitCode.NO_DATA
 
     def __init__(self, reason_code: str, message: str) -> None:
         self.reason_code = reason_code

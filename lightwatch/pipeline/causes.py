@@ -7,9 +7,9 @@ from collections import Counter
 from typing import Any
 
 from lightwatch.structure import queries, queries_overview
+from lightwatch.structure.task_names import IMPORT_TASK
 from lightwatch.structure.workspace import Workspace
 
-_IMPORT = "read_convert_skysub_character_catalog"
 Quarantined = frozenset[tuple[Any, ...]]
 
 
@@ -32,7 +32,7 @@ def causes_of_run(workspace: Workspace, before: Quarantined) -> list[dict[str, A
     examples = {row["reason_code"]: row for row in reversed(new)}
     causes = [
         {
-            "task": _IMPORT,
+            "task": IMPORT_TASK,
             "state": "quarantined",
             "reason_code": code,
             "n": n,

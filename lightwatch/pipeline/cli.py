@@ -14,9 +14,9 @@ import typer
 from typer.main import get_command
 
 from lightwatch import __version__
+from lightwatch.errors import ExitCode
 from lightwatch.pipeline import cli_config, cli_data, cli_database, cli_run, cli_status
 from lightwatch.pipeline.cli_session import (
-    EXIT_INTERRUPTED,
     ConfigArgument,
     Session,
     complain,
@@ -164,7 +164,7 @@ def main(arguments: list[str] | None = None) -> None:
         try:
             get_command(app).main(args=arguments, prog_name="lightwatch", obj=session)
         except KeyboardInterrupt:
-            code = EXIT_INTERRUPTED
+            code: int = ExitCode.INTERRUPTED
         except Exception as error:  # noqa: BLE001 - a line for people, the rest to the log
             code = end_with_error(error, session)
     sys.exit(code)

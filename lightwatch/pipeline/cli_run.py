@@ -34,7 +34,8 @@ STEPS_HELP = (
 )
 _EXIT_HELP = (
     "Exit codes: 0 clean, or nothing to do; 10 finished, some items were rejected or failed; 2 usage; "
-    "65 no usable data; 70 bug; 74 disk; 75 another run is active; 78 configuration."
+    "65 no usable data; 70 bug; 74 disk; 75 another run is active; 78 configuration; "
+    "130 Ctrl-C, 143 SIGTERM: ended in order, the next run continues."
 )
 
 StartOption = Annotated[str | None, typer.Option(metavar="STEP", help="First step.")]

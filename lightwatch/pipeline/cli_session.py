@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lightwatch.errors import ConfigError, LightwatchError, NoUsableData
+from lightwatch.errors import ConfigError, ExitCode, LightwatchError, NoUsableData
 from lightwatch.pipeline.console import redacted, secrets_of
 from lightwatch.structure.files import free_space, path_text
 
 if TYPE_CHECKING:
     from lightwatch.structure.workspace import Workspace
 
-EXIT_BUG, EXIT_STORAGE, EXIT_CONFIG, EXIT_INTERRUPTED = 70, 74, 78, 130
 _DISK_TROUBLE = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE}
 
 ConfigArgument = Annotated[
@@ -143,17 +142,17 @@ def end_with_error(error: Exception, session: Session) -> int:
     if isinstance(error, OSError) and error.errno in _DISK_TROUBLE:
         place = Path(os.fsdecode(error.filename)) if error.filename else _workdir(session)
         complain(f"{path_text(place)}: {error.strerror} ({free_space(place.parent)})", session.secrets)
-        return EXIT_STORAGE
+        return ExitCode.STORAGE
     if isinstance(error, MemoryError):
         complain(
             "not enough memory; nothing of this step was kept, run again when there is more", session.secrets
         )
-        return EXIT_STORAGE
+        return ExitCode.STORAGE
     path = _write_traceback(error, session)
     complain(
         f"this is a bug in lightwatch: {type(error).__name__}; please report it with {path}", session.secrets
     )
-    return EXIT_BUG
+    return ExitCode.BUG
 
 
 def _located(error: ConfigError, session: Session) -> list[str]:
@@ -168,13 +167,13 @@ def _located(error: ConfigError, session: Session) -> list[str]:
 def _end_with_database_error(error: sqlite3.DatabaseError, session: Session) -> int:
     if isinstance(error, sqlite3.OperationalError) and "no such" in str(error):
         complain(f"database: {error}: made by another version; 'lightwatch db upgrade' mends that")
-        return EXIT_CONFIG
+        return ExitCode.CONFIG
     workdir = _workdir(session)
     complain(
         f"database in {path_text(workdir)}: {error} ({free_space(workdir)}); copies of it are in backups/",
         session.secrets,
     )
-    return EXIT_STORAGE
+    return ExitCode.STORAGE
 
 
 def _workdir(session: Session) -> Path:

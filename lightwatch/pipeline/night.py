@@ -6,6 +6,7 @@ import difflib
 
 from lightwatch.errors import ConfigError
 from lightwatch.pipeline.task import Task
+from lightwatch.structure.task_names import IMPORT_TASK
 
 _TASKS = "lightwatch.pipeline.tasks."
 
@@ -19,7 +20,7 @@ NIGHT: tuple[Task, ...] = (
         module=_TASKS + "database_setup",
     ),
     Task(
-        name="read_convert_skysub_character_catalog",
+        name=IMPORT_TASK,
         version=3,
         after=(),
         scope="files",
@@ -29,7 +30,7 @@ NIGHT: tuple[Task, ...] = (
     Task(
         name="plate_solving",
         version=1,
-        after=("read_convert_skysub_character_catalog",),
+        after=(IMPORT_TASK,),
         scope="frames",
         sections=("plate_solving",),
         module=_TASKS + "plate_solving",

@@ -12,9 +12,9 @@ from lightwatch.pipeline.night import NIGHT
 from lightwatch.pipeline.task import Task, make_recipe
 from lightwatch.structure import header_parsing
 from lightwatch.structure.files import sha256_of
+from lightwatch.structure.task_names import IMPORT_TASK
 from lightwatch.structure.workspace import Workspace
 
-_IMPORT = "read_convert_skysub_character_catalog"
 #: words of reference_stars.catalog that are not paths
 CATALOG_WORDS = ("gaia", "vizier", "frames")
 
@@ -56,7 +56,7 @@ def recipe_rows(workspace: Workspace, recipes: Mapping[str, str]) -> list[dict[s
 
 def _external(workspace: Workspace, task: Task) -> dict[str, str]:
     """Inputs from outside of the configuration: the header parser's code, the catalogue's content."""
-    if task.name == _IMPORT:
+    if task.name == IMPORT_TASK:
         parser = header_parsing.load_header_parser(workspace.workdir, workspace.config.instrument)
         target = next(iter(workspace.config.rois.values())).coordinates
         return {"header_parser": parser.content_hash, "target": json.dumps(target)}

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Table, delete, tuple_
 from sqlalchemy.exc import DBAPIError
 
 from lightwatch import __version__
-from lightwatch.errors import LightwatchError
+from lightwatch.errors import ExitCode, LightwatchError
 from lightwatch.pipeline import housekeeping, night, preflight, recipes
 from lightwatch.pipeline.executors import WorkerPool
 from lightwatch.pipeline.heartbeat import Heartbeat
@@ -30,16 +30,13 @@ from lightwatch.structure.files import path_text
 from lightwatch.structure.queries import replace_rows
 from lightwatch.structure.workspace import Workspace
 
-EXIT_CLEAN, EXIT_PARTIAL, EXIT_NO_DATA = 0, 10, 65
-EXIT_BUG, EXIT_STORAGE, EXIT_INTERRUPTED = 70, 74, 130
-
 
 @dataclass(frozen=True)
 class RunResult:
     """What a run did: a summary per task, the exit code for cron, what it tidied up first, and what it lacked."""
 
     summaries: tuple[TaskSummary, ...] = field(default_factory=tuple)
-    exit_code: int = EXIT_CLEAN
+    exit_code: int = ExitCode.CLEAN
     tidied: str = ""
     lacks: str = ""
 
@@ -161,7 +158,7 @@ class WorkflowManager:
             for task in tasks:
                 summaries.append(runner.run(task))
         exit_code = self._exit_code(summaries)
-        lacks = self._why_no_frames() if exit_code == EXIT_NO_DATA else ""
+        lacks = self._why_no_frames() if exit_code == ExitCode.NO_DATA else ""
         return RunResult(tuple(summaries), exit_code, tidied, lacks)
 
     def _why_no_frames(self) -> str:
@@ -178,9 +175,9 @@ class WorkflowManager:
 
     def _exit_code(self, summaries: Sequence[TaskSummary]) -> int:
         if any(summary.rejected or summary.failed or summary.waits for summary in summaries):
-            return EXIT_PARTIAL
+            return ExitCode.PARTIAL
         frames = queries.scalar(self.workspace.reader, queries.any_frame())
-        return EXIT_CLEAN if frames is not None else EXIT_NO_DATA
+        return ExitCode.CLEAN if frames is not None else ExitCode.NO_DATA
 
     def _register(self, current: dict[str, str], before_writing: Callable[[], None]) -> None:
         """Write the recipes and ROIs in use, when they changed; light curves of ROIs that are gone go with them."""
@@ -237,12 +234,12 @@ def _how_it_ended(error: BaseException) -> tuple[int, str]:
     if isinstance(error, LightwatchError):
         return error.exit_code, str(error).splitlines()[0]
     if isinstance(error, KeyboardInterrupt):
-        return EXIT_INTERRUPTED, "interrupted"
+        return ExitCode.INTERRUPTED, "interrupted"
     if isinstance(error, SystemExit) and isinstance(error.code, int):  # raised on a signal
         return error.code, "terminated"
     if isinstance(error, OSError | DBAPIError | MemoryError):
-        return EXIT_STORAGE, " ".join(str(error).split()) or type(error).__name__
-    return EXIT_BUG, f"crashed: {type(error).__name__}"
+        return ExitCode.STORAGE, " ".join(str(error).split()) or type(error).__name__
+    return ExitCode.BUG, f"crashed: {type(error).__name__}"
 
 
 class _BackupOnce:

@@ -30,9 +30,9 @@ from lightwatch.errors import ProductError
 from lightwatch.structure import schema as s
 from lightwatch.structure.files import PRODUCT_DIRECTORIES, remove, sha256_of
 from lightwatch.structure.parts import parts
+from lightwatch.structure.task_names import IMPORT_TASK
 from lightwatch.structure.workspace import Workspace
 
-_IMPORT = "read_convert_skysub_character_catalog"
 _STARS = "query_gaia_for_stars"
 _PREPARE, _MODEL = "prepare_calibrated_cutouts", "model_calibrated_cutouts"
 _ORPHAN_AGE_SECONDS = 86400.0
@@ -68,8 +68,8 @@ class _Kind:
 
 
 _KINDS = (
-    _Kind(_IMPORT, s.frames.c.image_relpath, s.frames.c.image_sha256),
-    _Kind(_IMPORT, s.frames.c.sources_relpath),
+    _Kind(IMPORT_TASK, s.frames.c.image_relpath, s.frames.c.image_sha256),
+    _Kind(IMPORT_TASK, s.frames.c.sources_relpath),
     _Kind(_STARS, s.combined_footprint.c.catalog_relpath, s.combined_footprint.c.catalog_digest),
     _Kind("stamp_extraction", s.regions.c.relpath, s.regions.c.sha256, s.regions.c.size),
     _Kind("psf_modeling", s.PSFs.c.relpath, s.PSFs.c.sha256, s.PSFs.c.size),
@@ -187,7 +187,7 @@ def _read(workspace: Workspace, product: Product) -> None:
 # ---------------------------------------------------------------- what is done again
 def can_be_remade(workspace: Workspace, connection: Connection, product: Product) -> bool:
     """False for a frame whose raw file is in none of the raw directories any more."""
-    if product.task != _IMPORT:
+    if product.task != IMPORT_TASK:
         return True
     query = select(s.files.c.path).where(s.files.c.frame_id == product.frame_id)
     paths = [Path(path) for path in connection.execute(query).scalars()]
@@ -209,7 +209,7 @@ def make_pending(connection: Connection, product: Product) -> int:
         connection.execute(delete(table).where(condition)).rowcount for table, condition in _results(product)
     )
     if (
-        product.task == _IMPORT
+        product.task == IMPORT_TASK
     ):  # the raw file is looked at again; where it is no frame any more, this one is out
         connection.execute(update(s.files).where(s.files.c.frame_id == product.frame_id).values(recipe=""))
     elif product.task == _STARS:
@@ -223,7 +223,7 @@ def _results(product: Product) -> list[tuple[Table, ColumnElement[bool]]]:
     """Rows that say a product is there: what follows from an import or a choice of stars starts afresh with it."""
     t, g = s.task_results, s.group_results
     of_footprint = [(table, table.c.combined_footprint_hash == product.footprint_hash) for table in (t, g)]
-    if product.task == _IMPORT:
+    if product.task == IMPORT_TASK:
         return [(t, t.c.frame_id == product.frame_id)]
     if product.task == _STARS:
         return of_footprint

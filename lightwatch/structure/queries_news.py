@@ -7,8 +7,7 @@ from typing import Any
 from sqlalchemy import Select, and_, case, func, select, union_all
 
 from lightwatch.structure import schema as s
-
-_IMPORT = "read_convert_skysub_character_catalog"
+from lightwatch.structure.task_names import IMPORT_TASK
 
 
 def run_with_news() -> Select[Any]:
@@ -28,7 +27,7 @@ def new_frames(run_id: int) -> Select[Any]:
     return (
         select(f.c.id, f.c.original_image_path, f.c.mjd_mid, f.c.filter)
         .join(t, t.c.frame_id == f.c.id)
-        .where(t.c.task == _IMPORT, t.c.run_id == run_id, t.c.state == "done")
+        .where(t.c.task == IMPORT_TASK, t.c.run_id == run_id, t.c.state == "done")
         .order_by(f.c.mjd_mid, f.c.id)
     )
 
@@ -41,7 +40,7 @@ def items_of_run(run_id: int) -> Select[Any]:
     t, g, r = s.task_results, s.group_results, s.task_recipes
     imported = t.alias()
     imported = t.alias()
-    new = select(imported.c.frame_id).where(imported.c.task == _IMPORT, imported.c.run_id == run_id)
+    new = select(imported.c.frame_id).where(imported.c.task == IMPORT_TASK, imported.c.run_id == run_id)
     is_new = func.sum(case((t.c.frame_id.in_(new), 1), else_=0)).label("n_new")
     frames = select(t.c.task, t.c.state, func.count().label("n"), is_new).where(t.c.run_id == run_id)
     groups = select(g.c.task, g.c.state, func.count().label("n"), func.count().label("n_new")).where(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -12,7 +13,7 @@ import sys
 import pytest
 from sqlalchemy import insert
 
-from lightwatch.errors import AnotherRunActive, StorageError
+from lightwatch.errors import AnotherRunActive, ExitCode, StorageError
 from lightwatch.pipeline import cli, heartbeat
 from lightwatch.pipeline.heartbeat import Heartbeat
 from lightwatch.pipeline.reporting import LoggingReporter, TaskSummary
@@ -92,6 +93,14 @@ def test_the_row_of_a_run_tells_how_it_ended(workdir, monkeypatch, error, code, 
     (run,) = _runs(workdir)
     assert run["exit_code"] == code
     assert summary in run["summary"]
+
+
+def test_the_help_names_every_exit_code(capsys):
+    _command("run", "--help")
+    told = capsys.readouterr().out
+    codes = told[told.index("Exit codes:") :]
+    for code in (*ExitCode, 128 + signal.SIGTERM):
+        assert re.search(rf"\b{int(code)}\b", codes), code
 
 
 def test_workers_of_a_killed_run_end(tmp_path):

@@ -29,6 +29,7 @@ from lightwatch.structure.database import transaction, upsert
 from lightwatch.structure.files import path_text
 from lightwatch.structure.frames_discovery import FoundFile, content_hash
 from lightwatch.structure.frames_guard import refuse_foreign, shown
+from lightwatch.structure.task_names import IMPORT_TASK
 
 compute = import_or_defer
 
@@ -262,7 +263,7 @@ def _save_frame(
         connection.execute(update(frames).where(frames.c.id == frame_id).values({**reset, **row}))
         connection.execute(delete(schema.task_results).where(schema.task_results.c.frame_id == frame_id))
     result = {
-        "task": "read_convert_skysub_character_catalog",
+        "task": IMPORT_TASK,
         "combined_footprint_hash": "",
         "frame_id": frame_id,
         "state": "done",
