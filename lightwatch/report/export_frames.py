@@ -12,6 +12,7 @@ from lightwatch.errors import ConfigError
 from lightwatch.report.reading import all_frames
 from lightwatch.structure import frame_store
 from lightwatch.structure.files import write_atomically
+from lightwatch.structure.fits_files import write_hdus
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
 
@@ -54,9 +55,5 @@ def _export(workspace: Workspace, row: Row, folder: Path) -> Path:
             image.header[keyword] = (row[column], comment)
     hdus = fits.HDUList([image, fits.ImageHDU(frame.mask, name="MASK")])
     path = folder / PurePosixPath(row["image_relpath"]).name
-    write_atomically(path, partial(_write, hdus))
+    write_atomically(path, partial(write_hdus, hdus))
     return path
-
-
-def _write(hdus: fits.HDUList, path: Path) -> None:
-    hdus.writeto(path, overwrite=True, checksum=True)

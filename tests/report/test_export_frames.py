@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -29,6 +31,15 @@ def test_unknown_zero_point_is_absent(make_workdir, tmp_path):
     workspace = make_workdir(tmp_path / "work", n_frames=2, steps=("frames", "recipes"))
     (path,) = export_frames(workspace, tmp_path, [1])
     assert "ZPTMAG" not in fits.getheader(path)
+
+
+def test_same_content_has_the_same_bytes(workspace, tmp_path):
+    (first,) = export_frames(workspace, tmp_path / "first", [1])
+    time.sleep(1.1)  # a moment written into the file would be another second
+    (second,) = export_frames(workspace, tmp_path / "second", [1])
+    assert first.read_bytes() == second.read_bytes()
+    with fits.open(first) as hdus:
+        assert all({"CHECKSUM", "DATASUM"} <= set(hdu.header) for hdu in hdus)
 
 
 def test_unknown_frame(workspace, tmp_path):
