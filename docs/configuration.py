@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from lightwatch.structure.config import Config, Roi
+from lightwatch.structure.header_overrides import HeaderOverride
 
 TARGET = Path(__file__).with_name("configuration.md")
 HEAD = """# Configuration
@@ -39,6 +40,14 @@ reference_stars:
 ```
 """
 
+MAPS: dict[str, type[BaseModel]] = {
+    "## Each ROI: `rois.NAME`": Roi,
+    "## Files whose names match: `header_overrides.PATTERN`\n\n"
+    "A pattern with a slash is compared with the path from the raw directory, one without with the file's name; `*` "
+    "stands for anything, case is ignored. All patterns that match count; of two values the later one holds. "
+    "What changes is done again for the files concerned alone.": HeaderOverride,
+}
+
 
 def document() -> str:
     """The whole page."""
@@ -48,9 +57,10 @@ def document() -> str:
         HEAD,
         "## Top level\n",
         _table(plain, schema["properties"], schema),
-        "## Each ROI: `rois.NAME`\n",
     ]
-    parts.append(_table(Roi.model_fields, schema["$defs"]["Roi"]["properties"], schema))
+    for heading, model in MAPS.items():
+        parts.append(f"{heading}\n")
+        parts.append(_table(model.model_fields, schema["$defs"][model.__name__]["properties"], schema))
     for name, field in Config.model_fields.items():
         if model := _section(field):
             properties = schema["$defs"][model.__name__]["properties"]

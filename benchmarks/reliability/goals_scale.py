@@ -108,6 +108,7 @@ def invalidation_matrix(scratch: Path, effort: Effort) -> Measured:
     ]
     planned = keys if effort.full else keys[:: len(keys) // 12]
     cells += [invalidation.planned_cells(workspace, key) for key in planned]
+    cells.append(invalidation.item_cells(workspace, raw_name(1)))
     (workdir.path / "raw" / raw_name(1)).write_bytes(b"other bytes")
     lines = {line.task: line.total for line in plan(workspace, night.NIGHT)}
     workspace.close()

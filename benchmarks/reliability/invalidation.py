@@ -15,6 +15,7 @@ from lightwatch.pipeline import night, recipes
 from lightwatch.pipeline.planning import plan
 from lightwatch.pipeline.task import Task
 from lightwatch.structure.config import Config
+from lightwatch.structure.header_overrides import HeaderOverride
 from lightwatch.structure.workspace import Workspace
 
 IMPORT, SOLVE, FOOTPRINT, STARS, STAMPS, PSF, FLUX, NORM, ZERO, PREPARE, MODEL = night.NAMES[1:]
@@ -25,6 +26,7 @@ FIRST_OF_SECTION: dict[str, str | None] = {
     "raw_dirs": None,
     "files_match_pattern": None,
     "instrument": IMPORT,
+    "header_overrides": IMPORT,
     "telescope": IMPORT,
     "rois": FOOTPRINT,
     "discovery": None,
@@ -58,12 +60,14 @@ HARMLESS_READS: dict[str, dict[str, str]] = {
 }
 #: sections that say where and with how much patience, never what
 _CIRCUMSTANCES = {name for name, first in FIRST_OF_SECTION.items() if first is None} | {"instrument"}
+#: sections that speak of single files: the recipes of these change, and no task's
+_OF_ITEMS = {name for task in night.NIGHT for name in task.sections_of_items}
 _LEADS_ELSEWHERE = {"workdir", "raw_dirs", "files_match_pattern", "discovery.recursive", "database.url"}
 _PROPERTIES = {"patterns": "files_match_pattern"}
 _CANDIDATES: tuple[Any, ...] = (
     "frames", "common_footprint_stars", "end", "mesh", "G", "fixed", "serial", "dask", True, False,
     0.5, 0.25, 0.004, 2, 3, 7, 9, 24, 48, 0.9, 200.0, [0.2, 5.0], ["7"], [1], "7", "/elsewhere", ["/elsewhere"],
-    {"airmass": [1.0, 2.0]}, {"A": [42.2001, 19.2001], "B": [42.2002, 19.2002]}, [42.201, 19.201],
+    {"airmass": [1.0, 2.0]}, {"*": {"gain": 1.1}}, {"A": [42.2001, 19.2001], "B": [42.2002, 19.2002]}, [42.201, 19.201],
     "sqlite:////elsewhere/database.sqlite3",
 )  # fmt: skip
 #: not every text is the name of a header parser
@@ -141,7 +145,8 @@ def setting_cells(workspace: Workspace) -> Cells:
     keys = keys_of(workspace.config)
     for key in keys:
         other = replace(workspace, config=changed(workspace.config, key))
-        wrong += _differing(key, before, recipes.all_recipes(other), declared(key))
+        expected = frozenset() if key in _OF_ITEMS else declared(key)
+        wrong += _differing(key, before, recipes.all_recipes(other), expected)
     return Cells(len(keys) * len(before), tuple(wrong))
 
 
@@ -200,13 +205,24 @@ def planned_cells(workspace: Workspace, key: str) -> Cells:
     return Cells(len(night.NIGHT) - 1, tuple(wrong))
 
 
+def item_cells(workspace: Workspace, file_name: str) -> Cells:
+    """An override for one file x every task: does the plan of a finished workdir show that one frame alone?"""
+    overrides = {file_name: HeaderOverride(gain=1.1)}
+    other = replace(workspace, config=workspace.config.model_copy(update={"header_overrides": overrides}))
+    lines = plan(other, night.NIGHT)
+    wrong = [
+        f"an override for one file: {line.task}: {line.total} items" for line in lines if line.total != 1
+    ]
+    return Cells(len(lines), tuple(wrong))
+
+
 # ---------------------------------------------------------------- what the code reads
 def undeclared_reads(task: Task) -> dict[str, str]:
     """Sections of the configuration that a task's code reads and its recipe does not know: section to module."""
-    upstream, known = list(task.after), set(task.sections)
+    upstream, known = list(task.after), {*task.sections, *task.sections_of_items}
     while upstream:
         before = night.task_named(upstream.pop())
-        known |= set(before.sections)
+        known |= {*before.sections, *before.sections_of_items}
         upstream += before.after
     known = {name.split(".")[0] for name in known} | _CIRCUMSTANCES | HARMLESS_READS.get(task.name, {}).keys()
     return {name: module for name, module in _reads(task) if name not in known}

@@ -26,6 +26,7 @@ NIGHT: tuple[Task, ...] = (
         scope="files",
         sections=("importation", "background", "source_extraction", "telescope"),
         module=_TASKS + "frame_import",
+        sections_of_items=("header_overrides",),
     ),
     Task(
         name="plate_solving",

@@ -7,6 +7,7 @@ import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lightwatch.pipeline import recipes as recipe_book
 from lightwatch.pipeline.night import NIGHT, task_named
@@ -50,7 +51,9 @@ def plan(workspace: Workspace, tasks: Sequence[Task]) -> list[PlanLine]:
             task.scope == "groups" and coming
         ):  # which filters the frames to come have, only their headers tell
             expected = max(1 - pending, _known_groups(workspace, task) - pending, 0)
-        changed = task.name in before and before[task.name] != current[task.name]
+        changed = task.name in before and (
+            before[task.name] != current[task.name] or _speaks_anew_of_items(workspace, task)
+        )
         if task in tasks:
             reason = _reason(workspace, task, changed, pending + expected, note)
             lines.append(_line(workspace, task, pending, expected, reason))
@@ -104,18 +107,30 @@ def _reason(workspace: Workspace, task: Task, changed: bool, work: int, note: st
     )
 
 
+def _speaks_anew_of_items(workspace: Workspace, task: Task) -> bool:
+    stored = _stored_settings(workspace).get(task.name, {})
+    now = recipe_book.told_settings(workspace, task)
+    return any(stored.get(name, {}) != now[name] for name in task.sections_of_items)
+
+
+def _stored_settings(workspace: Workspace) -> dict[str, dict[str, Any]]:
+    """Settings of the last run by task."""
+    rows = queries.rows(workspace.reader, queries.recipes_in_use())
+    return {row["task"]: json.loads(row["settings"]) for row in rows}
+
+
 def _changed_section(workspace: Workspace, task: Task) -> str:
     """The first section, here or upstream, whose settings are not those of the last run."""
     chain: list[Task] = [task]
     while chain[0].after:
         chain.insert(0, task_named(chain[0].after[0]))
-    known = {row["task"]: row["settings"] for row in queries.rows(workspace.reader, queries.recipes_in_use())}
+    known = _stored_settings(workspace)
     for item in chain:
         if item.name not in known:
             continue
-        stored, now = json.loads(known[item.name]), recipe_book.settings_of(workspace, item)
+        stored, now = known[item.name], recipe_book.told_settings(workspace, item)
         for section in sorted(set(stored) | set(now)):
-            if stored.get(section) != now.get(section):
+            if stored.get(section, {}) != now.get(section, {}):
                 return f"'{section}'"
     return "an input (header parser, catalogue or program version)"
 

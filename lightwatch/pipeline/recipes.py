@@ -20,9 +20,18 @@ CATALOG_WORDS = ("gaia", "vizier", "frames")
 
 
 def settings_of(workspace: Workspace, task: Task) -> dict[str, Any]:
-    """The parts of the configuration that decide a task's numbers: sections, or single keys of them."""
+    """The parts of the configuration that decide the numbers of all its items: sections, or single keys of them."""
+    return _settings(workspace, task.sections)
+
+
+def told_settings(workspace: Workspace, task: Task) -> dict[str, Any]:
+    """The same, and those that speak of single items."""
+    return _settings(workspace, (*task.sections, *task.sections_of_items))
+
+
+def _settings(workspace: Workspace, names: Sequence[str]) -> dict[str, Any]:
     settings = {}
-    for name in task.sections:
+    for name in names:
         section, _, key = name.partition(".")
         values = workspace.config.section(section)
         settings[name] = values[key] if key else values
@@ -48,7 +57,7 @@ def recipe_rows(workspace: Workspace, recipes: Mapping[str, str]) -> list[dict[s
             "position": position,
             "upstream": task.after[0] if task.scope == "frames" else None,
             "recipe": recipes[task.name],
-            "settings": json.dumps(settings_of(workspace, task), sort_keys=True),
+            "settings": json.dumps(told_settings(workspace, task), sort_keys=True),
         }
         for position, task in enumerate(NIGHT)
     ]

@@ -22,7 +22,8 @@ class Task:
     ``scope`` says what its items are: the database (once), raw files, frames one by one, or groups of frames
     solved jointly. ``sections`` are the parts of the configuration that decide its numbers. ``by_footprint``:
     its results belong to a choice of reference stars. ``compiles``: it runs JAX programs. ``outputs``: tables of a
-    frame task's own, with rows by ``frame_id``.
+    frame task's own, with rows by ``frame_id``. ``sections_of_items``: parts of the configuration that speak of single
+    items, whose own recipes have them.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Task:
     needs_roi: bool = False
     compiles: bool = False
     outputs: tuple[str, ...] = ()
+    sections_of_items: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lightwatch.structure.config_values import (
     Arcminutes,
@@ -25,6 +25,7 @@ from lightwatch.structure.config_values import (
     OrderedInterval,
     Positive,
     Seconds,
+    Section,
     SkyPosition,
     StarId,
     StarName,
@@ -37,15 +38,10 @@ from lightwatch.structure.config_values import (
     separation_deg,
 )  # fmt: skip
 from lightwatch.structure.files import safe_word
+from lightwatch.structure.header_overrides import HeaderOverride
 
 #: half of the largest cutout (512 px), at 28 arcsec per pixel
 _FARTHEST_SOURCE_DEG = 2.0
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, strict about names and numbers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Telescope(Section):
@@ -374,6 +370,10 @@ class Config(Section):
     )
     instrument: Name | None = Field(
         None, description="A shipped header parser; null: header_parser/parse_header.py."
+    )
+    header_overrides: dict[Name, HeaderOverride] = Field(
+        default_factory=dict,
+        description='Pattern of file names: values in place of the header\'s, such as {"*_camB_*": {gain: 1.4}}.',
     )
     telescope: Telescope = Field(default_factory=lambda: Telescope())
     rois: dict[Name, Roi] = Field(description="Regions of interest by name.", min_length=1)

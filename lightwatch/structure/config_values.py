@@ -7,10 +7,16 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Strict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, Strict
 
 _INCONCEIVABLE = 1e6
 _LONGEST_NAME = 255  # bytes
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, strict about names and numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def _conceivable(number: float) -> float:

@@ -107,6 +107,19 @@ def checked_metadata(values: Mapping[str, Any], *, name: str, time_reference: st
     )
 
 
+def expected_of(key: str, value: object) -> str | None:
+    """What is expected of a value of the contract, where this one cannot be it; None where all is well."""
+    rules = (*_REQUIRED.values(), *_OPTIONAL.values())
+    rule = next((rule for rule in rules if rule.key == key), None)
+    if rule is not None:
+        number = _number(value)
+        return None if number is not None and rule.accepts(number) else rule.expected
+    if key in _TEXTS:
+        text = str(value).strip()
+        return None if text and len(shown(text)) <= _MAX_TEXT else f"text of 1 to {_MAX_TEXT} characters"
+    return None
+
+
 def _wrong(name: str, key: str, value: object, expected: str) -> HeaderError:
     return HeaderError(f"bad_meta:{key}", f"{name}: {key}={shown(repr(value))}: expected {expected}")
 

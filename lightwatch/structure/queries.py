@@ -199,11 +199,14 @@ def all_files() -> Select[Any]:
     return select(s.files)
 
 
-def settled_files(recipes: Sequence[str]) -> Select[Any]:
-    """Raw files that were dealt with under one of the recipes, and what tells that they have not changed since."""
+def settled_files(recipe: str) -> Select[Any]:
+    """Raw files that were dealt with under a recipe of the import, and what tells that they have not changed since.
+
+    The recipe of a file begins with that of the task, and goes on where it depends on more.
+    """
     f = s.files
-    return select(f.c.path, f.c.size, f.c.mtime_ns, f.c.inode).where(
-        f.c.recipe.in_(recipes), f.c.state != "deferred"
+    return select(f.c.path, f.c.size, f.c.mtime_ns, f.c.inode, f.c.recipe).where(
+        f.c.recipe.startswith(recipe, autoescape=True), f.c.state != "deferred"
     )
 
 

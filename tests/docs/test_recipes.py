@@ -144,6 +144,29 @@ def add_frame_and_wcs(home: Home, spare: Path) -> None:
         hdus.writeto(home.path / "j0248" / "more" / "night3_0042.fits")
 
 
+def add_frame_without_gain(home: Home, spare: Path) -> None:
+    """A new frame of another camera, whose header has no usable gain."""
+    with fits.open(spare) as hdus:
+        hdus[0].header["GAIN"] = 0.0
+        hdus.writeto(home.path / "j0248" / "more" / "night3_camB_0001.fits")
+
+
+def add_frame_of_a_wrong_clock(home: Home, spare: Path) -> None:
+    """A new frame of a night when the clock was slow."""
+    (home.path / "j0248" / "more" / "2026-03-11").mkdir()
+    shutil.copy2(spare, home.path / "j0248" / "more" / "2026-03-11" / "0001.fits")
+
+
+def gain_as_told(home: Home, told: str) -> bool:
+    query = "SELECT gain, filter FROM frames WHERE original_image_path LIKE '%camB%'"
+    return home.workdir.sql(query) == [(1.4, "r")]
+
+
+def time_as_told(home: Home, told: str) -> bool:
+    ((path, mjd),) = home.workdir.sql("SELECT original_image_path, mjd FROM frames ORDER BY id DESC LIMIT 1")
+    return "2026-03-11" in path and abs((mjd - fits.getval(path, "MJD-OBS")) * 86400 - 3600) < 0.01
+
+
 def nothing_left_to_do(home: Home, told: str) -> bool:
     return told.endswith("nothing to do\n")
 
@@ -168,6 +191,8 @@ ACHIEVED = {
     "Cookbook": nothing_left_to_do,
     "A frame that cannot be solved": lambda home, told: "plate_solving" in told,
     "My own WCS": believed,
+    "A camera that does not tell its gain": gain_as_told,
+    "A clock that was wrong": time_as_told,
     "A frame to leave out": in_use_again,
     "Changing settings": light_curves_alone,
     "Moving a workdir": nothing_left_to_do,
@@ -178,10 +203,18 @@ ACHIEVED = {
 }
 
 
+#: what a recipe needs to be there
+PREPARED = {
+    "My own WCS": add_frame_and_wcs,
+    "A camera that does not tell its gain": add_frame_without_gain,
+    "A clock that was wrong": add_frame_of_a_wrong_clock,
+}
+
+
 @pytest.mark.parametrize("section", COOKBOOK)
 def test_recipe(home, section, field):
-    if section == "My own WCS":
-        add_frame_and_wcs(home, field.frames[N_FRAMES])
+    if section in PREPARED:
+        PREPARED[section](home, field.frames[N_FRAMES])
     told = "".join([home.do(language, text) for language, text in COOKBOOK[section]])
     assert section not in ACHIEVED or ACHIEVED[section](home, told), told
 

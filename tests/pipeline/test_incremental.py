@@ -152,6 +152,7 @@ CHANGES = {
     "calibrated_cutouts": (END, END + "\ncalibrated_cutouts: {constraints_on_coefficient: [0.1, 10]}", PREPARE),
     "roi_model": ("{background: false}", "{background: false, local_background: false}", MODEL),
     "light_curves": (END, END + "\nlight_curves: {limit_sigma: 5}", MODEL),
+    "header_overrides": (END, END + '\nheader_overrides: {"*": {gain: 1.1}}', IMPORT),
     "executor": ("{kind: serial}", "{kind: processes, jobs: 2}", None),
     "network": (END, END + "\nnetwork: {offline: true}", None),
     "discovery": ("min_file_age_seconds: 0", "min_file_age_seconds: 0, recursive: false", None),

@@ -109,6 +109,22 @@ WRONG = {
         12,
         "airmass",
     ),
+    "unknown_override": (
+        'header_overrides:\n  "*_camB_*":\n    gian: 1.4\n',
+        12,
+        "header_overrides.*_camB_*.gian: unknown key; did you mean 'gain'?",
+    ),
+    "impossible_override": (
+        'header_overrides:\n  "*_camB_*":\n    gain: 0\n',
+        12,
+        "gain: expected electron/ADU, above 0 and below 1000 (got 0)",
+    ),
+    "empty_override": ('header_overrides:\n  "*_camB_*": {}\n', 11, "such as {gain: 1.4}"),
+    "override_twice": (
+        'header_overrides:\n  "*": {gain: 1}\n  "*": {gain: 2}\n',
+        12,
+        "header_overrides.*: key given twice",
+    ),
     "duplicate_section": ("reference_stars: {}\n", 10, "reference_stars: key given twice"),
     "duplicate_key": ("psf:\n  min_stars: 3\n  min_stars: 4\n", 12, "psf.min_stars: key given twice"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ class ImportJob:
     found: FoundFile
     content_hash: str
     recipe: str
+    overrides: Mapping[str, Any]
     young: bool
 
 
@@ -89,12 +91,11 @@ def import_frame(job: ImportJob) -> Outcome:
     if not is_unchanged(job.found):
         raise FrameError("changed", f"{frames.shown(job.path)}: changed while it was read")
     name = path_text(job.path)
-    kind = frames.classify_frame(raw.header, file_name=job.path.name, declared=None)
+    declared = job.overrides.get("frame_type")
+    kind = frames.classify_frame(raw.header, file_name=job.path.name, declared=declared)
     if kind.kind != "science":
         return Outcome(output=ImportedFrame(None, f"{kind.kind}: {kind.reason}"), reason_code=kind.kind)
-    meta = read_metadata(
-        job.parser, raw.header, name=name, time_reference=job.config.importation.time_reference, overrides={}
-    )
+    meta = _metadata(job, raw.header, name)
     kind = frames.classify_frame(raw.header, file_name=job.path.name, declared=meta.frame_type)
     if kind.kind != "science":
         return Outcome(output=ImportedFrame(None, f"{kind.kind}: {kind.reason}"), reason_code=kind.kind)
@@ -106,6 +107,19 @@ def import_frame(job: ImportJob) -> Outcome:
         saturation_adu=saturation, max_saturated_fraction=_MAX_SATURATED_FRACTION,
     )  # fmt: skip
     return _characterise(job, raw, meta, saturation)
+
+
+def _metadata(job: ImportJob, header: fits.Header, name: str) -> FrameMetadata:
+    """What the header parser says, and what the configuration says instead."""
+    meta = read_metadata(
+        job.parser,
+        header,
+        name=name,
+        time_reference=job.config.importation.time_reference,
+        overrides=job.overrides,
+    )
+    offset_s = job.overrides.get("time_offset_seconds", 0.0)
+    return replace(meta, mjd=meta.mjd + offset_s / _SECONDS_PER_DAY)
 
 
 def _read(job: ImportJob) -> frames.RawFrame:

@@ -24,6 +24,7 @@ from lightwatch.pipeline.tasks.frame_import_files import (
     recipe_of,
     split_by_age,
 )
+from lightwatch.pipeline.tasks.frame_import_inputs import overrides_for, recipe_of_file
 from lightwatch.structure import header_parsing, queries, schema
 from lightwatch.structure.database import transaction, upsert
 from lightwatch.structure.files import path_text
@@ -99,7 +100,7 @@ def _unread_row(
 ) -> dict[str, Any]:
     """What such a file holds now is not known: the frame of its old content stays its own."""
     frame_id = known.get(path_text(item.path), {}).get("frame_id")
-    return _row(item, recipe_of(context, code), state, None, code, reason, frame_id)
+    return _row(item, recipe_of(context, path_text(item.path), code), state, None, code, reason, frame_id)
 
 
 def _is_known(row: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -137,8 +138,9 @@ def _jobs(
         first = items[0] if owner is None else owner.item
         if owner is not None and owner.missing:
             rows.append({**owner.row, "state": "missing", "frame_id": None, "recipe": context.recipe})
-        if first is not None and owner is not None and owner.row["recipe"] == context.recipe:
-            rows.append({**_row(first, context.recipe, owner.row["state"], digest), **owner.result})
+        recipe = "" if first is None else recipe_of_file(context, path_text(first.path))
+        if first is not None and owner is not None and owner.row["recipe"] == recipe:
+            rows.append({**_row(first, recipe, owner.row["state"], digest), **owner.result})
         elif first is not None:
             jobs.append(
                 ImportJob(
@@ -148,19 +150,21 @@ def _jobs(
                     path=first.path,
                     found=first,
                     content_hash=digest,
-                    recipe=context.recipe,
+                    recipe=recipe,
+                    overrides=overrides_for(context.workspace, path_text(first.path)),
                     young=first.path in young,
                 )
             )
         original = (
             owner.row["path"] if owner is not None and first is None else path_text((first or items[0]).path)
         )
-        rows += [
-            _row(item, context.recipe, "duplicate", digest, "duplicate", f"same content as {original}")
-            for item in items
-            if item is not first
-        ]
+        rows += [_duplicate(context, item, digest, original) for item in items if item is not first]
     return jobs, rows
+
+
+def _duplicate(context: TaskContext, item: FoundFile, digest: str, original: str) -> dict[str, Any]:
+    recipe = recipe_of_file(context, path_text(item.path))
+    return _row(item, recipe, "duplicate", digest, "duplicate", f"same content as {original}")
 
 
 def _row(
@@ -218,7 +222,7 @@ def save(
     _supersede(connection, path_text(job.path), frame_id)
     reason = imported.calibration if imported is not None and imported.calibration else outcome.reason
     # a failure is tried again, at the next runs
-    recipe = recipe_of(context, outcome.reason_code)
+    recipe = recipe_of(context, path_text(job.path), outcome.reason_code)
     if outcome.state == "error" and _has_attempts_left(connection, context, job):
         recipe = FAILED
     upsert(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lightwatch.pipeline.task import TaskContext
+from lightwatch.pipeline.tasks.frame_import_inputs import recipe_of_file
 from lightwatch.structure import queries
 from lightwatch.structure.files import PRODUCT_DIRECTORIES, path_text
 from lightwatch.structure.frames_discovery import FoundFile, each_file, is_settled
@@ -64,10 +65,12 @@ def find_candidates(context: TaskContext) -> list[FoundFile]:
 
 def _settled_files(context: TaskContext) -> dict[str, tuple[int, int, int]]:
     """Size, time and inode of the files about which nothing more is to be done, by path: of most that there are."""
-    query = queries.settled_files([context.recipe, recipe_of(context, "too_large")])
+    too_large = too_large_under(context)
+    query = queries.settled_files(context.recipe)
     return {
         path: (size, mtime_ns, inode)
-        for path, size, mtime_ns, inode in queries.stream(context.workspace.reader, query)
+        for path, size, mtime_ns, inode, recipe in queries.stream(context.workspace.reader, query)
+        if recipe in (recipe_of_file(context, path), too_large)
     }
 
 
@@ -102,7 +105,7 @@ def owners_of_content(
     return owners
 
 
-def recipe_of(context: TaskContext, code: str | None) -> str:
+def recipe_of(context: TaskContext, path: str, code: str | None) -> str:
     """The recipe of a verdict on a file; what a disk or a permission is to blame for is no verdict, and is tried again.
 
     The largest size of a frame decides no numbers, but whether a file is too large.
@@ -110,8 +113,13 @@ def recipe_of(context: TaskContext, code: str | None) -> str:
     if code == "unreadable":
         return FAILED
     if code == "too_large":
-        return f"{context.recipe} {context.workspace.config.discovery.max_frame_gigabytes:g} GB"
-    return context.recipe
+        return too_large_under(context)
+    return recipe_of_file(context, path)
+
+
+def too_large_under(context: TaskContext) -> str:
+    """The recipe of files that are larger than a frame may be, whatever else is said of them."""
+    return f"{context.recipe} {context.workspace.config.discovery.max_frame_gigabytes:g} GB"
 
 
 def split_by_age(

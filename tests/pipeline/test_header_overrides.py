@@ -1,0 +1,81 @@
+"""Values of the configuration in place of the header's: for the files that match, and for no others."""
+
+from __future__ import annotations
+
+import pytest
+
+from lightwatch.pipeline.night import NAMES, NIGHT
+from lightwatch.pipeline.planning import plan
+
+IMPORT = NAMES[1]
+END = "executor: {kind: serial}"
+
+
+def names(workdir) -> list[str]:
+    return [path.rpartition("/")[2] for (path,) in workdir.sql("SELECT path FROM files ORDER BY path")]
+
+
+def planned(workdir) -> dict[str, int]:
+    workspace = workdir.open()
+    lines = plan(workspace, NIGHT)
+    workspace.close()
+    return {line.task: line.total for line in lines if line.total}
+
+
+def columns(workdir, names: str) -> dict[int, tuple]:
+    return {row[0]: row[1:] for row in workdir.sql(f"SELECT id, {names} FROM frames ORDER BY id")}
+
+
+def test_an_override_imports_again_the_files_it_names(workdir):
+    first = names(workdir)[0]
+    before = columns(workdir, "gain, mjd_mid, telescope_name, recipe, sky_level_electron_per_second")
+    workdir.configure(
+        END,
+        f"{END}\nheader_overrides: {{'{first}': {{gain: 2.5, time_offset_seconds: -60, telescope: North}}}}",
+    )
+    work = planned(workdir)
+    assert {work[task.name] for task in NIGHT if task.scope in ("files", "frames")} == {1}
+    assert workdir.done(stop=IMPORT)[IMPORT].items == 1
+    now = columns(workdir, "gain, mjd_mid, telescope_name, recipe, sky_level_electron_per_second")
+    (changed,) = [key for key in now if now[key] != before[key]]
+    assert workdir.sql("SELECT original_image_path FROM frames WHERE id = ?", changed)[0][0].endswith(first)
+    gain, mjd, telescope, _, sky = now[changed]
+    assert (gain, telescope) == (2.5, "North")
+    assert mjd == pytest.approx(before[changed][1] - 60 / 86400, abs=1e-9)
+    assert sky / before[changed][4] == pytest.approx(2.5 / before[changed][0], rel=1e-4)
+    assert IMPORT not in planned(workdir)
+    workdir.configure("gain: 2.5, ", "")
+    assert planned(workdir)[IMPORT] == 1
+
+
+def test_an_override_without_effect_does_nothing(workdir):
+    workdir.configure(END, END + "\nheader_overrides: {'*_camB_*': {gain: 2.5}}")
+    assert planned(workdir) == {}
+
+
+def test_a_file_refused_for_its_header_is_taken_with_an_override(workdir):
+    """A camera that writes no gain: quarantined with the reason, then imported by what the configuration says."""
+    from astropy.io import fits
+
+    (raw,) = workdir.sql("SELECT path FROM files ORDER BY path LIMIT 1")[0]
+    with fits.open(raw) as hdus:
+        hdus[0].header["GAIN"] = 0.0
+        hdus[0].data = hdus[0].data + 1
+        hdus.writeto(workdir.more / "x_camB_1.fits")
+    assert workdir.done(stop=IMPORT)[IMPORT].rejected == 1
+    assert workdir.sql("SELECT reason_code FROM files WHERE path LIKE '%camB%'") == [("bad_meta:gain",)]
+    workdir.configure(END, END + "\nheader_overrides: {'*_camB_*': {gain: 1.4}}")
+    assert planned(workdir)[IMPORT] == 1
+    assert workdir.done(stop=IMPORT)[IMPORT].items == 1
+    assert workdir.sql(
+        "SELECT state, gain FROM files f JOIN frames g ON g.id = f.frame_id WHERE path LIKE '%camB%'"
+    ) == [("imported", 1.4)]
+
+
+def test_a_frame_can_be_declared_to_be_none_of_the_sky(workdir):
+    first = names(workdir)[0]
+    workdir.configure(END, f"{END}\nheader_overrides: {{'{first}': {{frame_type: focus}}}}")
+    assert workdir.done(stop=IMPORT)[IMPORT].items == 1
+    assert workdir.sql("SELECT state, reason_code FROM files ORDER BY path LIMIT 1") == [
+        ("calibration", "focus")
+    ]
