@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
+
 from lightwatch.simulation import SimulatedField
 from lightwatch.structure.verify import verify
 from reliability.disturbed_run import Trap, fail_at, kill_at, run_in_child
@@ -27,12 +29,8 @@ _FINISHED = (0, 10)
 _KILLED, _NO_SPACE = -9, 74
 #: a run after one that was disturbed is not disturbed: one more is enough
 _MOST_RUNS = 2
-#: sections of the configuration that somebody changes in the course of the year
-_CHANGES = (
-    "normalization: {{min_snr: {}}}",
-    "light_curves: {{limit_sigma: {}}}",
-    "zeropoints: {{band: r_sdss, min_stars: {}}}",
-)
+#: sections and keys of the configuration that somebody changes in the course of the year
+_CHANGES = (("normalization", "min_snr"), ("light_curves", "limit_sigma"), ("zeropoints", "min_stars"))
 
 
 @dataclass
@@ -46,7 +44,7 @@ class Year:
     simulated: SimulatedField
     draw: random.Random
     recorder: Recorder = field(default_factory=Recorder)
-    settings: dict[str, str] = field(default_factory=dict)
+    settings: dict[tuple[str, str], int] = field(default_factory=dict)
     kills: int = 0
     full_disks: int = 0
     bad_files: int = 0
@@ -84,8 +82,7 @@ def _night(year: Year, number: int, frames: list[Path]) -> None:
         _arrives(year, path.read_bytes(), path.name)
     _something_odd(year, number, frames)
     if number % 3 == 2:
-        change = year.draw.choice(_CHANGES)
-        year.settings[change.split(":")[0]] = change.format(year.draw.randint(3, 6))
+        year.settings[year.draw.choice(_CHANGES)] = year.draw.randint(3, 6)
     with year.placed("quiet") as workdir:
         _configure(workdir, year)
         with year.recorder.listening(), computations(year.recorder.computed):
@@ -118,11 +115,10 @@ def _something_odd(year: Year, number: int, frames: list[Path]) -> None:
 
 
 def _configure(workdir: Workdir, year: Year) -> None:
-    marker = "# changed since\n"
-    text = workdir.config.read_text().partition(marker)[0]
-    for section in year.settings:  # a section stands once
-        text = "\n".join(line for line in text.splitlines() if not line.startswith(f"{section}:")) + "\n"
-    workdir.config.write_text(text + marker + "".join(f"{line}\n" for line in year.settings.values()))
+    content = yaml.safe_load(workdir.config.read_text())
+    for (section, key), value in year.settings.items():
+        content.setdefault(section, {})[key] = value
+    workdir.config.write_text(yaml.safe_dump(content))
 
 
 def _disturb(year: Year, number: int) -> None:
