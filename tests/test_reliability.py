@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 
 import pytest
 from reliability.board import Row, all_goals, write_into
+from reliability.disturbed_run import Ended, run_in_child, unsound
+from reliability.false_done import badly_told, falsely_done
 from reliability.goal import Effort, Goal, Measured, NotMeasured
+from reliability.recorded_night import recorded_night
+
+from lightwatch.errors import StorageError
+from lightwatch.structure import store
 
 
 @pytest.mark.parametrize("goal", [goal for goal in all_goals() if goal.every_commit], ids=lambda g: g.number)
@@ -41,3 +48,90 @@ def test_rows_take_their_places_in_a_page(tmp_path):
         "| R5b | kill | all | no strace | not measured | full | 0 |",
         "| R10 | kill | all | old | reached | small | 1 |",
     ]
+
+
+# ---------------------------------------------------------------- the judge of R3
+@pytest.fixture
+def finished():
+    """The recorded night, run to its end without any disturbance."""
+    night = recorded_night(2)
+    night.fresh()
+    assert run_in_child(night).code == 0
+    assert unsound(night) + falsely_done(night, "EIO") == []
+    return night
+
+
+def _first(workdir, pattern):
+    return min(workdir.path.glob(pattern))
+
+
+def _flip(workdir):
+    """A frame's file is damaged while it waits for its WCS, which excuses the WCS alone."""
+    workdir.change("DELETE FROM task_results WHERE task = 'plate_solving'")
+    path = _first(workdir, "frames/*[0-9a-f].fits")
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+
+
+PLANTED = {
+    "product gone": lambda workdir: _first(workdir, "regions/*/*.h5").unlink(),
+    "damaged while waiting": _flip,
+    "no rows": lambda workdir: workdir.change("DELETE FROM star_flux_in_frame WHERE frame_id = 1"),
+    "other rows": lambda workdir: workdir.change(
+        "UPDATE star_flux_in_frame SET flux = 1.001 * flux WHERE frame_id = 1"
+    ),
+    "other light curve": lambda workdir: workdir.change("UPDATE roi_flux SET flux = 1.001 * flux"),
+    "set aside for good": lambda workdir: workdir.change(
+        "UPDATE task_results SET state = 'rejected', reason_code = 'x', reason = 'y' WHERE task = 'psf_modeling'"
+    ),
+}
+
+
+@pytest.mark.parametrize("plant", PLANTED.values(), ids=PLANTED)
+def test_false_done_is_found(finished, plant):
+    plant(finished.workdir)
+    assert unsound(finished) + falsely_done(finished, "EIO") != []
+
+
+def test_swallowed_error_is_found():
+    """A store that takes an error of the disk for success: the last product of the night is missing, and done."""
+    night = recorded_night(2)
+    night.fresh()
+    write = store.write_atomically
+
+    def fail(_step, path):
+        if "roi_models" in path.parts:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+
+    def careless(path, fill):
+        try:
+            return write(path, fill)
+        except (OSError, StorageError):
+            return "0" * 64, 1000
+
+    ended = run_in_child(night, trap=fail, prepare=lambda: setattr(store, "write_atomically", careless))
+    assert ended.code == 0
+    assert badly_told(night, ended, "EIO") != []
+    assert unsound(night) != []
+
+
+def test_silent_end_is_found(finished):
+    """Exit codes that promise a line, or items in error, are not believed without them."""
+    ends = [
+        (10, ""),
+        (65, ""),
+        (74, ""),
+        (74, "two\nlines"),
+        (78, "config.yaml: bad value"),
+        (70, "bug"),
+        (-9, ""),
+    ]
+    for code, said in ends:
+        assert badly_told(finished, Ended(code, said, 1, 1.0), "EIO") != [], (code, said)
+    for code, said in [
+        (0, ""),
+        (74, "x.h5: could not be written: Input/output error"),
+        (78, "x: disk I/O error"),
+    ]:
+        assert badly_told(finished, Ended(code, said, 1, 1.0), "EIO") == [], (code, said)

@@ -24,8 +24,9 @@ from sqlalchemy.exc import OperationalError
 
 from lightwatch.pipeline import cli
 from lightwatch.structure import failpoint
+from lightwatch.structure.files import sha256_of
 from lightwatch.structure.verify import verify
-from reliability.recorded_night import Night, files_of
+from reliability.recorded_night import Night, arrays_of, files_of
 from reliability.small_night import Workdir, differences
 
 _LIMIT_SECONDS = 60.0
@@ -195,11 +196,12 @@ def committed_frames(workdir: Workdir) -> tuple[set[str], list[str]]:
 def unsound(night: Night) -> list[str]:
     """Results that pass for done without their products, and what is wrong with the database.
 
-    The file of a frame that waits for its WCS may have it already: the row follows with the next run.
+    The file of a frame that waits for its WCS may have it already, and the row follows with the next run: it is then,
+    byte for byte, the file that the undisturbed night left.
     """
     workspace = night.workdir.open()
     try:
-        if not workspace.has_database or not _has_tables(night.workdir):
+        if not workspace.has_database or not has_tables(night.workdir):
             return []
         state = verify(workspace, full=True)
     finally:
@@ -208,27 +210,31 @@ def unsound(night: Night) -> list[str]:
     lost = [
         f"{item.relpath} counts as done"
         for item in (*state.missing, *state.damaged)
-        if item not in state.damaged or item.relpath not in waiting
+        if item not in state.damaged or item.relpath not in waiting or not _is_solved(night, item.relpath)
     ]
     return [*lost, *state.database]
 
 
-def _has_tables(workdir: Workdir) -> bool:
+def _is_solved(night: Night, relpath: str) -> bool:
+    return sha256_of(night.workdir.path / relpath) == night.files.get(relpath)
+
+
+def has_tables(workdir: Workdir) -> bool:
     return bool(workdir.sql("SELECT 1 FROM sqlite_master WHERE name = 'frames'"))
 
 
-def after_rerun(night: Night, *, committed: Collection[str] = (), runs: int = 1) -> list[str]:
-    """Run again as a user would, up to ``runs`` times, and compare with the undisturbed night: what differs.
+def after_rerun(night: Night, *, committed: Collection[str] = (), learns: bool = False) -> list[str]:
+    """Run again as a user would, once, and compare with the undisturbed night: what differs.
 
-    Only with ``runs`` > 1 a run may ask what the undisturbed run did not ask: a frame that could not be imported at
-    first comes after the others, with another id. Then that is computed for good, in this process, and remembered.
+    ``learns``: the run may ask what the undisturbed run did not ask. A frame that could not be imported at first comes
+    after the others, with another id; a product that is made anew takes over what is left of the last one. What the
+    run could not look up is then computed for good, in this process, and remembered.
     """
-    for _ in range(runs):
-        ended = run_in_child(night)
-        if ended.code == 0:
-            return compared(night, committed)
+    ended = run_in_child(night)
+    if ended.code == 0:
+        return compared(night, committed)
     asked = night.workdir.sql("SELECT count(*) FROM task_errors WHERE reason_code = 'UnknownJob'")[0][0]
-    if runs == 1 or not asked:
+    if not learns or not asked:
         return [f"run again: exit code {ended.code}: {ended.said.strip()}"]
     night.workdir.change("DELETE FROM task_results WHERE reason_code = 'UnknownJob'")
     night.workdir.change("DELETE FROM group_results WHERE reason_code = 'UnknownJob'")
@@ -253,10 +259,16 @@ def compared(night: Night, committed: Collection[str]) -> list[str]:
     problems += [
         f"{name}: {'differs' if name in files else 'is missing'}"
         for name, digest in night.files.items()
-        if files.get(name) != digest
+        if files.get(name) != digest and not _same_arrays(night, name)
     ]
     left = set(files) - set(night.files) - set(state.orphan)
     problems += [f"{name}: left over, and verify does not see it" for name in sorted(left)]
     problems += [f"integrity_check: {row}" for row in workdir.sql("PRAGMA integrity_check") if row != ("ok",)]
     problems += [f"foreign_key_check: {row}" for row in workdir.sql("PRAGMA foreign_key_check")]
     return problems
+
+
+def _same_arrays(night: Night, name: str) -> bool:
+    """HDF5 files whose arrays were written in another order hold the same."""
+    path = night.workdir.path / name
+    return name in night.arrays and path.is_file() and arrays_of(path) == night.arrays[name]

@@ -25,6 +25,7 @@ from reliability.disturbed_run import (
     spread,
     unsound,
 )
+from reliability.false_done import badly_told, falsely_done
 from reliability.goal import Effort, Goal, Measured
 from reliability.recorded_night import Night, recorded_night
 from reliability.side_by_side import Mine, Work, side_by_side
@@ -32,8 +33,6 @@ from reliability.side_by_side import Mine, Work, side_by_side
 _FEW_FRAMES, _MANY_FRAMES = 2, 20
 _TARGET_SECONDS = 30.0
 _KILLED = -9
-#: clean ends: nothing wrong, some items in error, no data, disk, configuration
-_CLEAN = {0, 10, 65, 74, 78}
 _FILE_LIMIT = 24
 #: of what a whole run needs
 _PARTS_OF_THE_DISK = (0.3, 0.75, 0.85, 0.95)
@@ -217,17 +216,17 @@ def _badly_told(night: Night, ended: Ended) -> list[str]:
 
 # ---------------------------------------------------------------- R3
 def errors(_scratch: Path, effort: Effort) -> Measured:
-    """One error of the system: the item is in error or the run ends cleanly; later runs do what is missing."""
+    """One error of the system: the item is in error or the run ends cleanly; the next run does what is missing."""
     night = recorded_night(effort.of(_FEW_FRAMES, _MANY_FRAMES))
     by_kind: dict[str, Trials] = {}
     for kind, name, disturb in _of_errors(night, effort):
         night.fresh()
         ended = disturb()
-        problems = [] if ended.code in _CLEAN else [f"exit code {ended.code}: {ended.said.strip()[:200]}"]
-        problems += unsound(night)
-        by_kind.setdefault(kind, Trials()).add(name, ended, problems or after_rerun(night, runs=3))
+        problems = badly_told(night, ended, kind) + unsound(night) + falsely_done(night, kind)
+        by_kind.setdefault(kind, Trials()).add(name, ended, problems or after_rerun(night, learns=True))
     text = ", ".join(f"{kind} {trials.text}" for kind, trials in by_kind.items())
-    text += " end cleanly and resume" + "".join(trials.failures for trials in by_kind.values())
+    text += " end with one line or items in error, nothing falsely done, and are identical after one more run"
+    text += "".join(trials.failures for trials in by_kind.values())
     return Measured(text, all(trials.good == trials.n for trials in by_kind.values()))
 
 

@@ -71,6 +71,7 @@ class Night:
     answers: dict[str, Answer] = field(repr=False)
     results: Mapping[str, Any] = field(repr=False)
     files: Mapping[str, str] = field(repr=False)
+    arrays: Mapping[str, str] = field(repr=False)  # digests of what is in the files of HDF5
     sizes: Mapping[str, int] = field(repr=False)  # of all files, bytes
     folder: tempfile.TemporaryDirectory[str] = field(repr=False)  # holds root, until this process ends
 
@@ -124,7 +125,11 @@ def recorded_night(n_frames: int) -> Night:
         result = workdir.run()
     assert result.exit_code == 0, result.line
     sizes = {str(path): path.stat().st_size for path in workdir.path.rglob("*") if path.is_file()}
-    return Night(root, recorder.answers, workdir.results(), files_of(workdir.path), sizes, folder)
+    files = files_of(workdir.path)
+    arrays = {
+        name: arrays_of(workdir.path / name) for name in files if name.endswith(".h5") and name != _INDEX
+    }
+    return Night(root, recorder.answers, workdir.results(), files, arrays, sizes, folder)
 
 
 def _memory() -> Path | None:
@@ -143,6 +148,21 @@ def files_of(workdir: Path) -> dict[str, str]:
         and not path.name.startswith(("database.sqlite3", ".lightwatch"))
         and path.relative_to(workdir).parts[0] not in ("logs", "backups")
     }
+
+
+def arrays_of(path: Path) -> str:
+    """Digest of the arrays and attributes of a file of HDF5, whatever their order in the file."""
+    digest = hashlib.sha256()
+
+    def add(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        values = np.asarray(item[()]) if isinstance(item, h5py.Dataset) else np.empty(0)
+        bytes_ = repr(values.tolist()).encode() if values.dtype.kind == "O" else values.tobytes()
+        digest.update(f"{name}{values.dtype}{values.shape}{sorted(item.attrs.items())}".encode() + bytes_)
+
+    with h5py.File(path) as file:
+        add("/", file)
+        file.visititems(add)  # in the order of their names
+    return digest.hexdigest()
 
 
 def _links(index: Path) -> str:
