@@ -21,6 +21,7 @@ from lightwatch.report.light_curve_table import (
     metadata,
     nightly_table,
 )
+from lightwatch.report.places import with_places
 from lightwatch.structure.files import write_atomically
 from lightwatch.structure.light_curve_columns import LIGHT_CURVE, NIGHTLY
 from lightwatch.structure.light_curve_files import write_ecsv, write_fits
@@ -67,9 +68,10 @@ def export_light_curves(
     _check(workspace, wanted, roi)
     lacking = [name for name in wanted if name == "parquet" and not table_files.has_parquet()]
     wanted = [name for name in wanted if name not in lacking]
-    curves = by_roi_and_filter(light_curve_rows(workspace, roi))
-    if not curves:
+    rows = light_curve_rows(workspace, roi)
+    if not rows:
         raise NoUsableData("no light curves yet: run the pipeline through model_calibrated_cutouts first")
+    curves = by_roi_and_filter(with_places(workspace.reader, rows))
     folder = Path(out_dir)
     written: list[Path] = []
     for key, stem in _stems(list(curves)).items():

@@ -81,6 +81,10 @@ LIGHT_CURVE: tuple[Column, ...] = (
     Column("sky_level_electron_per_second", "number", "electron/s", "instr.skyLevel", "sky per pixel"),
     Column("normalization_coefficient", "number", "", "arith.factor", "the frame was divided by it"),
     Column("normalization_coefficient_uncertainty", "number", "", "stat.error", "1 sigma"),
+    Column(
+        "x", "number", "pix", "pos.cartesian.x;instr.det", "column on the frame by its WCS, first pixel 0"
+    ),
+    Column("y", "number", "pix", "pos.cartesian.y;instr.det", "row on the frame by its WCS, first pixel 0"),
     Column("dx", "number", "pix", "pos.cartesian.x;arith.diff", "shift of the epoch in x against its WCS"),
     Column("dy", "number", "pix", "pos.cartesian.y;arith.diff", "shift of the epoch in y against its WCS"),
     Column(

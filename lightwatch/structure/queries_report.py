@@ -84,6 +84,17 @@ def light_curves_with_covariates() -> Select[Any]:
     )
 
 
+def point_sources() -> Select[Any]:
+    """All point sources of all ROIs, with their coordinates."""
+    return select(s.point_sources)
+
+
+def wcs_of_frames() -> Select[Any]:
+    """Trusted WCS of the frames that have one, as FITS cards."""
+    f = s.frames
+    return select(f.c.id, f.c.wcs).where(f.c.plate_solved == 1, f.c.wcs.is_not(None))
+
+
 def _in_use(task: str) -> ScalarSelect[str]:
     """Recipe of a task: rows that carry another one tell of settings that were given up."""
     return select(s.task_recipes.c.recipe).where(s.task_recipes.c.task == task).scalar_subquery()

@@ -6,7 +6,9 @@ import time
 
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.io import fits
+from astropy.nddata import CCDData
 
 from lightwatch.errors import ConfigError
 from lightwatch.report.export_frames import export_frames
@@ -25,6 +27,12 @@ def test_zero_point_is_in_the_header(workspace, tmp_path):
         np.testing.assert_array_equal(
             hdus[0].data, read_stored_frame(workspace.workdir, "frames/f1.fits").image
         )
+
+
+@pytest.mark.filterwarnings("error::astropy.units.UnitsWarning")
+def test_unit_is_one_that_astropy_reads(workspace, tmp_path):
+    (path,) = export_frames(workspace, tmp_path, [1])
+    assert CCDData.read(path).unit == u.electron / u.s
 
 
 def test_unknown_zero_point_is_absent(make_workdir, tmp_path):

@@ -10,23 +10,57 @@ from astropy import units as u
 from astropy.io import fits, votable
 from astropy.io.votable.ucd import check_ucd
 from astropy.table import Table
+from astropy.wcs import WCS
+from reliability.stub_workdir import CENTRE
+from sqlalchemy import update
 
 from lightwatch.errors import ConfigError, NoUsableData
 from lightwatch.pipeline import cli
+from lightwatch.processes.astrometry_sky import wcs_to_header
 from lightwatch.report import aavso, table_files
 from lightwatch.report.exports import export_light_curves
 from lightwatch.report.light_curve_table import DOUBTFUL, light_curve_rows, light_curve_table
+from lightwatch.report.places import with_places
+from lightwatch.structure import schema
+from lightwatch.structure.database import transaction
 from lightwatch.structure.light_curve_columns import LIGHT_CURVE, NIGHTLY
 from lightwatch.structure.light_curve_files import write_light_curves
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*electron:astropy.units.UnitsWarning")
+#: a reader that stumbles over a unit of ours is told apart from one that is asked not to mind
+pytestmark = pytest.mark.filterwarnings("error::astropy.units.UnitsWarning")
 
 NAMES = [column.name for column in LIGHT_CURVE]
 
 
 @pytest.fixture(scope="module")
+def workspace(make_workdir, tmp_path_factory):
+    """A complete workdir whose frames have a WCS, but for the last one of the filter."""
+    workspace = make_workdir(tmp_path_factory.mktemp("exported") / "work")
+    frames = schema.frames
+    sources = schema.point_sources
+    with transaction(workspace.engine) as connection:
+        north = update(sources).where(sources.c.name == "B_1").values(dec=CENTRE[1] + 1e-4)
+        connection.execute(north)
+        for frame_id in (1, 2, 3, 4, 5, 6, 7):
+            cards = wcs_to_header(wcs_of(frame_id))
+            connection.execute(update(frames).where(frames.c.id == frame_id).values(wcs=cards))
+    return workspace
+
+
+def wcs_of(frame_id: int) -> WCS:
+    """One that shifts the sky by a pixel per frame."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval = list(CENTRE)
+    wcs.wcs.cdelt = [-1e-4, 1e-4]
+    wcs.wcs.crpix = [40.0 + frame_id, 30.0]
+    return wcs
+
+
+@pytest.fixture(scope="module")
 def rows(workspace):
-    return [row for row in light_curve_rows(workspace) if row["filter"] == "r"]
+    told = with_places(workspace.reader, light_curve_rows(workspace))
+    return [row for row in told if row["filter"] == "r"]
 
 
 def _same(table: Table, rows) -> None:
@@ -47,14 +81,45 @@ def test_names_are_not_mixed_up_by_underscores(workspace, rows):
     assert len(rows) == 16
 
 
+def _same_meanings(table: Table) -> None:
+    """Units, descriptions and UCDs as the dictionary of columns has them.
+
+    Units are compared by name: VOUnits has no electron, and astropy takes the one of the file for another one.
+    """
+    for column in LIGHT_CURVE:
+        got = table[column.name]
+        assert str(got.unit or "") == str(u.Unit(column.unit)), column.name
+        assert not isinstance(got.unit, u.UnrecognizedUnit)
+        assert " ".join(got.description.split()) == column.description  # XML may break lines
+        assert got.meta["ucd"] == column.ucd
+
+
+def test_places_are_those_of_the_wcs(rows):
+    """The first source is in the middle of the projection, the other 1e-4 deg, a pixel, to the north."""
+    for row in rows:
+        if row["frame_id"] == 8:
+            assert (row["x"], row["y"]) == (None, None)
+        else:
+            north = {"A": 0.0, "B_1": 1.0}[row["point_source"]]
+            assert row["x"] == pytest.approx(39.0 + row["frame_id"], abs=1e-6)
+            assert row["y"] == pytest.approx(29.0 + north, abs=1e-6)
+    assert {row["frame_id"] for row in rows} == set(range(1, 9))
+
+
+def test_covariates_that_people_detrend_with_are_there():
+    assert {"airmass", "x", "y", "dx", "dy", "seeing_arcseconds", "sky_level_electron_per_second"} <= set(
+        NAMES
+    )
+    assert {"normalization_coefficient", "psf_chi2", "local_background"} <= set(NAMES)
+
+
 def test_ecsv(workspace, rows, tmp_path):
     paths = export_light_curves(workspace, tmp_path, ["ecsv"])
     assert sorted(p.name for p in paths) == ["J0248_i.ecsv", "J0248_r.ecsv"]
     table = Table.read(tmp_path / "J0248_r.ecsv")
     _same(table, rows)
+    _same_meanings(table)
     assert table["flux"].unit == u.electron / u.s
-    assert table["bjd_tdb"].description
-    assert table["flux"].meta["ucd"].startswith("phot.flux")
     assert (table.meta["TIMESYS"], table.meta["MAGSYS"], table.meta["MAGBAND"]) == ("TDB", "AB", "r_sdss")
 
 
@@ -65,11 +130,15 @@ def test_fits(workspace, rows, tmp_path):
         assert header["TIMESYS"] == "TDB"
         assert header["ZPTMAG"] == pytest.approx(27.0)
         assert header["ZPTMUCER"] == pytest.approx(0.02)
-        number = NAMES.index("flux") + 1
-        assert header[f"TUNIT{number}"] == "electron/s"
-        assert header[f"TUCD{number}"].startswith("phot.flux")
-        assert header[f"TCOMM{number}"]
-    _same(Table.read(tmp_path / "J0248_r.fits"), rows)
+        for number, column in enumerate(LIGHT_CURVE, start=1):
+            assert header.get(f"TUNIT{number}", "") == column.unit
+            assert header[f"TUCD{number}"] == column.ucd
+            assert header[f"TCOMM{number}"] == column.description
+    # the standard has no electron: its unit alone is one that a reader must be asked not to mind
+    table = Table.read(tmp_path / "J0248_r.fits", unit_parse_strict="silent")
+    _same(table, rows)
+    strange = {str(c.unit) for c in table.columns.values() if isinstance(c.unit, u.UnrecognizedUnit)}
+    assert strange == {"electron/s"}
 
 
 def test_votable(workspace, rows, tmp_path):
@@ -78,10 +147,21 @@ def test_votable(workspace, rows, tmp_path):
     document = votable.parse(path, verify="exception")
     field = {f.name: f for f in document.get_first_table().fields}
     assert field["bjd_tdb"].ref == "bjd"
-    assert document.resources[0].time_systems[0].timescale == "TDB"
-    assert field["flux"].ucd.startswith("phot.flux")
-    assert field["flux"].description
+    assert field["mjd"].ref == "mjd_utc"
+    scales = {
+        system.ID: (system.timescale, system.timeorigin) for system in document.resources[0].time_systems
+    }
+    assert scales == {"bjd": ("TDB", 0.0), "mjd_utc": ("UTC", 2400000.5)}
+    assert "TIMESYS=TDB" in document.get_first_table().description
     _same(document.get_first_table().to_table(use_names_over_ids=True), rows)
+    _same_meanings(with_ucd(Table.read(path), field))
+
+
+def with_ucd(table: Table, fields) -> Table:
+    """What Table.read makes of a VOTable, with the UCDs where ECSV has them."""
+    for name in table.colnames:
+        table[name].meta["ucd"] = fields[name].ucd
+    return table
 
 
 def test_csv(workspace, rows, tmp_path):
@@ -90,20 +170,37 @@ def test_csv(workspace, rows, tmp_path):
     with (tmp_path / "J0248_r.csv").open(newline="") as stream:
         got = list(csv.DictReader(stream))
     assert list(got[0]) == NAMES
-    assert [float(row["flux"]) for row in got] == [row["flux"] for row in rows]
+    for column in LIGHT_CURVE:
+        told = light_curve_table(rows)[column.name]
+        if column.kind == "number":
+            np.testing.assert_array_equal([float(row[column.name] or "nan") for row in got], told)
+        else:
+            assert [row[column.name] for row in got] == [str(value) for value in told]
     limit = next(row for row in got if row["mag_limit"])
     assert limit["mag"] == ""
     with (tmp_path / "light_curve_columns.csv").open(newline="") as stream:
-        assert {row["name"] for row in csv.DictReader(stream)} >= set(NAMES)
+        meanings = {row["name"]: row for row in csv.DictReader(stream)}
+    for column in LIGHT_CURVE:
+        told = {
+            "name": column.name,
+            "unit": column.unit,
+            "ucd": column.ucd,
+            "description": column.description,
+        }
+        assert meanings[column.name] == told
 
 
 def test_parquet(workspace, rows, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     export_light_curves(workspace, tmp_path, ["parquet"])
     table = parquet.read_table(tmp_path / "J0248_r.parquet")
-    assert table.column("flux").to_pylist() == [row["flux"] for row in rows]
-    assert table.column("mag").to_pylist() == [row["mag"] for row in rows]
-    assert table.schema.field("flux").metadata[b"unit"] == b"electron/s"
+    assert table.column_names == NAMES
+    for column in LIGHT_CURVE:
+        if column.name in rows[0]:
+            assert table.column(column.name).to_pylist() == [row[column.name] for row in rows]
+        told = {"unit": column.unit, "ucd": column.ucd, "description": column.description}
+        about = table.schema.field(column.name).metadata
+        assert {key.decode(): value.decode() for key, value in about.items()} == told
     assert table.schema.metadata[b"TIMESYS"] == b"TDB"
 
 
@@ -169,7 +266,8 @@ def test_file_names_hold_nothing_hostile(make_workdir, tmp_path):
     workspace = make_workdir(tmp_path / "work", n_frames=3, roi=roi)
     paths = export_light_curves(workspace, tmp_path / "out", ["ecsv", "fits", "votable", "aavso"])
     assert {path.parent for path in paths} == {tmp_path / "out"}
-    assert Table.read(next(p for p in paths if p.suffix == ".fits"))["roi"][0] == roi
+    path = next(p for p in paths if p.suffix == ".fits")
+    assert Table.read(path, unit_parse_strict="silent")["roi"][0] == roi
 
 
 def test_problems_are_told_together(workspace, tmp_path):
@@ -208,7 +306,7 @@ def test_labels_in_any_script(tmp_path):
     ]
     ecsv, table = write_light_curves(tmp_path, "x", rows)
     assert Table.read(ecsv)["point_source"][0] == "\u03b1\U0001f52d =1"
-    assert Table.read(table)["point_source"][0] == r"\u03b1\U0001f52d =1"
+    assert Table.read(table, unit_parse_strict="silent")["point_source"][0] == r"\u03b1\U0001f52d =1"
 
 
 def test_nothing_to_export(make_workdir, tmp_path):
