@@ -36,6 +36,7 @@ MODULES = (
     "lightwatch/structure/light_curve_columns.py",
     "lightwatch/report/exports.py",
     "lightwatch/report/export_frames.py",
+    "lightwatch/report/series.py",
     "lightwatch/flags.py",
     "lightwatch/errors.py",
 )
