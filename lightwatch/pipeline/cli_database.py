@@ -46,6 +46,7 @@ def restore(
 ) -> None:
     """Put a copy of the database back; the one that is replaced is kept in backups/."""
     from lightwatch.structure import backups
+    from lightwatch.structure.restore import refuse_other_runs
     from lightwatch.structure.restore import restore as put_back
 
     workspace = session_of(ctx).open(config)
@@ -59,6 +60,7 @@ def restore(
             say(f"{known.path.name}  {known.path.stat().st_size / 1e6:.1f} MB")
         return
     with workspace.lock():
+        refuse_other_runs(workspace)
         aside = put_back(database, copy if copy.is_file() else database.parent / "backups" / copy)
     say(f"restored {copy.name}" + (f"; what was there is {aside}" if aside else ""))
     say("next: lightwatch verify --repair, then lightwatch run")
@@ -66,11 +68,11 @@ def restore(
 
 @db_app.command(epilog="Example: lightwatch db unlock ~/j0248")
 def unlock(ctx: typer.Context, config: ConfigArgument = None) -> None:
-    """Say that the run of another machine has ended, where machines share the disk and it died without a word."""
+    """Say that a run has ended that died without a word, such as one of another machine on a shared disk."""
     from lightwatch.structure.database import transaction
-    from lightwatch.structure.run_rows import end_runs_elsewhere
+    from lightwatch.structure.run_rows import end_other_runs
 
     workspace = session_of(ctx).open_existing(config)
     with workspace.lock(), transaction(workspace.engine) as connection:
-        n_ended = end_runs_elsewhere(connection)
-    say(f"runs of other machines taken for ended: {n_ended}")
+        n_ended = end_other_runs(connection)
+    say(f"runs taken for ended: {n_ended}")

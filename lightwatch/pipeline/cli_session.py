@@ -136,9 +136,9 @@ def end_with_error(error: Exception, session: Session) -> int:
         for problem in problems:
             complain(printable(problem), session.secrets)
         return error.exit_code
-    database_error = getattr(error, "orig", error)  # what SQLAlchemy wraps
-    if isinstance(database_error, sqlite3.DatabaseError):
-        return _end_with_database_error(database_error, session)
+    database_error = _told_by_database(error, session)
+    if database_error is not None:
+        return end_with_error(database_error, session)
     if isinstance(error, OSError) and error.errno in _DISK_TROUBLE:
         place = Path(os.fsdecode(error.filename)) if error.filename else _workdir(session)
         complain(f"{path_text(place)}: {error.strerror} ({free_space(place.parent)})", session.secrets)
@@ -164,16 +164,17 @@ def _located(error: ConfigError, session: Session) -> list[str]:
     return [located(problem, session.workspace.config_path) for problem in error.problems]
 
 
-def _end_with_database_error(error: sqlite3.DatabaseError, session: Session) -> int:
-    if isinstance(error, sqlite3.OperationalError) and "no such" in str(error):
-        complain(f"database: {error}: made by another version; 'lightwatch db upgrade' mends that")
-        return ExitCode.CONFIG
-    workdir = _workdir(session)
-    complain(
-        f"database in {path_text(workdir)}: {error} ({free_space(workdir)}); copies of it are in backups/",
-        session.secrets,
-    )
-    return ExitCode.STORAGE
+def _told_by_database(error: Exception, session: Session) -> LightwatchError | None:
+    """What an error of the database's driver says to people; None for other errors, and for bugs."""
+    if session.workspace is None or not ("sqlalchemy" in sys.modules or isinstance(error, sqlite3.Error)):
+        return None
+    from sqlalchemy.exc import DBAPIError
+
+    from lightwatch.structure.database import parsed
+    from lightwatch.structure.database_errors import told
+
+    known = isinstance(error, DBAPIError | sqlite3.Error)
+    return told(parsed(session.workspace.database_url), error) if known else None
 
 
 def _workdir(session: Session) -> Path:

@@ -211,8 +211,7 @@ class WorkflowManager:
             "config": self.workspace.config_text(),
         }
         with transaction(self.workspace.engine) as connection:
-            if self.workspace.is_shared:
-                run_rows.refuse_run_elsewhere(connection)
+            self.workspace.refuse_other_runs(connection)
             return run_rows.open_row(connection, about)
 
     def _close_run(self, run_id: int, exit_code: int, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,14 +11,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, NullPool, Table, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
-from lightwatch.errors import SchemaError, StorageError
+from lightwatch.errors import AnotherRunActive, SchemaError, StorageError
 from lightwatch.structure import failpoint
 from lightwatch.structure.counts import SERVER_VIEW, miscounted
+from lightwatch.structure.database_errors import place, told
 from lightwatch.structure.files import free_space, path_text, put_whole
+from lightwatch.structure.lock import this_process
 from lightwatch.structure.views import VIEWS
 
 #: SQLite itself waits so long for a lock, and for nothing else: every other error is told at once
@@ -28,19 +31,32 @@ _CHECKPOINT_MS = 300
 _LOG_BYTES = 2**24
 _WAL_RESET_MENDED = (3, 51, 3)
 _SQLITE = "sqlite:///"
+#: marks advisory locks as ours: 'lw'; with the schema, for several may share a database
+_ADVISORY = {"kind": 0x6C77}
+_HOLDERS = """
+    SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'advisory' AND l.granted AND l.classid::bigint = :kind AND a.datname = current_database()
+    AND l.objid::bigint = hashtext(coalesce(current_schema(), ''))::bigint & 4294967295"""
+#: seconds after which a server takes notice that the machine of a holder is gone (60 idle, 6 probes of 10)
+_KEEPALIVES = {"tcp_keepalives_idle": "60", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "6"}
+#: by which SQLite is told the order of a join; standard SQL knows no condition there
+_STEERED_JOIN = re.compile(r"CROSS JOIN (\w+(?: \w+)?)\s+ON\b")
+_APPLICATION_NAME = 63  # bytes that a server keeps
 #: file systems where a write-ahead log cannot be shared between machines
 _NETWORK_FILE_SYSTEMS = {
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "fuse.ceph", "lustre", "gpfs", "beegfs", "fuse.sshfs", "afs",
 }  # fmt: skip
 
 
-def open_engine(url: str) -> Engine:
-    """Engine that writes. SQLite: WAL on local disks, full sync, foreign keys, immediate transactions.
-
-    All that follows ``sqlite:///`` is the path, whatever characters are in it.
-    """
+def parsed(url: str) -> URL:
+    """All that follows ``sqlite:///`` is the path, whatever characters are in it."""
     is_path = url.startswith(_SQLITE)
-    engine = create_engine(URL.create("sqlite", database=url.removeprefix(_SQLITE)) if is_path else url)
+    return URL.create("sqlite", database=url.removeprefix(_SQLITE)) if is_path else make_url(url)
+
+
+def open_engine(url: str) -> Engine:
+    """Engine that writes. SQLite: WAL on local disks, full sync, foreign keys, immediate transactions."""
+    engine = create_engine(parsed(url))
     if engine.dialect.name == "sqlite":
         journal = "DELETE" if network_file_system(Path(engine.url.database or ".").parent) else "WAL"
         _configure_sqlite(engine, begin="BEGIN IMMEDIATE", journal=journal)
@@ -97,32 +113,66 @@ def transaction(engine: Engine) -> Iterator[Connection]:
     Raises
     ------
     StorageError
-        When the database is full, read-only, damaged, or locked for longer than half a minute.
+        When the database is full, read-only, damaged, not to be reached, or locked for longer than half a minute.
+    ConfigError, SchemaError
+        When a server refuses name or password; when tables are not those of this version.
     """
-    try:
+    with _telling(engine.url):
         connection = engine.connect()
         connection.begin()
-    except (DBAPIError, sqlite3.OperationalError) as error:
-        raise _storage_error(engine, error) from error
     try:
         yield connection
         failpoint.reached("commit", _path(engine))
         connection.commit()
         failpoint.reached("committed", _path(engine))
-    except DBAPIError as error:
-        if isinstance(error.orig, sqlite3.OperationalError):
-            raise _storage_error(engine, error) from error
-        raise
+    except OperationalError as error:
+        raise told(engine.url, error) or error from error
     finally:
         connection.close()
 
 
-def _storage_error(engine: Engine, error: DBAPIError | sqlite3.OperationalError) -> StorageError:
-    path, reason = _path(engine), getattr(error, "orig", error)
-    return StorageError(
-        f"database {path_text(path)}: {reason} ({free_space(path.parent)}); "
-        "nothing of this step was kept, run again when this is mended"
-    )
+@contextmanager
+def _telling(url: URL) -> Iterator[None]:
+    try:
+        yield
+    except (DBAPIError, sqlite3.OperationalError) as error:
+        raise told(url, error) or error from error
+
+
+@contextmanager
+def hold_server(url: str) -> Iterator[None]:
+    """Hold the database of a server by an advisory lock on a connection of its own, whose end frees it.
+
+    No query ever runs on it meanwhile, or the server would not take notice of its end before the query's.
+
+    Raises
+    ------
+    AnotherRunActive
+        Naming the holder.
+    StorageError, ConfigError
+        When the server cannot be reached, or refuses.
+    """
+    engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with _telling(engine.url):
+        connection = engine.connect()
+    try:
+        with _telling(engine.url):
+            _take_advisory_lock(connection)
+        yield
+    finally:
+        connection.close()
+
+
+def _take_advisory_lock(connection: Connection) -> None:
+    settings = {**_KEEPALIVES, "application_name": this_process()[:_APPLICATION_NAME]}
+    for name, value in settings.items():
+        connection.execute(text("SELECT set_config(:name, :value, false)"), {"name": name, "value": value})
+    free = text("SELECT pg_try_advisory_lock(:kind, hashtext(coalesce(current_schema(), '')))")
+    if not connection.execute(free, _ADVISORY).scalar():
+        holder = connection.execute(text(_HOLDERS), _ADVISORY).scalar() or "a process that has just ended"
+        raise AnotherRunActive(
+            f"another run is active on the database {place(connection.engine.url)}: {holder}"
+        )
 
 
 def _path(engine: Engine) -> Path:
@@ -144,7 +194,7 @@ def checkpoint(engine: Engine) -> None:
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
     except (sqlite3.OperationalError, DBAPIError) as error:
-        raise _storage_error(engine, error) from error
+        raise told(engine.url, error) or error from error
 
 
 def remarks(database: Path) -> Iterator[str]:
@@ -192,6 +242,8 @@ def create_views(connection: Connection) -> None:
     for name in reversed(views):
         connection.execute(text(f'DROP VIEW IF EXISTS "{name}"'))
     for name, body in views.items():
+        if connection.dialect.name != "sqlite":
+            body = _STEERED_JOIN.sub(r"JOIN \1 ON", body)
         connection.execute(text(f'CREATE VIEW "{name}" AS {body}'))
 
 

@@ -22,11 +22,14 @@ def set_eliminated(
     ------
     NoUsableData
         Naming the ids that do not exist.
+    AnotherRunActive
+        When a run is at work on the database.
     """
     if not frame_ids:
         return
     frames = schema.frames
     with transaction(workspace.engine) as connection:
+        workspace.refuse_other_runs(connection)
         known = {
             frame_id
             for part in parts(frame_ids)

@@ -1,10 +1,12 @@
-"""One run at a time in a workdir. Imports nothing heavy: a second cron job must be told so within a second."""
+"""One run at a time in a workdir and on a database. Imports nothing heavy: a second cron job must end in a second."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -12,54 +14,87 @@ from types import TracebackType
 from lightwatch.errors import AnotherRunActive, StorageError
 
 _NAME = ".lightwatch.lock"
+_DATABASE = "database.sqlite3"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-class WorkdirLock:
-    """An flock on a file of the workdir, which the death of the process releases; may be entered again.
+def lock_files(workdir: Path, database: Path | None) -> list[Path]:
+    """What a run holds: its workdir, and its SQLite database, which another workdir may name as its own.
 
-    Where the file system is shared by machines, the open run in the table ``runs`` counts too
-    (``structure.run_rows``): flock may not reach the others.
+    A database with the name that it has in a workdir is held by holding its directory.
+    """
+    files = [workdir / _NAME]
+    if database is not None:
+        database = database.resolve()
+        files.append(database.with_name(_NAME if database.name == _DATABASE else f".{database.name}.lock"))
+    return list(dict.fromkeys(files))
+
+
+class RunLock:
+    """An flock on each of some files, which the death of the process releases; may be entered again.
+
+    ``server``: holds a database that is no file. What flock does not reach, the runs of other machines on a shared
+    disk, is told by the table ``runs`` (``structure.run_rows``).
     """
 
-    def __init__(self, workdir: Path) -> None:
-        self._workdir = workdir
-        self._descriptor: int | None = None
+    def __init__(
+        self, files: Sequence[Path], server: Callable[[], AbstractContextManager[None]] | None = None
+    ) -> None:
+        self._files = files
+        self._server = server
+        self._held: ExitStack | None = None
         self._depth = 0
 
     def __enter__(self) -> None:
-        if self._descriptor is None:
-            self._descriptor = _acquire(self._workdir)
+        if self._held is None:
+            with ExitStack() as held:
+                for path in self._files:
+                    held.enter_context(_flock(path))
+                if self._server is not None:
+                    held.enter_context(self._server())
+                self._held = held.pop_all()
         self._depth += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self._depth -= 1
-        if self._depth == 0 and self._descriptor is not None:
-            os.close(self._descriptor)  # releases the lock, as the death of the process would
-            self._descriptor = None
+        if self._depth == 0 and self._held is not None:
+            self._held.close()
+            self._held = None
 
 
-def _acquire(workdir: Path) -> int:
-    path = workdir / _NAME
+@contextmanager
+def _flock(path: Path) -> Iterator[None]:
+    descriptor = _acquire(path)
+    try:
+        yield
+    finally:
+        os.close(descriptor)  # releases the lock, as the death of the process would
+
+
+def _acquire(path: Path) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise StorageError(f"{path}: {error.strerror}; the workdir must be writable") from None
+        raise StorageError(f"{path}: {error.strerror}; its directory must be writable") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        started = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"pid {os.getpid()} on {socket.gethostname()} since {started}\n".encode(), 0)
+        os.pwrite(descriptor, f"{this_process()}\n".encode(), 0)
     except BlockingIOError:
         holder = os.read(descriptor, 500).decode(errors="replace").strip() or "a process that just began"
         os.close(descriptor)
-        raise AnotherRunActive(f"another run is active in {workdir}: {holder}") from None
+        raise AnotherRunActive(f"another run is active in {path.parent}: {holder}") from None
     except OSError as error:
         os.close(descriptor)
         raise StorageError(f"{path}: cannot be locked: {error.strerror}") from None
     return descriptor
+
+
+def this_process() -> str:
+    """What others are told of who holds a lock."""
+    return f"pid {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def boot_id() -> str | None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
     Engine,
     Select,
     Table,
     and_,
     case,
+    cast,
     column,
     func,
     inspect,
@@ -44,9 +47,10 @@ def progress() -> Select[Any]:
     names = ("task", "done", "pending", "rejected", "failed", "position")
     view = table("progress", *(column(name) for name in names))
     r = s.task_recipes
-    pending = case((r.c.upstream.is_(None), null()), else_=view.c.pending).label("pending")
+    n = {name: _whole(view.c[name]).label(name) for name in names[1:5]}
+    pending = case((r.c.upstream.is_(None), null()), else_=n["pending"]).label("pending")
     return (
-        select(view.c.task, view.c.done, pending, view.c.rejected, view.c.failed)
+        select(view.c.task, n["done"], pending, n["rejected"], n["failed"])
         .join(r, r.c.task == view.c.task)
         .order_by(view.c.position)
     )
@@ -67,15 +71,20 @@ def frame_counts() -> Select[Any]:
     f = s.frames
     return select(
         func.count().label("frames"),
-        func.coalesce(func.sum(f.c.eliminated), 0).label("eliminated"),
-        func.coalesce(func.sum(f.c.naxis1 * f.c.naxis2 * 5), 0).label("bytes"),
+        _whole(func.coalesce(func.sum(f.c.eliminated), 0)).label("eliminated"),
+        _whole(func.coalesce(func.sum(cast(f.c.naxis1, BigInteger) * f.c.naxis2 * 5), 0)).label("bytes"),
     )
 
 
 def product_bytes() -> Select[Any]:
     """Bytes of cutouts and PSFs."""
     sizes = union_all(select(s.regions.c.size), select(s.PSFs.c.size)).subquery()
-    return select(func.coalesce(func.sum(sizes.c.size), 0))
+    return select(_whole(func.coalesce(func.sum(sizes.c.size), 0)))
+
+
+def _whole(total: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A sum as an integer; servers make decimal numbers of it."""
+    return cast(total, BigInteger)
 
 
 def failures_of_run(run_id: int) -> Select[Any]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
+
+from sqlalchemy.exc import DBAPIError
 
 from lightwatch.errors import SchemaError, StorageError
 from lightwatch.structure import backups, upgrade
 from lightwatch.structure.database import backup_sqlite, open_reader, quick_check
 from lightwatch.structure.files import put_whole, remove
+from lightwatch.structure.workspace import Workspace
 
 _HEADER = b"SQLite format 3\0"
 
@@ -42,6 +45,20 @@ def restore(database: Path, copy: Path) -> Path | None:
         remove(Path(f"{database}{suffix}"))
     backup_sqlite(copy, database)
     return aside
+
+
+def refuse_other_runs(workspace: Workspace) -> None:
+    """As the workspace does, where the database is so far whole that it can tell of runs.
+
+    Raises
+    ------
+    AnotherRunActive
+        Naming the run.
+    """
+    if workspace.has_database:
+        with suppress(DBAPIError), workspace.reader.connect() as connection:
+            workspace.refuse_other_runs(connection)
+    workspace.close()
 
 
 def _refuse_unfit(copy: Path) -> None:

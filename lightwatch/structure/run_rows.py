@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, func, insert, inspect, select, update
 
 from lightwatch.errors import AnotherRunActive
 from lightwatch.structure.lock import boot_id
 from lightwatch.structure.schema import runs
 
-#: a run of another machine that gave no sign of life for so long has ended (one step may take long)
+#: a run that gave no sign of life for so long has ended: it gives one every few minutes, whatever it waits for
 _SILENCE = timedelta(hours=1)
+#: of the kernel's ticks and a clock that is being set
+_CLOCK_TOLERANCE = timedelta(seconds=2)
 
 
 def now_text() -> str:
@@ -61,50 +65,72 @@ def state_of_run(row: Mapping[str, Any]) -> Literal["ended", "running", "crashed
         return "ended"
     if row["host"] == socket.gethostname():
         same_start = row["boot_id"] in (None, boot_id())
-        return "running" if same_start and _is_alive(row["pid"]) else "crashed"
+        return "running" if same_start and _is_alive(row["pid"], _last_seen(row)) else "crashed"
     return "running" if _was_alive_lately(row) else "crashed"
 
 
-def refuse_run_elsewhere(connection: Connection) -> None:
-    """Where machines share the disk: refuse to begin beside a run of another machine.
+def refuse_other_runs(connection: Connection, *, of_other_machines: bool) -> None:
+    """Refuse to write beside a run that goes on.
+
+    Of this machine the lock tells more; the table knows those whose lock file was removed. ``of_other_machines``:
+    they can write to this database; on a local disk their rows are those of a machine that had another name, as
+    containers have.
 
     Raises
     ------
     AnotherRunActive
         Naming it, and how to overrule it.
     """
-    for row in _open_elsewhere(connection):
-        if _was_alive_lately(row):
+    for row in _open_rows(connection):
+        here = row["host"] == socket.gethostname()
+        if (here or of_other_machines) and _was_alive_lately(row) and state_of_run(row) == "running":
             raise AnotherRunActive(
                 f"another run is active: pid {row['pid']} on {row['host']} since {row['started']}, last sign of life "
                 f"{row['heartbeat']}; if you know that it has ended, 'lightwatch db unlock' says so"
             )
 
 
-def end_runs_elsewhere(connection: Connection) -> int:
-    """Take the open runs of other machines for ended; their number."""
-    elsewhere = [row["id"] for row in _open_elsewhere(connection)]
+def end_other_runs(connection: Connection) -> int:
+    """Take the open runs of all other processes for ended; their number."""
+    others = [row["id"] for row in _open_rows(connection)]
     connection.execute(
-        update(runs).where(runs.c.id.in_(elsewhere)).values(ended=now_text(), summary="ended by hand")
+        update(runs).where(runs.c.id.in_(others)).values(ended=now_text(), summary="ended by hand")
     )
-    return len(elsewhere)
+    return len(others)
 
 
-def _open_elsewhere(connection: Connection) -> list[Mapping[str, Any]]:
-    query = select(runs).where(runs.c.ended.is_(None), runs.c.host != socket.gethostname())
-    return [dict(row) for row in connection.execute(query).mappings()]
+def _open_rows(connection: Connection) -> list[Mapping[str, Any]]:
+    """Runs without an end, but for those of this process; none where there is no table yet, or an older one."""
+    catalogue = inspect(connection)
+    if not catalogue.has_table("runs") or "heartbeat" not in {
+        c["name"] for c in catalogue.get_columns("runs")
+    }:
+        return []
+    rows = connection.execute(select(runs).where(runs.c.ended.is_(None))).mappings()
+    return [dict(row) for row in rows if (row["host"], row["pid"]) != (socket.gethostname(), os.getpid())]
+
+
+def _last_seen(row: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(row["heartbeat"] or row["started"])
 
 
 def _was_alive_lately(row: Mapping[str, Any]) -> bool:
-    seen = datetime.fromisoformat(row["heartbeat"] or row["started"])
-    return datetime.now(UTC) - seen < _SILENCE
+    return datetime.now(UTC) - _last_seen(row) < _SILENCE
 
 
-def _is_alive(pid: int) -> bool:
+def _is_alive(pid: int, seen: datetime) -> bool:
+    """Whether a process goes on; another one that has been given its number began after it was last seen."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
+        pass  # of somebody else
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
         return True
-    return True
+    if fields[0] in "ZX":  # killed, and not yet taken notice of by who started it
+        return False
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return datetime.now(UTC) - timedelta(seconds=age) < seen + _CLOCK_TOLERANCE

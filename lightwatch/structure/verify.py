@@ -70,6 +70,7 @@ def repair(workspace: Workspace, verification: Verification) -> Repair:
     pending = 0
     hopeless: list[str] = []
     with transaction(workspace.engine) as connection:
+        workspace.refuse_other_runs(connection)
         for product in (*verification.missing, *verification.damaged):
             if products.can_be_remade(workspace, connection, product):
                 pending += products.make_pending(connection, product)

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from lightwatch.errors import ConfigError, StorageError
 from lightwatch.structure.config import Config
 from lightwatch.structure.config_file import load_config, resolve_paths
-from lightwatch.structure.lock import WorkdirLock
+from lightwatch.structure.lock import RunLock, lock_files
 
 # the database's libraries take longer to import than a second run may take to be refused: only where they are used
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from contextlib import AbstractContextManager
+
+    from sqlalchemy import Connection, Engine
 
 CONFIG_VARIABLE = "LIGHTWATCH_CONFIG"
 _LIGHTCURVER_VARIABLE = "LIGHTCURVER_CONFIG"
@@ -85,15 +87,37 @@ class Workspace:
 
     @property
     def is_shared(self) -> bool:
-        """Whether other machines, which the lock may not reach, can run the same workdir or database."""
+        """Whether other machines, which the lock may not reach, can write to the same database."""
         from lightwatch.structure.database import network_file_system
 
-        return self.database_path is None or network_file_system(self.workdir) is not None
+        path = self.database_path
+        return path is None or network_file_system(path.resolve().parent) is not None
+
+    def refuse_other_runs(self, connection: Connection) -> None:
+        """For the holder of the lock, within the transaction that writes: the table ``runs`` knows of no other.
+
+        Raises
+        ------
+        AnotherRunActive
+            Naming the run.
+        """
+        from lightwatch.structure.run_rows import refuse_other_runs
+
+        refuse_other_runs(connection, of_other_machines=self.is_shared)
 
     def initialize(self) -> bool:
-        """Create or migrate the database; True when something changed."""
+        """Create or migrate the database; True when something changed.
+
+        Raises
+        ------
+        AnotherRunActive
+            When a run that the lock does not tell of is at work on it.
+        """
         from lightwatch.structure import upgrade
 
+        if self.has_database:
+            with self.reader.connect() as connection:
+                self.refuse_other_runs(connection)
         self._let_go(
             "reader"
         )  # a database that came to a network disk gives up its log only while nobody reads
@@ -121,11 +145,17 @@ class Workspace:
         return hashlib.sha256(self.config_text().encode()).hexdigest()
 
     @cached_property
-    def _lock(self) -> WorkdirLock:
-        return WorkdirLock(self.workdir)
+    def _lock(self) -> RunLock:
+        path = self.database_path
+        return RunLock(lock_files(self.workdir, path), self._hold_server if path is None else None)
 
-    def lock(self) -> WorkdirLock:
-        """Hold the workdir for one run: ``with workspace.lock():``; within it the same workspace may lock again.
+    def _hold_server(self) -> AbstractContextManager[None]:
+        from lightwatch.structure.database import hold_server
+
+        return hold_server(self.database_url)
+
+    def lock(self) -> RunLock:
+        """Hold workdir and database for one run: ``with workspace.lock():``, within which it may be entered again.
 
         Raises
         ------

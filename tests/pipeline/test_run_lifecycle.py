@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from lightwatch.pipeline.runner import TaskRunner
 from lightwatch.pipeline.workflow_manager import WorkflowManager
 from lightwatch.structure import database, run_rows, schema
 from lightwatch.structure.database import transaction
+from lightwatch.structure.lock import boot_id
 from lightwatch.structure.workspace import Workspace
 
 from .rows import make_workdir
@@ -129,12 +131,49 @@ def test_on_a_shared_disk_the_run_of_another_machine_is_respected(workdir, monke
     assert _command("run", workdir, "-q") == 65, "on a local disk the lock tells all"
     monkeypatch.setattr(database, "network_file_system", lambda directory: "nfs4")
     assert _command("run", workdir, "-q") == 75
+    frames = ("frames", workdir, "--eliminate", "1")
+    for words in (
+        frames,
+        ("verify", workdir, "--repair"),
+        ("db", "upgrade", workdir),
+        ("db", "restore", workdir, "x"),
+    ):
+        capsys.readouterr()
+        assert _command(*words) == 75, words
     told = capsys.readouterr().err
     assert "pid 7 on elsewhere" in told
     assert len(told.splitlines()) == 1
     assert len(_runs(workdir)) == 2, "the refused run wrote nothing"
     assert _command("db", "unlock", workdir) in (None, 0)
     assert _command("run", workdir, "-q") == 65
+
+
+def test_two_workdirs_with_one_database_are_refused_each_beside_the_other(workdir, tmp_path, capsys):
+    other = make_workdir(tmp_path / "other")
+    config = other / "config.yaml"
+    config.write_text(config.read_text() + f"database: {{url: 'sqlite:///{workdir / 'database.sqlite3'}'}}\n")
+    assert _command("run", workdir, "-q") == 65
+    for holder, refused in ((workdir, other), (other, workdir)):
+        with Workspace.open(holder).lock():
+            capsys.readouterr()
+            assert _command("run", refused, "-q") == 75
+            told = capsys.readouterr().err
+            assert f"pid {os.getpid()} on" in told
+            assert len(told.splitlines()) == 1
+    assert len(_runs(workdir)) == 1
+
+
+def test_a_run_whose_lock_file_was_removed_is_respected(workdir, capsys):
+    workspace = Workspace.open(workdir)
+    workspace.initialize()
+    row = {"started": run_rows.now_text(), "heartbeat": run_rows.now_text(), "host": socket.gethostname(),
+           "pid": os.getppid(), "boot_id": boot_id(), "version": "v", "config_hash": "c", "config": "{}"}  # fmt: skip
+    with transaction(workspace.engine) as connection:
+        connection.execute(insert(schema.runs).values(row))
+    workspace.close()
+    assert _command("run", workdir, "-q") == 75
+    assert f"pid {os.getppid()} on" in capsys.readouterr().err
+    assert len(_runs(workdir)) == 1
 
 
 def test_a_manager_is_refused_too(workdir):

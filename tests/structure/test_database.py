@@ -127,7 +127,7 @@ def test_only_a_lock_is_waited_for(engine, monkeypatch):
     rows = [{**FILE, "path": f"/raw/{i:05d}.fits"} for i in range(5000)]
     with pytest.raises(StorageError, match="full"), transaction(engine) as connection:
         connection.execute(insert(schema.files), rows)
-    with pytest.raises(StorageError, match="no such column"), transaction(engine) as connection:
+    with pytest.raises(SchemaError, match="no such column"), transaction(engine) as connection:
         connection.exec_driver_sql("UPDATE files SET colour = 1")
     assert time.monotonic() - begun < 5
     assert _all(engine, schema.files) == []

@@ -79,16 +79,46 @@ def test_a_row_is_opened_kept_alive_and_closed(engine):
         ({"host": "elsewhere"}, True),
         ({"host": "elsewhere", "heartbeat": _ago(hours=2)}, False),
         ({"host": "elsewhere", "ended": run_rows.now_text()}, False),
-        ({}, False),  # of this machine: the lock has told already
+        ({"pid": os.getppid()}, True),
+        ({"pid": os.getppid(), "boot_id": "another start"}, False),
+        ({"pid": _gone()}, False),
+        ({}, False),  # of this process, which holds the lock
     ],
 )
-def test_a_run_beside_one_elsewhere_is_refused_until_that_is_silent_or_said_to_have_ended(
-    engine, change, refused
-):
+def test_a_run_beside_another_is_refused_until_that_is_silent_or_said_to_have_ended(engine, change, refused):
     with transaction(engine) as connection:
         connection.execute(insert(runs).values({**ABOUT, **_row(**change)}))
         if refused:
-            with pytest.raises(AnotherRunActive, match=r"pid \d+ on elsewhere since .* db unlock"):
-                run_rows.refuse_run_elsewhere(connection)
-            assert run_rows.end_runs_elsewhere(connection) == 1
-        run_rows.refuse_run_elsewhere(connection)
+            with pytest.raises(AnotherRunActive, match=r"pid \d+ on \S+ since .* db unlock"):
+                run_rows.refuse_other_runs(connection, of_other_machines=True)
+            assert run_rows.end_other_runs(connection) == 1
+        run_rows.refuse_other_runs(connection, of_other_machines=True)
+
+
+def test_on_a_local_disk_rows_of_another_name_of_this_machine_refuse_nothing(engine):
+    with transaction(engine) as connection:
+        connection.execute(insert(runs).values({**ABOUT, **_row(host="a-container-that-was-killed")}))
+        run_rows.refuse_other_runs(connection, of_other_machines=False)
+
+
+def test_a_number_that_was_given_to_another_process_is_no_run():
+    with subprocess.Popen(["sleep", "60"]) as process:
+        try:
+            assert run_rows.state_of_run(_row(pid=process.pid)) == "running"
+            before = _ago(minutes=5)
+            assert run_rows.state_of_run(_row(pid=process.pid, started=before, heartbeat=before)) == "crashed"
+            process.kill()
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and nobody has taken notice yet
+            assert run_rows.state_of_run(_row(pid=process.pid)) == "crashed"
+        finally:
+            process.kill()
+
+
+def test_a_database_without_tables_or_of_an_older_version_tells_of_no_run(tmp_path):
+    engine = open_engine(f"sqlite:///{tmp_path / 'old.sqlite3'}")
+    with transaction(engine) as connection:
+        run_rows.refuse_other_runs(connection, of_other_machines=True)
+        connection.exec_driver_sql("CREATE TABLE runs (id INTEGER PRIMARY KEY, started TEXT, ended TEXT)")
+        connection.exec_driver_sql("INSERT INTO runs (started) VALUES ('2026-01-01T00:00:00Z')")
+        run_rows.refuse_other_runs(connection, of_other_machines=True)
+    engine.dispose()

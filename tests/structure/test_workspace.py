@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import types
@@ -67,6 +68,30 @@ def test_one_lock_at_a_time(config):
         raise ZeroDivisionError
     with two.lock():
         pass
+
+
+def test_one_lock_at_a_time_on_a_database_that_two_workdirs_name(config, tmp_path):
+    def other(name, url):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(f"{CONFIG}database: {{url: 'sqlite:///{url}'}}\n")
+        return Workspace.open(tmp_path / name)
+
+    elsewhere = tmp_path / "databases"
+    elsewhere.mkdir()
+    (tmp_path / "link").symlink_to(elsewhere)
+    one = Workspace.open(config)
+    sharing = other("two", tmp_path / "database.sqlite3")
+    first, second = other("three", elsewhere / "a.db"), other("four", tmp_path / "link" / "a.db")
+    beside = other("five", elsewhere / "b.db")
+    for holder, refused in ((one, sharing), (sharing, one), (first, second), (second, first)):
+        with holder.lock():
+            with pytest.raises(AnotherRunActive, match=rf"pid {os.getpid()} on .* since 20"), refused.lock():
+                pass
+            with beside.lock():
+                pass
+        with refused.lock():
+            pass
+    assert not list(tmp_path.glob(".database*")), "a database in its workdir needs no lock of its own"
 
 
 def test_a_workspace_may_enter_its_lock_again(config):

@@ -754,7 +754,7 @@ def _normalization_stars() -> None:
         sa.ForeignKeyConstraint(
             ["combined_footprint_hash", "star_gaia_id"],
             ["stars.combined_footprint_hash", "stars.gaia_id"],
-            name=op.f("fk_normalization_stars_combined_footprint_hash"),
+            name=op.f("fk_normalization_stars_combined_footprint_hash_star_gaia_id"),
             ondelete="CASCADE",
         ),
         sa.ForeignKeyConstraint(
@@ -853,7 +853,7 @@ def _roi_flux() -> None:
         sa.ForeignKeyConstraint(
             ["roi", "point_source"],
             ["point_sources.roi", "point_sources.name"],
-            name=op.f("fk_roi_flux_roi"),
+            name=op.f("fk_roi_flux_roi_point_source"),
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("combined_footprint_hash", "roi", "point_source", "frame_id"),
@@ -913,7 +913,7 @@ def _star_flux_in_frame() -> None:
         sa.ForeignKeyConstraint(
             ["combined_footprint_hash", "star_gaia_id"],
             ["stars.combined_footprint_hash", "stars.gaia_id"],
-            name=op.f("fk_star_flux_in_frame_combined_footprint_hash"),
+            name=op.f("fk_star_flux_in_frame_combined_footprint_hash_star_gaia_id"),
             ondelete="CASCADE",
         ),
         sa.ForeignKeyConstraint(
@@ -946,7 +946,7 @@ def _stars_in_frames() -> None:
         sa.ForeignKeyConstraint(
             ["combined_footprint_hash", "star_gaia_id"],
             ["stars.combined_footprint_hash", "stars.gaia_id"],
-            name=op.f("fk_stars_in_frames_combined_footprint_hash"),
+            name=op.f("fk_stars_in_frames_combined_footprint_hash_star_gaia_id"),
             ondelete="CASCADE",
         ),
         sa.ForeignKeyConstraint(
