@@ -33,13 +33,14 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from lightwatch.errors import ConfigError, StorageError
-from lightwatch.pipeline.guard import guarded, outcome_of_error
+from lightwatch.pipeline.guard import guarded, one_line, outcome_of_error
 from lightwatch.pipeline.task import Outcome
 from lightwatch.structure.config import Executor as ExecutorSettings
 
 _SECONDS_TO_END = (
     10.0  # for a worker whose work is done; a thread that a header parser left behind may hold it
 )
+_SECONDS_TO_CONNECT = 10.0  # to the scheduler of Dask
 
 
 class SerialExecutor(Executor):
@@ -70,12 +71,16 @@ def make_executor(settings: ExecutorSettings, n_workers: int) -> Executor:
     Raises
     ------
     ConfigError
-        For Dask without an address, or without the package.
+        For Dask without an address, without the package, or without a scheduler that answers.
     """
     if settings.kind == "serial":
         return SerialExecutor()
     if settings.kind == "dask":
-        return _dask_executor(settings)
+        if not settings.dask_scheduler:
+            raise ConfigError(
+                "executor.dask_scheduler: the address of the scheduler is required for kind 'dask'"
+            )
+        return DaskExecutor(settings.dask_scheduler)
     return ProcessPoolExecutor(
         n_workers,
         mp_context=multiprocessing.get_context("spawn"),
@@ -110,17 +115,46 @@ def limit_memory(gigabytes: float) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (min(wanted, hard) if hard >= 0 else wanted, hard))
 
 
-def _dask_executor(settings: ExecutorSettings) -> Executor:
+class DaskExecutor(Executor):
+    """Runs jobs on the workers of a Dask scheduler, which are not ours: they are neither started nor ended here.
+
+    Raises
+    ------
+    ConfigError
+        Without the package, or when the scheduler does not answer.
+    """
+
+    def __init__(self, address: str) -> None:
+        try:
+            from distributed import Client
+        except ImportError:
+            raise ConfigError(
+                "executor.kind: dask needs the package 'distributed' (pip install distributed)"
+            ) from None
+        try:
+            self._client = Client(address, timeout=_SECONDS_TO_CONNECT, set_as_default=False)
+        except (OSError, ValueError) as error:  # a time-out is an OSError
+            raise ConfigError(
+                f"executor.dask_scheduler: {address}: no scheduler can be reached there ({one_line(error)})"
+            ) from None
+        self._executor = self._client.get_executor()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = self._executor.submit(_without_exit, fn, *args, **kwargs)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Cancel what still waits. What runs cannot be stopped from here, and nobody waits for it."""
+        self._executor.shutdown(wait=wait and not cancel_futures)
+        self._client.close()
+
+
+def _without_exit(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """A job that calls ``sys.exit`` would stop the worker's event loop, and all other jobs would wait for ever."""
     try:
-        from distributed import Client
-    except ImportError:
-        raise ConfigError(
-            "executor.kind: dask needs the package 'distributed' (pip install distributed)"
-        ) from None
-    if not settings.dask_scheduler:
-        raise ConfigError("executor.dask_scheduler: the address of the scheduler is required for kind 'dask'")
-    executor: Executor = Client(settings.dask_scheduler).get_executor()
-    return executor
+        return fn(*args, **kwargs)
+    except SystemExit as error:
+        return outcome_of_error(error)
 
 
 @contextmanager
@@ -305,10 +339,7 @@ class WorkerPool:
         if patience_seconds == 0.0:
             for process in workers:
                 process.kill()
-        if self._settings.kind == "dask":
-            self._executor.shutdown(wait=False)  # its workers are not ours; it cancels what still waits
-        else:
-            self._executor.shutdown(wait=not workers, cancel_futures=True)
+        self._executor.shutdown(wait=not workers, cancel_futures=True)
         for process in workers:
             process.join(max(0.0, begun + patience_seconds - time.monotonic()))
             process.kill()

@@ -6,7 +6,9 @@ import time
 
 import pytest
 from reliability import faulty_work
+from reliability.small_night import differences
 
+from lightwatch.errors import ConfigError
 from lightwatch.pipeline.executors import SerialExecutor, WorkerPool, worker_count
 from lightwatch.pipeline.task import Outcome
 from lightwatch.structure.config import Executor as ExecutorSettings
@@ -57,3 +59,52 @@ def test_hanging_job_is_found_while_others_end():
     assert outcome.reason_code == "timeout"
     assert after < ends[-1][0], "found before the others were through"
     assert sum(o.state == "done" for _, _, o in ends) == len(jobs) - 1
+
+
+# ---------------------------------------------------------------- Dask
+@pytest.fixture(scope="module")
+def scheduler():
+    """Address of a scheduler with one worker of two threads, all in this process."""
+    distributed = pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
+    arguments = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(host="127.0.0.1", protocol="tcp", **arguments) as cluster:
+        yield cluster.scheduler_address
+
+
+def test_dask_computes_and_tells_what_fails(scheduler):
+    """Also after the connection was given up and made anew; an exit in a job does not stop the worker."""
+    settings = ExecutorSettings(kind="dask", dask_scheduler=scheduler, frame_timeout_seconds=20.0)
+    jobs = ["good", "exception", "exits politely", "good"]
+    with WorkerPool(settings) as pool:
+        outcomes = dict(pool.outcomes(faulty_work.compute, jobs))
+        pool.release()
+        again = dict(pool.outcomes(faulty_work.compute, ["good"] * 3))
+    assert [outcomes[i].reason_code for i in range(4)] == [None, "ZeroDivisionError", "SystemExit", None]
+    assert [outcomes[i].output for i in (0, 3)] == ["good", "good"]
+    assert {i: o.output for i, o in again.items()} == {0: "good", 1: "good", 2: "good"}
+
+
+def test_dask_gives_the_results_of_a_serial_run(scheduler, empty_workdir):
+    """Two frames through the import and plate solving; every row is the same."""
+    found = []
+    for name, kind in (("serial", "kind: serial"), ("dask", f'kind: dask, dask_scheduler: "{scheduler}"')):
+        workdir = empty_workdir([0, 1], name)
+        workdir.configure("kind: serial", kind)
+        assert workdir.run(stop="plate_solving").exit_code == 0
+        found.append({table: rows for table, rows in workdir.results().items() if table != "files"})
+    assert len(found[0]["frames"]) == 2
+    assert differences(*found) == []
+
+
+def test_dask_that_cannot_be_reached_is_a_config_error(scheduler):
+    settings = ExecutorSettings(kind="dask", dask_scheduler="no-scheme://x")
+    with (
+        WorkerPool(settings) as pool,
+        pytest.raises(ConfigError, match=r"executor\.dask_scheduler: no-scheme"),
+    ):
+        list(pool.outcomes(faulty_work.compute, ["good"]))
+
+
+def test_dask_needs_an_address():
+    with WorkerPool(ExecutorSettings(kind="dask")) as pool, pytest.raises(ConfigError, match="is required"):
+        list(pool.outcomes(faulty_work.compute, ["good"]))
