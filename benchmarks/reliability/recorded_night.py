@@ -70,6 +70,7 @@ class Night:
     root: Path
     answers: dict[str, Answer] = field(repr=False)
     results: Mapping[str, Any] = field(repr=False)
+    ids: Mapping[str, int] = field(repr=False)  # of the frames, by the digest of their content
     files: Mapping[str, str] = field(repr=False)
     arrays: Mapping[str, str] = field(repr=False)  # digests of what is in the files of HDF5
     sizes: Mapping[str, int] = field(repr=False)  # of all files, bytes
@@ -129,7 +130,8 @@ def recorded_night(n_frames: int) -> Night:
     arrays = {
         name: arrays_of(workdir.path / name) for name in files if name.endswith(".h5") and name != _INDEX
     }
-    return Night(root, recorder.answers, workdir.results(), files, arrays, sizes, folder)
+    ids = dict(workdir.sql("SELECT content_hash, id FROM frames"))
+    return Night(root, recorder.answers, workdir.results(), ids, files, arrays, sizes, folder)
 
 
 def _memory() -> Path | None:
