@@ -141,15 +141,16 @@ class WorkflowManager:
         before_writing: Callable[[], None],
     ) -> RunResult:
         summaries: list[TaskSummary] = []
-        tidied = housekeeping.tidy(self.workspace, before_writing)
         with ExitStack() as stack:
+            reporter = stack.enter_context(Heartbeat(self._reporter, self.workspace, run_id))
+            tidied = housekeeping.tidy(self.workspace, before_writing)
             pool = stack.enter_context(WorkerPool(self.workspace.config.executor, self._executor))
             runner = TaskRunner(
                 workspace=self.workspace,
                 recipes=current,
                 run_id=run_id,
                 pool=pool,
-                reporter=Heartbeat(self._reporter, self.workspace, run_id),
+                reporter=reporter,
                 limit=limit,
                 renew_footprint=renew,
                 before_import=partial(preflight.check_room, self.workspace),

@@ -25,6 +25,8 @@ from lightwatch.structure.views import VIEWS
 
 #: SQLite itself waits so long for a lock, and for nothing else: every other error is told at once
 _BUSY_MS = 30_000
+#: for the one connection that writes: longer than its other user, the signs of life, may wait for a lock
+_CONNECTION_SECONDS = 2 * _BUSY_MS / 1000
 #: readers who are about to end are waited for before the log is emptied; those who forgot are not
 _CHECKPOINT_MS = 300
 #: a log that grew beyond, because of a reader who forgot to end, is cut to this when it is next emptied
@@ -55,8 +57,8 @@ def parsed(url: str) -> URL:
 
 
 def open_engine(url: str) -> Engine:
-    """Engine that writes. SQLite: WAL on local disks, full sync, foreign keys, immediate transactions."""
-    engine = create_engine(parsed(url))
+    """Engine that writes, by one connection. SQLite: WAL on local disks, full sync, foreign keys, BEGIN IMMEDIATE."""
+    engine = create_engine(parsed(url), pool_size=1, max_overflow=0, pool_timeout=_CONNECTION_SECONDS)
     if engine.dialect.name == "sqlite":
         journal = "DELETE" if network_file_system(Path(engine.url.database or ".").parent) else "WAL"
         _configure_sqlite(engine, begin="BEGIN IMMEDIATE", journal=journal)

@@ -10,6 +10,8 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 from sqlalchemy import insert
@@ -20,7 +22,7 @@ from lightwatch.pipeline.heartbeat import Heartbeat
 from lightwatch.pipeline.reporting import LoggingReporter, TaskSummary
 from lightwatch.pipeline.runner import TaskRunner
 from lightwatch.pipeline.workflow_manager import WorkflowManager
-from lightwatch.structure import database, run_rows, schema
+from lightwatch.structure import database, failpoint, run_rows, schema
 from lightwatch.structure.database import transaction
 from lightwatch.structure.lock import boot_id
 from lightwatch.structure.workspace import Workspace
@@ -201,6 +203,63 @@ def test_signs_of_life_are_given_once_a_minute(workdir, monkeypatch):
         seen.append(_runs(workdir)[0]["heartbeat"])
     workspace.close()
     assert [b > a for a, b in itertools.pairwise(seen)] == [False, True, False, True]
+
+
+def test_a_run_that_tells_nothing_gives_signs_of_life(workdir, monkeypatch):
+    """A fit may take longer than the silence after which others take a run for crashed."""
+    monkeypatch.setattr(heartbeat, "_SECONDS_OF_SILENCE", 0.1)
+    seen = []
+
+    def work(runner, task):
+        if seen:
+            return TaskSummary(task.name)
+        seen.append(_runs(workdir)[0]["heartbeat"])
+        for _ in range(200):
+            time.sleep(0.05)
+            if len(set(seen)) == 3:
+                break
+            seen.append(_runs(workdir)[0]["heartbeat"])
+        return TaskSummary(task.name)
+
+    monkeypatch.setattr(TaskRunner, "run", work)
+    before = threading.active_count()
+    assert _command("run", workdir, "-q") == 65
+    assert len(set(seen)) == 3
+    assert threading.active_count() == before
+
+
+def test_signs_of_life_wait_for_a_transaction_and_survive_a_disk_that_fails(workdir, monkeypatch):
+    workspace = Workspace.open(workdir)
+    workspace.initialize()
+    with transaction(workspace.engine) as connection:
+        key = run_rows.open_row(connection, {"version": "v", "config_hash": "c", "config": "{}"})
+    begun = _runs(workdir)[0]["heartbeat"]
+    monkeypatch.setattr(heartbeat, "_SECONDS_OF_SILENCE", 0.02)
+    with Heartbeat(LoggingReporter(), workspace, key):
+        with transaction(workspace.engine):
+            during = _runs(workdir)[0]["heartbeat"]
+            time.sleep(0.3)
+            assert _runs(workdir)[0]["heartbeat"] == during, "it is the one connection that writes"
+        for _ in range(200):
+            if _runs(workdir)[0]["heartbeat"] > during:
+                break
+            time.sleep(0.05)
+        assert _runs(workdir)[0]["heartbeat"] > during >= begun
+
+        def full(step, _path):
+            if step == "commit":
+                failed.append(step)
+                raise StorageError("disk full")
+
+        failed = []
+        with monkeypatch.context() as broken:
+            broken.setattr(failpoint, "reached", full)
+            for _ in range(200):
+                if len(failed) > 2:
+                    break
+                time.sleep(0.05)
+        assert len(failed) > 2, "and tries again"
+    workspace.close()
 
 
 # ---------------------------------------------------------------- copies
