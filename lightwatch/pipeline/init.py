@@ -14,10 +14,12 @@ from lightwatch.pipeline.init_notes import Proposal, propose, summary
 from lightwatch.pipeline.init_parser import common_parser_text
 from lightwatch.pipeline.init_place import separation_deg, sky_position
 from lightwatch.pipeline.init_survey import Survey, survey
+from lightwatch.pipeline.init_takeover import Takeover, remark_on_letters, take_over
 from lightwatch.structure.config_file import load_config
 from lightwatch.structure.config_template import template
 from lightwatch.structure.files import write_atomically
 from lightwatch.structure.header_parsing import load_header_parser
+from lightwatch.structure.lightcurver_workdir import read_lightcurver_workdir
 
 _CATALOG_WORDS = ("gaia", "vizier", "frames")
 _FAR_DEG = 2.0  # farther from the pointing, no target is in a frame
@@ -62,12 +64,19 @@ def initialize_workdir(request: InitRequest) -> InitResult:
     if config_path.exists():
         raise ConfigError(f"{config_path}: exists already; remove it, or choose another directory")
     old = translate(request.from_lightcurver) if request.from_lightcurver else None
+    taken = _taken_over(old) if old else Takeover()
     _refuse_missing_table(request.catalog)
     table = Path(request.catalog) if request.catalog and request.catalog not in _CATALOG_WORDS else None
     found = survey(request.frames, catalog=table) if request.frames else None
     values, notes, remarks = _values(request, found, old)
     text = template(values, notes, _head(request, found, old))
-    return _write(request, config_path, text, found, old, remarks)
+    return _write(request, config_path, text, found, old, taken, remarks + taken.remarks)
+
+
+def _taken_over(old: Translation) -> Takeover:
+    """What the older workdir knows besides its configuration, whose translation is adapted to it."""
+    workdir = read_lightcurver_workdir(old.workdir)
+    return take_over(workdir, old.values) if workdir else Takeover(remarks=remark_on_letters(old.values))
 
 
 def _refuse_missing_table(catalog: str | None) -> None:
@@ -172,6 +181,7 @@ def _write(
     text: str,
     found: Survey | None,
     old: Translation | None,
+    taken: Takeover,
     remarks: list[str],
 ) -> InitResult:
     """Files that pass ``config check``, or none."""
@@ -193,10 +203,13 @@ def _write(
         parser_path = request.directory / "header_parser" / "parse_header.py"
         if not parser_path.exists():
             _put(parser_path, _parser(found, old))
+    for write in taken.files:
+        write(request.directory)
     if config.raw_dirs == [Path("raw")]:
         (request.directory / "raw").mkdir(exist_ok=True)
     _put(config_path, text)
-    return InitResult(config_path, parser_path, summary(found) if found else (), tuple(remarks))
+    told = (*(summary(found) if found else ()), *(f"taken over: {line}" for line in taken.told))
+    return InitResult(config_path, parser_path, told, tuple(remarks))
 
 
 def _parser(found: Survey | None, old: Translation | None) -> str:

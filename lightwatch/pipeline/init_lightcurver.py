@@ -22,6 +22,7 @@ class Translation:
 
     values: dict[str, Any]
     left_out: tuple[str, ...]
+    workdir: Path
     header_parser: Path | None
 
 
@@ -135,9 +136,18 @@ def translate(path: Path) -> Translation:
         found, remarks = special(path, old)
         values |= found
         left_out += remarks
-    workdir = Path(str(old["workdir"])) if isinstance(old.get("workdir"), str) else path.parent
-    parser = path.parent / workdir / "header_parser" / "parse_header.py"
-    return Translation(values, tuple(left_out), parser if _is_file(parser) else None)
+    workdir = _workdir(path, old)
+    parser = workdir / "header_parser" / "parse_header.py"
+    return Translation(values, tuple(left_out), workdir, parser if _is_file(parser) else None)
+
+
+def _workdir(path: Path, old: Mapping[str, Any]) -> Path:
+    """The directory that the configuration names; where there is none (it was moved), that of the file."""
+    named = path.parent / str(old.get("workdir") or "")
+    try:
+        return named if named.is_dir() else path.parent
+    except OSError:  # no path that a directory could have
+        return path.parent
 
 
 def _is_file(path: Path) -> bool:

@@ -134,14 +134,17 @@ def home(night, field, tmp_path, monkeypatch, capsys):
 
 # ---------------------------------------------------------------- the cookbook
 def add_frame_and_wcs(home: Home, spare: Path) -> None:
-    """A new frame without a WCS, and its WCS in a file beside."""
+    """Two new frames without a WCS, and their WCS in files elsewhere."""
     with fits.open(spare) as hdus:
-        fits.PrimaryHDU(hdus[0].data, WCS(hdus[0].header).to_header()).writeto(home.path / "night3_0042.wcs")
-        for key in list(WCS(hdus[0].header).to_header()):
+        for name in ("night3_0042.wcs", "night3_0043.wcs"):
+            fits.PrimaryHDU(hdus[0].data, WCS(hdus[0].header).to_header()).writeto(home.path / name)
+        for key in set(WCS(hdus[0].header).to_header()) - {"MJD-OBS", "DATE-OBS"}:
             hdus[0].header.remove(key, ignore_missing=True)
         for key in [key for key in hdus[0].header if re.match(r"CD\d_\d|CTYPE\d", key)]:
             hdus[0].header.remove(key)
         hdus.writeto(home.path / "j0248" / "more" / "night3_0042.fits")
+        hdus[0].data = hdus[0].data + 1
+        hdus.writeto(home.path / "j0248" / "more" / "night3_0043.fits")
 
 
 def add_frame_without_gain(home: Home, spare: Path) -> None:
@@ -172,9 +175,10 @@ def nothing_left_to_do(home: Home, told: str) -> bool:
 
 
 def believed(home: Home, told: str) -> bool:
-    name = "%night3_0042%"
-    query = "SELECT plate_solved, plate_solve_method FROM frames WHERE original_image_path LIKE ?"
-    return home.workdir.sql(query, name) == [(1, "header")]
+    query = (
+        "SELECT plate_solved, plate_solve_method FROM frames WHERE original_image_path LIKE '%night3_004%'"
+    )
+    return home.workdir.sql(query) == [(1, "header"), (1, "header")]
 
 
 def light_curves_alone(home: Home, told: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from lightwatch.errors import FrameError, HeaderError
 from lightwatch.flags import Flag
 from lightwatch.pipeline.guard import guarded, one_line
 from lightwatch.pipeline.task import Outcome, digest_of
+from lightwatch.pipeline.tasks.frame_import_inputs import Beside
 from lightwatch.processes import background, calibration, detection, ephemeris, masks
 from lightwatch.processes.strips import row_strips
 from lightwatch.structure import frame_store, frames
@@ -26,6 +26,7 @@ from lightwatch.structure.frames_discovery import FoundFile, is_unchanged
 from lightwatch.structure.frames_guard import ReadLimits
 from lightwatch.structure.header_parsing import FrameMetadata, HeaderParser, read_metadata
 from lightwatch.structure.unknown import or_null
+from lightwatch.structure.wcs_files import read_wcs_file
 
 _HEADER_BYTES = 10_000_000
 _INFLATION = 20.0
@@ -54,7 +55,7 @@ class ImportJob:
     found: FoundFile
     content_hash: str
     recipe: str
-    overrides: Mapping[str, Any]
+    beside: Beside
     young: bool
 
 
@@ -91,7 +92,7 @@ def import_frame(job: ImportJob) -> Outcome:
     if not is_unchanged(job.found):
         raise FrameError("changed", f"{frames.shown(job.path)}: changed while it was read")
     name = path_text(job.path)
-    declared = job.overrides.get("frame_type")
+    declared = job.beside.overrides.get("frame_type")
     kind = frames.classify_frame(raw.header, file_name=job.path.name, declared=declared)
     if kind.kind != "science":
         return Outcome(output=ImportedFrame(None, f"{kind.kind}: {kind.reason}"), reason_code=kind.kind)
@@ -116,9 +117,9 @@ def _metadata(job: ImportJob, header: fits.Header, name: str) -> FrameMetadata:
         header,
         name=name,
         time_reference=job.config.importation.time_reference,
-        overrides=job.overrides,
+        overrides=job.beside.overrides,
     )
-    offset_s = job.overrides.get("time_offset_seconds", 0.0)
+    offset_s = job.beside.overrides.get("time_offset_seconds", 0.0)
     return replace(meta, mjd=meta.mjd + offset_s / _SECONDS_PER_DAY)
 
 
@@ -231,7 +232,7 @@ def _write(
 ) -> Outcome:
     # a name of its own under every recipe: rows made under another one keep their file
     stem = safe_name(job.path.name.split(".")[0], digest_of([job.content_hash, job.recipe]))
-    wcs_text, doubts = _doubts(raw, path_text(job.path))
+    wcs_text, doubts = _doubts(job, raw, path_text(job.path))
     cards = _cards(meta, wcs_text)
     stored = frame_store.StoredFrame(image, mask, sky.level_mesh.values, sky.rms_mesh.values, cards)
     image_ref = frame_store.write_frame(job.workdir, f"frames/{stem}.fits", stored)
@@ -268,18 +269,29 @@ def _write(
     )
 
 
-def _doubts(raw: frames.RawFrame, name: str) -> tuple[str | None, dict[str, str]]:
-    """The header's WCS, and what is wrong with the file although it can be used: reason code and text."""
-    doubts, wcs_text = {}, None
+def _doubts(job: ImportJob, raw: frames.RawFrame, name: str) -> tuple[str | None, dict[str, str]]:
+    """The WCS beside the file, else its header's, and what is wrong although the frame can be used: code and text."""
+    doubts: dict[str, str] = {}
+    wcs_text = None
     if raw.damaged:
         doubts["checksum"] = f"{name}: the pixels do not agree with their checksum (DATASUM)"
-    try:
-        wcs_text = frames.header_wcs(raw.header, name=name)
-    except FrameError as error:  # no reason to lose the frame: it will be solved
-        doubts[error.reason_code] = str(error)
+    for look in (lambda: _wcs_beside(job, raw), lambda: frames.header_wcs(raw.header, name=name)):
+        try:
+            wcs_text = wcs_text or look()
+        except FrameError as error:  # no reason to lose the frame: it will be solved
+            doubts[error.reason_code] = str(error)
     if raw.notes:
         doubts["bad_cards"] = raw.notes[0]
     return wcs_text, doubts
+
+
+def _wcs_beside(job: ImportJob, raw: frames.RawFrame) -> str | None:
+    if job.beside.wcs is None:
+        return None
+    ny, nx = raw.image.shape
+    cut = job.config.importation
+    trimmed_px = (cut.trim_vertical_px, cut.trim_horizontal_px)
+    return read_wcs_file(job.beside.wcs, shape=(ny, nx), trimmed_px=trimmed_px)
 
 
 def _cards(meta: FrameMetadata, wcs_text: str | None) -> fits.Header:

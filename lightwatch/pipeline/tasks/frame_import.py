@@ -24,7 +24,7 @@ from lightwatch.pipeline.tasks.frame_import_files import (
     recipe_of,
     split_by_age,
 )
-from lightwatch.pipeline.tasks.frame_import_inputs import overrides_for, recipe_of_file
+from lightwatch.pipeline.tasks.frame_import_inputs import Inputs, inputs_of
 from lightwatch.structure import header_parsing, queries, schema
 from lightwatch.structure.database import transaction, upsert
 from lightwatch.structure.files import path_text
@@ -67,7 +67,7 @@ def find_work(context: TaskContext, candidates: Sequence[FoundFile], limit: int 
                 lambda item: _hash_or_error(item, discovery.max_frame_gigabytes, item.path in young), ready
             )
         )
-    known = known_files(context.workspace)
+    known, inputs = known_files(context.workspace), inputs_of(context)
     refused = [(item, FrameError("not_regular", f"{shown(item.path)}: {item.problem}")) for item in odd]
     copies: dict[str, list[FoundFile]] = defaultdict(list)
     for item, digest in zip(ready, hashes, strict=True):
@@ -75,13 +75,13 @@ def find_work(context: TaskContext, candidates: Sequence[FoundFile], limit: int 
             refused.append((item, digest))
         elif digest is not None:
             copies[digest].append(item)
-    rows = [_unread_row(context, known, item, "deferred", "growing", None) for item in growing]
+    rows = [_unread_row(context, inputs, known, item, "deferred", "growing", None) for item in growing]
     rows += [
-        _unread_row(context, known, item, "quarantined", error.reason_code, str(error))
+        _unread_row(context, inputs, known, item, "quarantined", error.reason_code, str(error))
         for item, error in refused
     ]
     owners = owners_of_content(context.workspace, known, copies)
-    jobs, others = _jobs(context, copies, owners, young)
+    jobs, others = _jobs(context, inputs, copies, owners, young)
     n_duplicates = sum(row["state"] == "duplicate" for row in others)
     notes = [f"{len(growing)} still being written"] * bool(growing)
     notes += [f"{n_duplicates} duplicates"] * bool(n_duplicates)
@@ -92,6 +92,7 @@ def find_work(context: TaskContext, candidates: Sequence[FoundFile], limit: int 
 
 def _unread_row(
     context: TaskContext,
+    inputs: Inputs,
     known: Mapping[str, Mapping[str, Any]],
     item: FoundFile,
     state: str,
@@ -99,8 +100,9 @@ def _unread_row(
     reason: str | None,
 ) -> dict[str, Any]:
     """What such a file holds now is not known: the frame of its old content stays its own."""
-    frame_id = known.get(path_text(item.path), {}).get("frame_id")
-    return _row(item, recipe_of(context, path_text(item.path), code), state, None, code, reason, frame_id)
+    path = path_text(item.path)
+    recipe = recipe_of(context, inputs.recipe_of(path), code)
+    return _row(item, recipe, state, None, code, reason, known.get(path, {}).get("frame_id"))
 
 
 def _is_known(row: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -127,7 +129,7 @@ def _hash_or_error(item: FoundFile, max_gigabytes: float, young: bool) -> str | 
 
 
 def _jobs(
-    context: TaskContext, copies: Copies, owners: Mapping[str, Owner], young: set[Path]
+    context: TaskContext, inputs: Inputs, copies: Copies, owners: Mapping[str, Owner], young: set[Path]
 ) -> tuple[list[ImportJob], list[dict[str, Any]]]:
     """Jobs for contents that are new or wait for new settings, and rows for all other files."""
     parser = header_parsing.load_header_parser(context.workspace.workdir, context.workspace.config.instrument)
@@ -138,7 +140,7 @@ def _jobs(
         first = items[0] if owner is None else owner.item
         if owner is not None and owner.missing:
             rows.append({**owner.row, "state": "missing", "frame_id": None, "recipe": context.recipe})
-        recipe = "" if first is None else recipe_of_file(context, path_text(first.path))
+        recipe = "" if first is None else inputs.recipe_of(path_text(first.path))
         if first is not None and owner is not None and owner.row["recipe"] == recipe:
             rows.append({**_row(first, recipe, owner.row["state"], digest), **owner.result})
         elif first is not None:
@@ -151,19 +153,19 @@ def _jobs(
                     found=first,
                     content_hash=digest,
                     recipe=recipe,
-                    overrides=overrides_for(context.workspace, path_text(first.path)),
+                    beside=inputs.beside(path_text(first.path)),
                     young=first.path in young,
                 )
             )
         original = (
             owner.row["path"] if owner is not None and first is None else path_text((first or items[0]).path)
         )
-        rows += [_duplicate(context, item, digest, original) for item in items if item is not first]
+        rows += [_duplicate(inputs, item, digest, original) for item in items if item is not first]
     return jobs, rows
 
 
-def _duplicate(context: TaskContext, item: FoundFile, digest: str, original: str) -> dict[str, Any]:
-    recipe = recipe_of_file(context, path_text(item.path))
+def _duplicate(inputs: Inputs, item: FoundFile, digest: str, original: str) -> dict[str, Any]:
+    recipe = inputs.recipe_of(path_text(item.path))
     return _row(item, recipe, "duplicate", digest, "duplicate", f"same content as {original}")
 
 
@@ -222,7 +224,7 @@ def save(
     _supersede(connection, path_text(job.path), frame_id)
     reason = imported.calibration if imported is not None and imported.calibration else outcome.reason
     # a failure is tried again, at the next runs
-    recipe = recipe_of(context, path_text(job.path), outcome.reason_code)
+    recipe = recipe_of(context, job.recipe, outcome.reason_code)
     if outcome.state == "error" and _has_attempts_left(connection, context, job):
         recipe = FAILED
     upsert(
@@ -253,7 +255,9 @@ def _save_frame(
         )
     ).first()
     if known is None:
-        key = connection.execute(insert(frames).values(**row)).inserted_primary_key
+        why = job.beside.eliminated
+        verdict = {} if why is None else {"eliminated": 1, "comment": why}
+        key = connection.execute(insert(frames).values(**row, **verdict)).inserted_primary_key
         assert key is not None  # an autoincremented id
         frame_id = int(key[0])
     else:  # imported again: what its owner wrote stays, what other tasks found goes

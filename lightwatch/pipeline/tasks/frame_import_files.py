@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lightwatch.pipeline.task import TaskContext
-from lightwatch.pipeline.tasks.frame_import_inputs import recipe_of_file
-from lightwatch.structure import queries
+from lightwatch.pipeline.tasks.frame_import_inputs import inputs_of
+from lightwatch.structure import queries, wcs_files
 from lightwatch.structure.files import PRODUCT_DIRECTORIES, path_text
 from lightwatch.structure.frames_discovery import FoundFile, each_file, is_settled
 from lightwatch.structure.workspace import Workspace
@@ -24,6 +24,7 @@ _OWN_DIRECTORIES = (
     "light_curves",
     "catalogs",
     "report",
+    wcs_files.FOLDER,
 )
 
 Copies = Mapping[str, Sequence[FoundFile]]
@@ -65,12 +66,12 @@ def find_candidates(context: TaskContext) -> list[FoundFile]:
 
 def _settled_files(context: TaskContext) -> dict[str, tuple[int, int, int]]:
     """Size, time and inode of the files about which nothing more is to be done, by path: of most that there are."""
-    too_large = too_large_under(context)
+    inputs, too_large = inputs_of(context), too_large_under(context)
     query = queries.settled_files(context.recipe)
     return {
         path: (size, mtime_ns, inode)
         for path, size, mtime_ns, inode, recipe in queries.stream(context.workspace.reader, query)
-        if recipe in (recipe_of_file(context, path), too_large)
+        if recipe in (inputs.recipe_of(path), too_large)
     }
 
 
@@ -105,16 +106,17 @@ def owners_of_content(
     return owners
 
 
-def recipe_of(context: TaskContext, path: str, code: str | None) -> str:
-    """The recipe of a verdict on a file; what a disk or a permission is to blame for is no verdict, and is tried again.
+def recipe_of(context: TaskContext, recipe: str, code: str | None) -> str:
+    """The recipe of a verdict on a file whose own is ``recipe``.
 
-    The largest size of a frame decides no numbers, but whether a file is too large.
+    What a disk or a permission is to blame for is no verdict, and is tried again. The largest size of a frame decides
+    no numbers, but whether a file is too large.
     """
     if code == "unreadable":
         return FAILED
     if code == "too_large":
         return too_large_under(context)
-    return recipe_of_file(context, path)
+    return recipe
 
 
 def too_large_under(context: TaskContext) -> str:

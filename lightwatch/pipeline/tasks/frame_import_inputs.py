@@ -1,30 +1,76 @@
-"""What belongs to one raw file besides its content: values in place of its header's."""
+"""What belongs to a raw file besides its content: values in place of its header's, a WCS, that it is eliminated."""
 
 from __future__ import annotations
 
-from pathlib import PurePath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
 from typing import Any
 
 from lightwatch.pipeline.task import TaskContext, digest_of
-from lightwatch.structure.header_overrides import overrides_of
-from lightwatch.structure.workspace import Workspace
+from lightwatch.structure.elimination_list import EliminationList, read_eliminations
+from lightwatch.structure.files import sha256_of
+from lightwatch.structure.header_overrides import HeaderOverride, overrides_of
+from lightwatch.structure.wcs_files import wcs_beside, wcs_files
 
 _DIGITS = 12
 
 
-def overrides_for(workspace: Workspace, path: str) -> dict[str, Any]:
-    """What the configuration says in place of the header of one raw file."""
-    overrides = workspace.config.header_overrides
-    return overrides_of(overrides, _relpath(workspace, PurePath(path))) if overrides else {}
+@dataclass(frozen=True)
+class Beside:
+    """What is said of one file. ``eliminated``: why its frame is, as soon as there is one; None: it is not."""
+
+    overrides: Mapping[str, Any]
+    wcs: Path | None
+    eliminated: str | None
 
 
-def _relpath(workspace: Workspace, path: PurePath) -> str:
-    """Path from the raw directory."""
-    base = next((raw for raw in workspace.config.raw_dirs if path.is_relative_to(raw)), path.parent)
-    return path.relative_to(base).as_posix()
+@dataclass(frozen=True)
+class Inputs:
+    """What is said of the files of a workdir, as it is now. Paths of raw files are texts, as in the database."""
+
+    recipe: str
+    raw_dirs: Sequence[Path]
+    overrides: Mapping[str, HeaderOverride]
+    wcs: Mapping[str, Path]
+    eliminations: EliminationList
+
+    def beside(self, path: str) -> Beside:
+        """What is said of one file."""
+        return Beside(*self._of_recipe(path), self.eliminations.comment(path))
+
+    def recipe_of(self, path: str) -> str:
+        """The recipe of one file's import: the task's, and what changes the numbers of this frame alone."""
+        overrides, wcs = self._of_recipe(path)
+        if not overrides and wcs is None:
+            return self.recipe
+        return f"{self.recipe} {digest_of([overrides, sha256_of(wcs) if wcs else None])[:_DIGITS]}"
+
+    def _of_recipe(self, path: str) -> tuple[dict[str, Any], Path | None]:
+        if not self.overrides and not self.wcs:  # most often: no time is lost on it
+            return {}, None
+        relpath = self._relpath(PurePath(path))
+        return overrides_of(self.overrides, relpath), wcs_beside(self.wcs, relpath)
+
+    def _relpath(self, path: PurePath) -> str:
+        """Path from the raw directory."""
+        base = next((raw for raw in self.raw_dirs if path.is_relative_to(raw)), path.parent)
+        return path.relative_to(base).as_posix()
 
 
-def recipe_of_file(context: TaskContext, path: str) -> str:
-    """The recipe of one file's import: the task's, and what belongs to this file alone."""
-    overrides = overrides_for(context.workspace, path)
-    return f"{context.recipe} {digest_of([overrides])[:_DIGITS]}" if overrides else context.recipe
+def inputs_of(context: TaskContext) -> Inputs:
+    """Look what is said of raw files.
+
+    Raises
+    ------
+    ConfigError
+        When the list of frames to be eliminated is no such list.
+    """
+    workspace = context.workspace
+    return Inputs(
+        recipe=context.recipe,
+        raw_dirs=workspace.config.raw_dirs,
+        overrides=workspace.config.header_overrides,
+        wcs=wcs_files(workspace.workdir),
+        eliminations=read_eliminations(workspace.workdir),
+    )
