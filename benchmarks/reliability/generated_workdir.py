@@ -26,7 +26,8 @@ from lightwatch.pipeline import recipes
 from lightwatch.pipeline.night import NIGHT
 from lightwatch.pipeline.task import TaskContext
 from lightwatch.structure import schema
-from lightwatch.structure.catalogs_table import make_catalog, write_catalog
+from lightwatch.structure.catalogs_pinned import write_pinned
+from lightwatch.structure.catalogs_table import make_catalog
 from lightwatch.structure.database import transaction
 from lightwatch.structure.workspace import Workspace
 from reliability.small_night import Workdir
@@ -233,7 +234,7 @@ def _footprint_row(workspace: Workspace) -> Row:
     catalog = make_catalog(columns, name="generated", release="")
     relpath = f"catalogs/{FOOTPRINT[:16]}.ecsv"
     workspace.path(relpath).parent.mkdir()
-    write_catalog(workspace.path(relpath), catalog)
+    write_pinned(workspace.path(relpath), catalog)
     return {
         "hash": FOOTPRINT, "strategy": "ROI_disk", "definition": "{}", "is_current": 1,
         "catalog_relpath": relpath, "catalog_name": catalog.name, "catalog_digest": catalog.digest,

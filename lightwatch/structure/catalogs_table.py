@@ -247,8 +247,13 @@ def write_catalog(path: Path, catalog: ReferenceCatalog, *, comments: tuple[str,
 
     Raises StorageError.
     """
+    write_atomically(path, lambda temporary: fill_catalog(temporary, catalog, comments))
+
+
+def fill_catalog(path: Path, catalog: ReferenceCatalog, comments: tuple[str, ...] = ()) -> None:
+    """The table of ``write_catalog``, written as it comes."""
     table = Table({column: getattr(catalog, column) for column in COLUMNS})
     for column, unit in _UNITS.items():
         table[column].unit = unit
     table.meta = {"catalog_name": catalog.name, "release": catalog.release, "comments": list(comments)}
-    write_atomically(path, lambda temporary: table.write(temporary, format="ascii.ecsv", overwrite=True))
+    table.write(path, format="ascii.ecsv", overwrite=True)

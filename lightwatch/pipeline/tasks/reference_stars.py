@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection
 
 from lightwatch.errors import CatalogError, NoUsableData
 from lightwatch.flags import Flag
@@ -18,8 +18,9 @@ from lightwatch.pipeline.reporting import LOG
 from lightwatch.pipeline.task import Outcome, TaskContext
 from lightwatch.processes import footprint, frames_catalog, star_selection
 from lightwatch.processes.astrometry_sky import apply_proper_motion, parse_wcs, pixel_to_sky, sky_to_pixel
-from lightwatch.structure import frame_store, queries, schema
-from lightwatch.structure.catalogs import ReferenceCatalog, read_catalog, write_catalog
+from lightwatch.structure import frame_store, queries, region_rows, schema
+from lightwatch.structure.catalogs import ReferenceCatalog
+from lightwatch.structure.catalogs_pinned import read_pinned, write_pinned
 from lightwatch.structure.database import transaction
 from lightwatch.structure.queries import Row, replace_rows
 from lightwatch.structure.workspace import Workspace
@@ -72,7 +73,7 @@ def prepare(context: TaskContext) -> None:
             "loosen the cuts, enlarge roi_disk_radius_arcsec or lower min_number"
         )
     relpath = f"catalogs/{context.footprint_hash[:16]}.ecsv"
-    write_catalog(workspace.path(relpath), catalog)
+    write_pinned(workspace.path(relpath), catalog)
     _save_stars(context, catalog, selection, counts, relpath)
 
 
@@ -85,7 +86,7 @@ def _catalog(context: TaskContext, row: Row) -> ReferenceCatalog:
     """All stars of the region, from the copy pinned to the footprint when there is one."""
     workspace = context.workspace
     if row["catalog_relpath"] and workspace.path(row["catalog_relpath"]).is_file():
-        return read_catalog(workspace.path(row["catalog_relpath"]))
+        return read_pinned(workspace.workdir, row["catalog_relpath"], row["catalog_digest"])
     source = workspace.config.reference_stars.catalog
     if source == "frames":
         return _from_frames(workspace)
@@ -230,20 +231,15 @@ def _save_stars(
     counts: dict[str, int],
     relpath: str,
 ) -> None:
-    table = schema.combined_footprint
     rows = [_star_row(context, catalog, selection, int(i)) for i in np.flatnonzero(selection.kept)]
     with transaction(context.workspace.engine) as connection:
-        replace_rows(connection, schema.stars, {"combined_footprint_hash": context.footprint_hash}, rows)
-        connection.execute(
-            update(table)
-            .where(table.c.hash == context.footprint_hash)
-            .values(
-                catalog_relpath=relpath,
-                catalog_name=catalog.name,
-                catalog_digest=catalog.digest,
-                selection=json.dumps(counts),
-            )
-        )
+        about = {
+            "catalog_relpath": relpath,
+            "catalog_name": catalog.name,
+            "catalog_digest": catalog.digest,
+            "selection": json.dumps(counts),
+        }
+        region_rows.save_stars(connection, context.footprint_hash, rows, about)
 
 
 def _star_row(
