@@ -12,9 +12,9 @@ from reliability.small_night import Workdir, differences
 _STORAGE, _CONFIG, _PARTIAL, _NO_DATA = 74, 78, 10, 65
 #: how each kind of error reads in a message of the system, of SQLite or of lightwatch
 WORDS = {
-    "EIO": r"input/output error|disk i/o error|unable to (open|get)|damaged",
-    "EMFILE": r"too many open files|unable to open|damaged",
-    "EINTR": r"interrupted|disk i/o error|unable to open|damaged",
+    "EIO": r"input/output error|disk i/o error|unable to (open|get)|damaged|malformed",
+    "EMFILE": r"too many open files|unable to open|damaged|malformed",
+    "EINTR": r"interrupted|disk i/o error|unable to open|damaged|malformed",
     "MemoryError": r"memory",
 }
 #: where a task's results are: of a frame, and of groups of frames
