@@ -84,8 +84,8 @@ def test_changed_reference_catalogue(workdir):
     """One digit of a star's position: no cutouts are made with it, and the stars are chosen again."""
     before = workdir.results()
     (path,) = (workdir.path / "catalogs").glob("*.ecsv")
-    *lines, last = path.read_text().splitlines()
-    path.write_text("\n".join([*lines, last.replace(".", ".1", 1)]) + "\n")
+    *lines, star, checksum = path.read_text().splitlines()
+    path.write_text("\n".join([*lines, star.replace(".", ".1", 1), checksum]) + "\n")
     workdir.change("DELETE FROM task_results WHERE task = ?", STAMPS)
     result = workdir.run(stop=STAMPS)
     assert result.exit_code == 10
