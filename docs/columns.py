@@ -6,11 +6,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sqlalchemy import Column as SchemaColumn
-from sqlalchemy import Table
+from sqlalchemy import Table, create_engine
 
+from lightwatch.structure.database import create_views
 from lightwatch.structure.light_curve_columns import LIGHT_CURVE, NIGHTLY, Column
 from lightwatch.structure.light_curve_files import WRITTEN_BY_A_RUN
+from lightwatch.structure.meanings import TABLES, columns_by_table, meaning
 from lightwatch.structure.schema import metadata
+from lightwatch.structure.views import VIEWS
 
 TARGET = Path(__file__).with_name("columns.md")
 HEAD = """# Every column
@@ -43,6 +46,10 @@ DATABASE_HEAD = """## Tables of the database
 As the schema has them; the key of a table in bold. Queries for them are in [sql.md](sql.md). A star is known by
 `star_gaia_id` within a `combined_footprint_hash`. Numbers are never infinite, booleans are 0 or 1, texts UTF-8.
 """
+VIEWS_HEAD = """## Views of the database
+
+They show what is in force: the present settings, and the present choice of stars.
+"""
 
 
 def document() -> str:
@@ -56,7 +63,14 @@ def document() -> str:
         DATABASE_HEAD,
     ]
     for table in sorted(metadata.tables.values(), key=lambda table: table.name.lower()):
-        parts += [f"### `{table.name}`\n", _table(table)]
+        parts += [f"### `{table.name}`\n", f"{TABLES[table.name]}\n", _table(table)]
+    parts.append(VIEWS_HEAD)
+    for name, columns in sorted(_columns_of_views().items()):
+        parts += [
+            f"### `{name}`\n",
+            f"{TABLES[name].removeprefix('View: ').capitalize()}\n",
+            _view(name, columns),
+        ]
     return "\n".join(parts)
 
 
@@ -76,7 +90,7 @@ def _table(table: Table) -> str:
     lines = ["| Column | Type | Meaning |", "|---|---|---|"]
     for column in table.columns:
         name = f"**`{column.name}`**" if column.primary_key else f"`{column.name}`"
-        lines.append(_row([name, _type(column), "; ".join(_meaning(column))]))
+        lines.append(_row([name, _type(column), meaning(table.name, column.name)]))
     return "\n".join(lines) + "\n"
 
 
@@ -85,11 +99,17 @@ def _type(column: SchemaColumn[object]) -> str:
     return kind if column.nullable else f"{kind}, never NULL"
 
 
-def _meaning(column: SchemaColumn[object]) -> Iterable[str]:
-    if column.comment:
-        yield column.comment
-    for name in sorted(key.target_fullname for key in column.foreign_keys):
-        yield f"of `{name}`"
+def _columns_of_views() -> dict[str, Sequence[str]]:
+    with create_engine("sqlite://").begin() as connection:
+        metadata.create_all(connection)
+        create_views(connection)
+        return {name: names for name, names in columns_by_table(connection).items() if name in VIEWS}
+
+
+def _view(view: str, columns: Sequence[str]) -> str:
+    lines = ["| Column | Meaning |", "|---|---|"]
+    lines += [_row([f"`{name}`", meaning(view, name)]) for name in columns]
+    return "\n".join(lines) + "\n"
 
 
 def _row(cells: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from typer.main import get_command
 
 from lightwatch import __version__
 from lightwatch.errors import ExitCode
-from lightwatch.pipeline import cli_config, cli_data, cli_database, cli_run, cli_status
+from lightwatch.pipeline import cli_config, cli_data, cli_database, cli_run, cli_sql, cli_status
 from lightwatch.pipeline.cli_session import (
     ConfigArgument,
     Session,
@@ -60,6 +60,7 @@ app.command(epilog=cli_run.plan_epilog)(cli_run.plan)
 app.command(epilog=cli_status.status_epilog)(cli_status.status)
 app.command(epilog=cli_status.why_epilog)(cli_status.why)
 app.command(epilog=cli_status.frames_epilog)(cli_status.frames)
+app.command(epilog=cli_sql.sql_epilog)(cli_sql.sql)
 app.command(epilog=cli_data.verify_epilog)(cli_data.verify)
 app.add_typer(cli_config.config_app, name="config")
 app.add_typer(cli_data.catalog_app, name="catalog")

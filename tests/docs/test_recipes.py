@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import configparser
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -278,6 +279,15 @@ def test_commands_of_the_page_on_cron(home, section):
     for line in text.splitlines():
         home.do("", re.sub(r"^15 9 \* \* \* +", "", line))
     assert home.workdir.sql("PRAGMA quick_check") == [("ok",)]
+
+
+def test_commands_of_the_page_on_sql(home):
+    """Those that answer; the one that serves is followed in tests/report/test_sql_command.py."""
+    ((_, text),) = sections("docs/sql.md")["From the command line"]
+    table, points, frames = (home.do("", line) for line in text.splitlines())
+    assert table.startswith("task")
+    assert len(points.splitlines()) > 2
+    assert {"frame_id", "psf_chi2"} <= set(json.loads(frames)[0])
 
 
 @pytest.mark.parametrize("line", range(2))
