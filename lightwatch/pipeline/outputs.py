@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from lightwatch.errors import ProductError, StorageError
 from lightwatch.pipeline.guard import outcome_of_error
 from lightwatch.pipeline.night import NIGHT
 from lightwatch.pipeline.task import Outcome, Task
-from lightwatch.structure import schema
+from lightwatch.structure.result_rows import forget_frame
 
 
 def attempt(connection: Connection, save: Callable[[], None]) -> Outcome | None:
@@ -39,18 +39,7 @@ def forget(connection: Connection, task: Task, footprint_hash: str, frame_id: in
     joint tasks stay as the last solution: the group is solved again without the frame, and where it cannot be
     solved, its light curve of before is the best there is, and group_results tells of the failure.
     """
-    for later in NIGHT[NIGHT.index(task) :]:
-        if later.scope != "frames":
-            continue
-        tables = [schema.metadata.tables[name] for name in later.outputs]
-        for table in tables:
-            condition = table.c.frame_id == frame_id
-            if footprint_hash:
-                condition &= table.c.combined_footprint_hash == footprint_hash
-            connection.execute(delete(table).where(condition))
-        t = schema.task_results
-        condition = (t.c.task == later.name) & (t.c.frame_id == frame_id)
-        if footprint_hash:
-            condition &= t.c.combined_footprint_hash == footprint_hash
-        if later is not task:
-            connection.execute(delete(t).where(condition))
+    concerned = [later for later in NIGHT[NIGHT.index(task) :] if later.scope == "frames"]
+    tables = [name for later in concerned for name in later.outputs]
+    tasks = [later.name for later in concerned if later is not task]
+    forget_frame(connection, frame_id, footprint_hash, tables=tables, tasks=tasks)

@@ -6,12 +6,11 @@ import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from lightwatch.errors import CatalogError, LightwatchError, ProductError
@@ -23,11 +22,11 @@ from lightwatch.pipeline.outputs import attempt, forget
 from lightwatch.pipeline.reporting import LOG, Reporter, TaskSummary
 from lightwatch.pipeline.tally import Tally
 from lightwatch.pipeline.task import Group, NetworkTime, Outcome, Task, TaskContext
-from lightwatch.structure import products, queries, schema
+from lightwatch.structure import products, queries, result_rows
 from lightwatch.structure.database import transaction
 from lightwatch.structure.files import path_text
 from lightwatch.structure.frames_discovery import FoundFile
-from lightwatch.structure.queries import Row, replace_rows
+from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
 
 _ROWS_PER_TRANSACTION = 16
@@ -360,24 +359,19 @@ class TaskRunner:
         outcome: Outcome,
         seconds: float,
     ) -> None:
-        t = schema.task_results
-        key = {"task": task.name, "combined_footprint_hash": context.footprint_hash, "frame_id": item["id"]}
-        before = connection.execute(
-            select(t.c.attempts, t.c.recipe).where(*(t.c[name] == value for name, value in key.items()))
-        ).first()
-        attempts = before.attempts + 1 if before and before.recipe == context.recipe else 1
         row = {
-            **key,
+            "task": task.name,
+            "combined_footprint_hash": context.footprint_hash,
+            "frame_id": item["id"],
             "state": outcome.state,
             "reason_code": outcome.reason_code,
             "reason": outcome.reason,
             "flags": int(outcome.flags),
-            "attempts": attempts,
             "seconds": seconds,
             "run_id": self.run_id,
             "recipe": context.recipe,
         }
-        replace_rows(connection, t, key, [row])
+        result_rows.save_result(connection, row)
 
     def _save_group(
         self,
@@ -388,27 +382,20 @@ class TaskRunner:
         outcome: Outcome,
         seconds: float,
     ) -> None:
-        g = schema.group_results
-        key = {"task": task.name, "combined_footprint_hash": context.footprint_hash, "group_key": group.key}
-        before = connection.execute(
-            select(g.c.attempts, g.c.recipe, g.c.digest).where(
-                *(g.c[name] == value for name, value in key.items())
-            )
-        ).first()
-        same = before is not None and (before.recipe, before.digest) == (context.recipe, group.digest)
         row = {
-            **key,
+            "task": task.name,
+            "combined_footprint_hash": context.footprint_hash,
+            "group_key": group.key,
             "digest": group.digest,
             "state": outcome.state,
             "reason_code": outcome.reason_code,
             "reason": outcome.reason,
-            "attempts": before.attempts + 1 if before is not None and same else 1,
             "n_items": group.n_members,
             "seconds": seconds,
             "run_id": self.run_id,
             "recipe": context.recipe,
         }
-        replace_rows(connection, g, key, [row])
+        result_rows.save_group_result(connection, row)
 
     def _log_failure(
         self, connection: Connection, task: Task, item: str, frame_id: int | None, outcome: Outcome
@@ -418,16 +405,14 @@ class TaskRunner:
         LOG.warning("%s: %s: %s: %s", task.name, item, outcome.reason_code, outcome.reason)
         if outcome.state != "error":
             return
-        connection.execute(
-            insert(schema.task_errors).values(
-                run_id=self.run_id,
-                task=task.name,
-                item=item,
-                frame_id=frame_id,
-                reason_code=outcome.reason_code,
-                message=outcome.reason,
-                details=outcome.details,
-                at=datetime.now(UTC).isoformat(),
-                recipe=self.recipes[task.name],
-            )
-        )
+        row = {
+            "run_id": self.run_id,
+            "task": task.name,
+            "item": item,
+            "frame_id": frame_id,
+            "reason_code": outcome.reason_code,
+            "message": outcome.reason,
+            "details": outcome.details,
+            "recipe": self.recipes[task.name],
+        }
+        result_rows.record_error(connection, row)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, Table, delete, tuple_
 from sqlalchemy.exc import DBAPIError
 
 from lightwatch import __version__
@@ -23,11 +21,11 @@ from lightwatch.pipeline.planning import PlanLine, plan
 from lightwatch.pipeline.reporting import LOG, LoggingReporter, Reporter, TaskSummary
 from lightwatch.pipeline.runner import TaskRunner
 from lightwatch.pipeline.task import Task
-from lightwatch.structure import queries, run_rows, schema
+from lightwatch.structure import queries, run_rows
 from lightwatch.structure.backups import BEFORE_RUN, backup
-from lightwatch.structure.database import checkpoint, transaction, upsert
+from lightwatch.structure.database import checkpoint, transaction
 from lightwatch.structure.files import path_text
-from lightwatch.structure.queries import replace_rows
+from lightwatch.structure.result_rows import register
 from lightwatch.structure.workspace import Workspace
 
 
@@ -198,12 +196,7 @@ class WorkflowManager:
         if known:
             before_writing()
         with transaction(self.workspace.engine) as connection:
-            replace_rows(connection, schema.task_recipes, {}, wanted)
-            for table, rows, keys in (
-                (schema.rois, targets, ("name",)),
-                (schema.point_sources, sources, ("roi", "name")),
-            ):
-                _synchronise(connection, table, rows, keys)
+            register(connection, wanted, targets, sources)
 
     def _open_run(self) -> int:
         about = {
@@ -253,12 +246,3 @@ class _BackupOnce:
         if not self._done:
             self._done = True
             backup(self._workspace.engine, BEFORE_RUN)
-
-
-def _synchronise(
-    connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], keys: Sequence[str]
-) -> None:
-    """Make a small table hold just these rows; rows that stay are updated so that nothing cascades."""
-    wanted = [tuple(row[key] for key in keys) for row in rows]
-    connection.execute(delete(table).where(tuple_(*(table.c[key] for key in keys)).not_in(wanted)))
-    upsert(connection, table, rows)

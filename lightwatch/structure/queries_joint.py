@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, func, select, union_all
+from sqlalchemy import Select, Table, func, select, union_all
 
 from lightwatch.structure import queries
 from lightwatch.structure import schema as s
@@ -27,6 +27,23 @@ def finished_contents(task: str, recipe: str, footprint_hash: str) -> Select[Any
         )
         .order_by(f.c.mjd_mid, f.c.content_hash)
     )
+
+
+def groups_done(task: str) -> Select[Any]:
+    """What a joint task has solved under any recipe and footprint."""
+    g = s.group_results
+    return select(g).where(g.c.task == task, g.c.state == "done")
+
+
+def rows_of_footprint(table: Table, footprint_hash: str) -> Select[Any]:
+    """All rows of a table of products of frames that belong to a footprint."""
+    return select(table).where(table.c.combined_footprint_hash == footprint_hash)
+
+
+def zeropoints_of_filter(footprint_hash: str, recipe: str, band: str, filter_name: str) -> Select[Any]:
+    """Zero points in a band of the frames of a filter."""
+    of_filter = s.absolute_zeropoints.c.frame_id.in_(queries.frames_of_filter(filter_name))
+    return queries.zeropoints_of(footprint_hash, recipe, band).where(of_filter)
 
 
 def solved_groups(task: str, recipe: str, footprint_hash: str) -> Select[Any]:

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import ast
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
+import lightwatch
 from lightwatch.pipeline.night import NAMES
+
+
+def test_only_storage_builds_statements_that_write():
+    package = Path(lightwatch.__file__).parent
+    found = [
+        (path.name, alias.name)
+        for folder in ("pipeline", "report", "processes")
+        for path in (package / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sqlalchemy")
+        for alias in node.names
+        if alias.name in ("insert", "update", "delete", "text")
+    ]
+    assert found == []
 
 
 def test_task_that_breaks_beside_its_items_is_recorded(workdir, monkeypatch):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table
 
 from lightwatch.errors import TooFewStars
 from lightwatch.flags import UNUSABLE_PIXEL, Flag
@@ -21,7 +21,7 @@ from lightwatch.pipeline.tasks.star_photometry import aperture_radius_px, load_p
 from lightwatch.processes import astrometry_sky, star_selection
 from lightwatch.processes.psf_model import PSFModel, local_psf, rendered_grid, stack_psfs
 from lightwatch.processes.roi_shift import star_shift
-from lightwatch.structure import queries, schema, store
+from lightwatch.structure import queries, queries_joint, schema, store
 from lightwatch.structure.catalogs_pinned import read_pinned
 from lightwatch.structure.parts import rows_of
 from lightwatch.structure.queries import Row, replace_rows
@@ -198,7 +198,7 @@ def _calibration(coefficients: Sequence[Row], zeropoints: Sequence[Row | None]) 
 def _by_frame(context: TaskContext, table: Table, frames: Sequence[Row]) -> dict[int, Row]:
     """Rows of products by frame."""
     wanted = {frame["id"] for frame in frames}
-    query = select(table).where(table.c.combined_footprint_hash == context.footprint_hash)
+    query = queries_joint.rows_of_footprint(table, context.footprint_hash)
     rows = queries.rows(context.workspace.reader, query)
     return {row["frame_id"]: row for row in rows if row["frame_id"] in wanted}
 

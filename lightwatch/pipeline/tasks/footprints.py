@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection
 
 from lightwatch.errors import ConfigError
 from lightwatch.pipeline.recipes import catalog_identity
 from lightwatch.pipeline.task import Outcome, TaskContext
 from lightwatch.processes import footprint
 from lightwatch.processes.astrometry_sky import parse_wcs
-from lightwatch.structure import queries, schema
+from lightwatch.structure import frame_rows, queries, region_rows
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
 
@@ -60,9 +60,7 @@ def _holds_roi(job: RoiJob) -> int:
 
 def save(connection: Connection, context: TaskContext, item: Row, output: int) -> None:
     """Column roi_in_footprint."""
-    connection.execute(
-        update(schema.frames).where(schema.frames.c.id == item["id"]).values(roi_in_footprint=output)
-    )
+    frame_rows.set_columns(connection, item["id"], {"roi_in_footprint": output})
 
 
 def finish(connection: Connection, context: TaskContext, renew: bool) -> None:
@@ -82,13 +80,8 @@ def finish(connection: Connection, context: TaskContext, renew: bool) -> None:
         "common": footprint.region_to_json(common),
         "largest_area_deg2": footprint.area_deg2(total),
         "common_area_deg2": footprint.area_deg2(common),
-        "is_current": 1,
     }
-    table = schema.combined_footprint
-    connection.execute(update(table).where(table.c.hash != key).values(is_current=0))
-    known = connection.execute(select(func.count()).where(table.c.hash == key)).scalar()
-    statement = update(table).where(table.c.hash == key) if known else insert(table)
-    connection.execute(statement.values(hash=key, **values))
+    region_rows.make_footprint_current(connection, key, values)
 
 
 def _definition(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection
 
 from lightwatch.errors import FrameError
 from lightwatch.pipeline.task import Outcome, TaskContext
@@ -25,17 +25,17 @@ from lightwatch.pipeline.tasks.frame_import_files import (
     split_by_age,
 )
 from lightwatch.pipeline.tasks.frame_import_inputs import Inputs, inputs_of
-from lightwatch.structure import header_parsing, queries, schema
+from lightwatch.structure import frame_rows, header_parsing, schema
 from lightwatch.structure.database import transaction, upsert
 from lightwatch.structure.files import path_text
 from lightwatch.structure.frames_discovery import FoundFile, content_hash
 from lightwatch.structure.frames_guard import refuse_foreign, shown
+from lightwatch.structure.result_rows import has_attempts_left
 from lightwatch.structure.task_names import IMPORT_TASK
 
 compute = import_or_defer
 
 _HASHING_THREADS = 2
-_SUPERSEDED = "superseded: the raw file changed"
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def save_findings(context: TaskContext, work: Work) -> None:
     with transaction(context.workspace.engine) as connection:
         for row in work.rows:
             if row["state"] == "duplicate":
-                _supersede(connection, row["path"], None)
+                frame_rows.supersede(connection, row["path"], None)
         upsert(connection, schema.files, work.rows)
 
 
@@ -221,23 +221,17 @@ def save(
     frame_id = None
     if imported is not None and imported.row is not None:
         frame_id = _save_frame(connection, context, job, imported.row, run_id, seconds)
-    _supersede(connection, path_text(job.path), frame_id)
+    frame_rows.supersede(connection, path_text(job.path), frame_id)
     reason = imported.calibration if imported is not None and imported.calibration else outcome.reason
     # a failure is tried again, at the next runs
     recipe = recipe_of(context, job.recipe, outcome.reason_code)
-    if outcome.state == "error" and _has_attempts_left(connection, context, job):
+    if outcome.state == "error" and has_attempts_left(connection, path_text(job.path), context.recipe):
         recipe = FAILED
     upsert(
         connection,
         schema.files,
         [_row(job.found, recipe, state, job.content_hash, outcome.reason_code, reason, frame_id)],
     )
-
-
-def _has_attempts_left(connection: Connection, context: TaskContext, job: ImportJob) -> bool:
-    e = schema.task_errors
-    before = select(func.count()).where(e.c.item == path_text(job.path), e.c.recipe == context.recipe)
-    return (connection.execute(before).scalar() or 0) + 1 < queries.MAX_ATTEMPTS
 
 
 def _save_frame(
@@ -248,28 +242,9 @@ def _save_frame(
     run_id: int,
     seconds: float,
 ) -> int:
-    frames = schema.frames
-    known = connection.execute(
-        select(frames.c.id, frames.c.eliminated, frames.c.comment).where(
-            frames.c.content_hash == job.content_hash
-        )
-    ).first()
-    if known is None:
-        why = job.beside.eliminated
-        verdict = {} if why is None else {"eliminated": 1, "comment": why}
-        key = connection.execute(insert(frames).values(**row, **verdict)).inserted_primary_key
-        assert key is not None  # an autoincremented id
-        frame_id = int(key[0])
-    else:  # imported again: what its owner wrote stays, what other tasks found goes
-        frame_id = int(known.id)
-        empty = {
-            column.name: None for column in frames.columns if column.nullable and column.name != "comment"
-        }
-        reset: dict[str, Any] = {**empty, "attempted_plate_solve": 0, "plate_solved": 0}
-        if known.comment == _SUPERSEDED:  # the file has its old content again
-            reset |= {"eliminated": 0, "comment": None}
-        connection.execute(update(frames).where(frames.c.id == frame_id).values({**reset, **row}))
-        connection.execute(delete(schema.task_results).where(schema.task_results.c.frame_id == frame_id))
+    why = job.beside.eliminated
+    verdict = {} if why is None else {"eliminated": 1, "comment": why}
+    frame_id = frame_rows.save_frame(connection, row, verdict)
     result = {
         "task": IMPORT_TASK,
         "combined_footprint_hash": "",
@@ -282,18 +257,3 @@ def _save_frame(
     }
     upsert(connection, schema.task_results, [result])
     return frame_id
-
-
-def _supersede(connection: Connection, path: str, frame_id: int | None) -> None:
-    """A file whose content changed: the frame made of its old content no longer exists."""
-    f = schema.files
-    before = connection.execute(select(f.c.frame_id).where(f.c.path == path)).scalar()
-    if before is None or before == frame_id:
-        return
-    others = connection.execute(select(f.c.path).where(f.c.frame_id == before, f.c.path != path)).first()
-    if others is None:
-        connection.execute(
-            update(schema.frames)
-            .where(schema.frames.c.id == before, schema.frames.c.eliminated == 0)
-            .values(eliminated=1, comment=_SUPERSEDED)
-        )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection
 
 from lightwatch.pipeline.catalogs import reference_catalog, target_centre
 from lightwatch.pipeline.recipes import astrometric_catalog
@@ -14,7 +14,7 @@ from lightwatch.pipeline.task import TaskContext
 from lightwatch.pipeline.tasks.plate_solving_frame import Solved, SolveJob, solve_frame
 from lightwatch.processes.astrometry_sky import apply_proper_motion
 from lightwatch.processes.astrometry_types import AstrometricSolution, Hints, ReferenceStars
-from lightwatch.structure import queries, schema
+from lightwatch.structure import frame_rows, queries, schema
 from lightwatch.structure.queries import Row, replace_rows
 from lightwatch.structure.unknown import or_null
 from lightwatch.structure.workspace import Workspace
@@ -124,9 +124,7 @@ def save(connection: Connection, context: TaskContext, item: Row, output: Solved
     """Columns of the frame, its outline, and the attempts."""
     frame_id = item["id"]
     solution = output.solution
-    connection.execute(
-        update(schema.frames).where(schema.frames.c.id == frame_id).values(_columns(item, solution, output))
-    )
+    frame_rows.set_columns(connection, frame_id, _columns(item, solution, output))
     outline = (
         [{"frame_id": frame_id, "polygon": output.polygon, "recipe": context.recipe}]
         if output.polygon

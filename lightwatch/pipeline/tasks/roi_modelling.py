@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, delete, update
+from sqlalchemy import Connection
 
 from lightwatch.errors import StorageError
 from lightwatch.flags import UNUSABLE_PIXEL, Flag
@@ -19,7 +19,7 @@ from lightwatch.processes import astrometry_sky, lightcurve, roi_model
 from lightwatch.processes.aperture import aperture_flags, aperture_light
 from lightwatch.processes.psf_model import LocalPSF
 from lightwatch.processes.roi_result import LOW_SNR
-from lightwatch.structure import light_curve_files, queries, schema, store
+from lightwatch.structure import light_curve_files, queries, region_rows, store
 from lightwatch.structure.config import LightCurves, RoiModel
 from lightwatch.structure.unknown import or_null
 
@@ -297,35 +297,18 @@ def save(connection: Connection, context: TaskContext, group: Group, output: Mod
         arrays,
         {"recipe": context.recipe, "roi": group.roi, "filter": group.filter},
     )
-    table = schema.roi_models
-    connection.execute(
-        update(table)
-        .where(
-            table.c.combined_footprint_hash == context.footprint_hash,
-            table.c.roi == group.roi,
-            table.c.filter == group.filter,
-        )
-        .values(
-            model_relpath=product.relpath,
-            model_sha256=product.sha256,
-            reduced_chi2=or_null(float(np.nanmedian(solution.reduced_chi2))),
-            astrometry=json.dumps(_astrometry(output)),
-            constant_offsets=json.dumps(
-                {
-                    label: or_null(s)
-                    for label, s in zip(
-                        output.inputs.labels, solution.constant_offset_uncertainty, strict=False
-                    )
-                }
-            ),
-            flags=0 if solution.converged else int(Flag.NOT_CONVERGED),
-        )
-    )
-    f = schema.roi_flux
+    offsets = zip(output.inputs.labels, solution.constant_offset_uncertainty, strict=False)
+    values = {
+        "model_relpath": product.relpath,
+        "model_sha256": product.sha256,
+        "reduced_chi2": or_null(float(np.nanmedian(solution.reduced_chi2))),
+        "astrometry": json.dumps(_astrometry(output)),
+        "constant_offsets": json.dumps({label: or_null(s) for label, s in offsets}),
+        "flags": 0 if solution.converged else int(Flag.NOT_CONVERGED),
+    }
     key = {"combined_footprint_hash": context.footprint_hash, "roi": group.roi, "filter": group.filter}
-    connection.execute(delete(f).where(*(f.c[column] == value for column, value in key.items())))
     rows = [{**key, **row, "recipe": context.recipe} for row in _flux_rows(output)]
-    connection.execute(f.insert(), rows)
+    region_rows.save_roi_model(connection, key, values, rows)
     _write_light_curves(context, product_name(group.roi, group.filter), rows, output)
 
 

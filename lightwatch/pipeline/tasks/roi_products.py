@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
-
 from lightwatch.pipeline.task import digest_of
-from lightwatch.structure import queries, schema
+from lightwatch.structure import queries, queries_joint
 from lightwatch.structure.files import safe_word
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
@@ -30,6 +28,5 @@ def model_path(result: Row) -> str:
 
 def remembered_models(workspace: Workspace) -> set[str]:
     """Last models of all groups: new frames will join them, even where new cutouts have taken their row."""
-    g = schema.group_results
-    query = select(g).where(g.c.task == "model_calibrated_cutouts", g.c.state == "done")
+    query = queries_joint.groups_done("model_calibrated_cutouts")
     return {model_path(row) for row in queries.rows(workspace.reader, query)}

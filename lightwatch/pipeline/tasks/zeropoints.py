@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, and_, bindparam, update
+from sqlalchemy import Connection, and_
 
 from lightwatch.errors import TooFewStars
 from lightwatch.flags import Flag
@@ -15,7 +15,7 @@ from lightwatch.pipeline.grouping import group_members
 from lightwatch.pipeline.task import Group, Outcome, TaskContext
 from lightwatch.processes import zeropoint
 from lightwatch.processes.detection import limiting_flux
-from lightwatch.structure import queries, schema
+from lightwatch.structure import frame_rows, queries, queries_joint, schema
 from lightwatch.structure.config import ZeroPoints
 from lightwatch.structure.queries import Row, replace_rows
 from lightwatch.structure.renewal import Tolerance, is_same, renew_rows
@@ -91,10 +91,7 @@ def load(context: TaskContext, group: Group) -> ZeropointInputs:
     flux, error = _mean_fluxes([means.get(star["gaia_id"]) for star in stars])
     footprint_row = queries.rows(reader, queries.current_footprint())[0]
     settings = context.workspace.config.zeropoints
-    stored = queries.zeropoints_of(name, context.recipe, settings.band)
-    of_filter = stored.where(
-        schema.absolute_zeropoints.c.frame_id.in_(queries.frames_of_filter(group.filter))
-    )
+    of_filter = queries_joint.zeropoints_of_filter(name, context.recipe, settings.band, group.filter)
     solved = {row["frame_id"] for row in coefficients}
     return ZeropointInputs(
         frames=[frame for frame in group_members(context, group) if frame["id"] in solved],
@@ -260,14 +257,12 @@ def _save_catalog(connection: Connection, context: TaskContext, output: Zeropoin
 
 def _save_depth(connection: Connection, inputs: ZeropointInputs, zeropoints: dict[int, float]) -> None:
     """Column limiting_magnitude of the frames, where it changed."""
-    depths = []
+    depths: dict[int, float | None] = {}
     for frame in inputs.frames:
         rms, fwhm = frame["background_rms_electron_per_second"], frame["seeing_pixels"]
         depth = None
         if rms and fwhm:
             depth = zeropoints[frame["id"]] - 2.5 * float(np.log10(limiting_flux(rms, fwhm, _LIMIT_SIGMA)))
         if not is_same(frame, {"limiting_magnitude": depth}, _SAME_DEPTH):
-            depths.append({"frame": frame["id"], "depth": depth})
-    if depths:
-        change = update(schema.frames).where(schema.frames.c.id == bindparam("frame"))
-        connection.execute(change.values(limiting_magnitude=bindparam("depth")), depths)
+            depths[frame["id"]] = depth
+    frame_rows.set_limiting_magnitudes(connection, depths)
