@@ -293,6 +293,16 @@ def _not_numbers(workdir: Workdir) -> int:
 
 
 # ---------------------------------------------------------------- R21
+_TO_CUTOUTS = {"cutouts": "regions"}
+_TO_THE_END = {
+    **_TO_CUTOUTS,
+    "star fluxes": "star_flux_in_frame",
+    "normalization coefficients": "normalization_coefficients",
+    "zero points": "absolute_zeropoints",
+    "light-curve points": "roi_flux",
+}
+
+
 def determinism(scratch: Path, effort: Effort) -> Measured:
     """Frames taken by different numbers of workers and in different orders of arrival: one catalogue of results."""
     n_frames = effort.of(4, 8)
@@ -310,8 +320,12 @@ def determinism(scratch: Path, effort: Effort) -> Measured:
         other = _one_after_the_other(scratch / f"order{k}", order, stop)
         found[f"order of arrival {k + 1}"] = _unlike(first, other)
     rows = sum(len(table) for table in first.values())
-    complete = len(first["regions"]) == n_frames and (stop is not None or len(first["roi_flux"]) > 0)
-    text = f"{rows} rows of {n_frames} frames by 1 worker; rows that differ: " + ", ".join(
+    counts = {
+        name: len(first[table]) for name, table in (_TO_THE_END if stop is None else _TO_CUTOUTS).items()
+    }
+    complete = len(first["regions"]) == n_frames and all(counts.values())
+    told = ", ".join(f"{count} {name}" for name, count in counts.items())
+    text = f"{rows} rows of {n_frames} frames by 1 worker ({told}); rows that differ: " + ", ".join(
         f"{name} {count}" for name, count in found.items()
     )
     return Measured(text, complete and not any(found.values()))
@@ -329,15 +343,13 @@ def _in_one_run(path: Path, n_frames: int, stop: str | None, workers: int | None
 
 
 def _one_after_the_other(path: Path, order: Sequence[int], stop: str | None) -> dict[str, Any]:
-    """Frames are found in two runs and in another order, measured up to the cutouts, then the rest of the night."""
+    """Frames arrive in two nights and in another order; each night is run as far as the first run went."""
     workdir = make_workdir(path, field_of(len(order)))
     half = len(order) // 2
     for part in (order[:half], order[half:]):
         for k in part:
             shutil.copy2(field_of(len(order)).frames[k], workdir.more)
-        workdir.run(stop=_PREPARED)
-    if stop is None:
-        workdir.run()
+        workdir.run(stop=stop)
     return _results(workdir)
 
 
