@@ -219,6 +219,9 @@ def test_aavso_fields_have_their_widths(workspace, rows, tmp_path):
         for value, width in zip(fields, (30, 16, 8, 6, 5, 3, 3, 20, 8, 20, 8, 7, 5, 20, 100), strict=True):
             assert 0 < len(value) <= width
         assert float(fields[1]) == pytest.approx(row["mjd"] + 2400000.5, abs=1e-6)
+        sides = (row["mag_uncertainty_up"], row["mag_uncertainty_down"])
+        assert fields[3] == ("na" if row["mag"] is None else f"{max(sides):.4f}")
+        assert float(fields[11]) == pytest.approx(row["airmass"], abs=1e-4)
         assert "." in fields[2]
         assert fields[2].startswith("<") == (row["mag"] is None)
         assert float(fields[2].lstrip("<")) == pytest.approx(row["mag"] or row["mag_limit"], abs=1e-3)
@@ -249,6 +252,29 @@ def test_nightly_means(workspace, rows, tmp_path):
     expected = [flux[0], *flux[2:].reshape(-1, 2).mean(axis=1)]
     np.testing.assert_allclose(bright["flux"], expected)
     np.testing.assert_allclose(bright["bjd_tdb"] - bright["mjd"], 2400000.505, atol=1e-6)
+
+
+def test_nightly_means_in_every_format(workspace, tmp_path):
+    formats = ["ecsv", "fits", "votable", "csv", "parquet"]
+    parquet = pytest.importorskip("pyarrow.parquet")
+    export_light_curves(workspace, tmp_path, formats, nightly=True)
+    stem = tmp_path / "J0248_r_nightly"
+    expected = Table.read(stem.with_suffix(".ecsv"))
+    assert expected.colnames == [column.name for column in NIGHTLY]
+    found = [
+        Table.read(stem.with_suffix(".fits"), unit_parse_strict="silent"),
+        Table.read(stem.with_suffix(".vot")),
+        Table.read(stem.with_suffix(".csv")),
+        Table(parquet.read_table(stem.with_suffix(".parquet")).to_pydict()),
+    ]
+    for table in found:
+        for column in NIGHTLY:
+            got, told = table[column.name], expected[column.name]
+            if column.kind == "text":
+                assert list(got) == list(told)
+            else:
+                values = [np.ma.filled(np.ma.asarray(c, dtype=float), np.nan) for c in (got, told)]
+                np.testing.assert_array_equal(*values)
 
 
 @pytest.mark.parametrize("payload", ['=cmd|"/c calc"!A1', "+1+1", "@SUM(A1)", "-2+3", "\t=1", "x\n=1"])
