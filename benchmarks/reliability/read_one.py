@@ -1,4 +1,4 @@
-"""Read one raw file in this process, and tell reason code, seconds and the largest resident size, MB: R24."""
+"""Read raw files in this process, and tell of each reason code, seconds and the largest resident size, MB: R24."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ def largest_mb() -> float:
 
 
 if __name__ == "__main__":
-    begun = time.monotonic()
-    try:
-        read_frame(Path(sys.argv[1]), hdu_data=None, hdu_headers=None, hdu_bad_pixels=None, limits=LIMITS)
-        print("read", time.monotonic() - begun, largest_mb())
-    except FrameError as error:
-        print(error.reason_code, time.monotonic() - begun, largest_mb())
+    for name in sys.argv[1:]:
+        begun = time.monotonic()
+        try:
+            read_frame(Path(name), hdu_data=None, hdu_headers=None, hdu_bad_pixels=None, limits=LIMITS)
+            verdict = "read"
+        except FrameError as error:
+            verdict = error.reason_code
+        print(verdict, time.monotonic() - begun, largest_mb())
