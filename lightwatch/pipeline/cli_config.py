@@ -97,10 +97,10 @@ def check(ctx: typer.Context, config: ConfigArgument = None) -> None:
     problems = list(_problems(workspace))
     if problems:
         raise ConfigError(problems)
-    say(f"{path}: no mistakes")
     if workspace.database_path is not None:
         for remark in remarks(workspace.database_path):
-            say(f"  {printable(remark)}")
+            say(f"hint, of this machine and not of the configuration: {printable(remark)}")
+    say(f"{path}: no mistakes")
 
 
 def _problems(workspace: Workspace) -> Iterator[str]:
