@@ -32,7 +32,7 @@ ConfigArgument = Annotated[
     typer.Argument(
         metavar="CONFIG",
         envvar=["LIGHTWATCH_CONFIG", "LIGHTCURVER_CONFIG"],
-        help="config.yaml, or the directory that holds it.",
+        help="config.yaml, or the directory that holds it; default: the current directory.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output.")]
@@ -51,7 +51,7 @@ class Session:
         """The workdir of a config file."""
         from lightwatch.structure.workspace import Workspace
 
-        self.workspace = Workspace.open(config)
+        self.workspace = Workspace.open(config_file(config))
         self.secrets = secrets_of(self.workspace.config)
         self.stack.callback(self.workspace.close)
         return self.workspace
@@ -79,15 +79,23 @@ def session_of(ctx: typer.Context) -> Session:
 
 
 def config_file(config: Path | None) -> Path:
-    """Path of the config file that an argument names.
+    """Path of the config file that an argument names, or else the environment, or else that of the current directory.
 
     Raises
     ------
     ConfigError
-        When there is no argument.
+        When none does, and the current directory is no workdir.
     """
+    from lightwatch.structure.workspace import config_of_environment
+
+    config = config or config_of_environment()
     if config is None:
-        raise ConfigError("no config file: give its path, or set the variable LIGHTWATCH_CONFIG")
+        config = Path("config.yaml")
+        if not config.is_file():
+            raise ConfigError(
+                f"there is no config.yaml in {path_text(Path.cwd())}: go to a workdir, name it, as in "
+                "'lightwatch status ~/j0248', or set LIGHTWATCH_CONFIG; 'lightwatch init DIR' begins a new one"
+            )
     return config / "config.yaml" if config.is_dir() else config
 
 

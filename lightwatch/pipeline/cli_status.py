@@ -24,6 +24,7 @@ from lightwatch.pipeline.cli_session import (
     say_table,
     session_of,
 )
+from lightwatch.processes.poor_fit import EPOCH_CHI2, PSF_CHI2, STAR_CHI2
 
 if TYPE_CHECKING:
     from lightwatch.structure.workspace import Workspace
@@ -34,6 +35,7 @@ frames_epilog = 'Example: lightwatch frames ~/j0248 --eliminate 42 --comment "sa
 
 
 _WATCH_SECONDS = 2.0
+_STARS_SHOWN = 10
 
 
 # ---------------------------------------------------------------- status
@@ -239,6 +241,8 @@ def _story(workspace: Workspace, row: Mapping[str, Any]) -> dict[str, Any]:
         "files": queries.rows(reader, queries_overview.files_of_frame(key)),
         "tasks": spelled(queries.rows(reader, queries.story_of_frame(key))),
         "groups": queries.rows(reader, queries_overview.groups_of_frame(key)),
+        "psf": spelled(queries.rows(reader, queries_overview.psf_of_frame(key))),
+        "poor_stars": spelled(queries.rows(reader, queries_overview.flagged_stars(key, int(Flag.POOR_FIT)))),
         "plate_solve_attempts": queries.rows(reader, queries_overview.attempts_of_frame(key)),
         "light_curve_points": spelled(queries.rows(reader, queries_overview.light_curve_points(key))),
     }
@@ -271,10 +275,16 @@ def _say_story(story: Mapping[str, Any]) -> None:
         _say_result(row["task"], row)
         if row["task"] == "plate_solving":
             _say_attempts(story["plate_solve_attempts"])
+        elif row["task"] == "psf_modeling":
+            _say_psf(story["psf"])
+        elif row["task"] == "star_photometry":
+            _say_poor_stars(story["poor_stars"])
     for row in story["groups"]:
         _say_result(f"{row['task']} [{printable(row['group_key']) or 'no filter'}]", row)
     for point in story["light_curve_points"]:
         flags = f" ({', '.join(point['flag_names'])})" if point["flag_names"] else ""
+        if "poor_fit" in point["flag_names"]:
+            flags += f", {_told_chi2(point['reduced_chi2'], EPOCH_CHI2)}"
         error = f" +- {point['flux_uncertainty']:.4g}" if point["flux_uncertainty"] is not None else ""
         say(f"  flux of {point['roi']} {point['point_source']}: {point['flux']:.6g}{error} electron/s{flags}")
     say()
@@ -296,6 +306,25 @@ def _say_attempts(attempts: Sequence[Mapping[str, Any]]) -> None:
         scatter = f", {row['rms_arcsec']:.3f} arcsec" if row["rms_arcsec"] is not None else ""
         message = f": {printable(row['message'])}" if row["message"] else ""
         say(f"    tried {row['method']}: {row['outcome']}{matches}{scatter}{message}")
+
+
+def _say_psf(psfs: Sequence[Mapping[str, Any]]) -> None:
+    for row in psfs:
+        kept_out = (
+            f"; of stars kept out {row['reserved_chi2']:.3g}" if row["reserved_chi2"] is not None else ""
+        )
+        say(f"    PSF: {_told_chi2(row['chi2'], PSF_CHI2)}{kept_out}")
+
+
+def _say_poor_stars(stars: Sequence[Mapping[str, Any]]) -> None:
+    for row in stars[:_STARS_SHOWN]:
+        say(f"    poor_fit: star {printable(row['star'])}: {_told_chi2(row['chi2'], STAR_CHI2)}")
+    if len(stars) > _STARS_SHOWN:
+        say(f"    poor_fit: and {len(stars) - _STARS_SHOWN} more stars")
+
+
+def _told_chi2(chi2: float | None, limits: tuple[float, float]) -> str:
+    return f"reduced chi2 {'unknown' if chi2 is None else f'{chi2:.3g}'} (expected {limits[0]:g} to {limits[1]:g})"
 
 
 # ---------------------------------------------------------------- frames
@@ -333,9 +362,14 @@ def frames(
         say_json(rows)
         return
     say_table(
-        ("id", "MJD", "filter", "seeing", "sky", "psf chi2", "coeff.", "flags", "out", "name"),
+        _FRAME_HEADINGS,
         [_listed(row) for row in rows],
     )
+
+
+_FRAME_HEADINGS = (
+    "id", "MJD", "filter", "seeing [arcsec]", "sky [electron/s/px]", "PSF chi2/dof", "coeff.", "flags", "out", "name",
+)  # fmt: skip
 
 
 def _listed(row: Mapping[str, Any]) -> list[object]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lightwatch.flags import Flag
 from lightwatch.processes.photometry import light_of_neighbours
+from lightwatch.processes.poor_fit import PSF_CHI2
 from lightwatch.processes.psf_batch import bucket, solve_in_batches
 from lightwatch.processes.psf_cutouts import BoolArray, StarCutouts, usable_pixels
 from lightwatch.processes.psf_gradient import asks_for_gradient, better, with_gradient
@@ -62,7 +63,6 @@ WEAKER_STRUCTURE = (0.1, 0.03, 1e-4)
 NORM_RANGE = (0.7, 1.01)
 DEEPEST_HOLE = 0.01  # negative light, of the peak
 GRADIENT_STEPS = 2
-REDUCED_CHI2_RANGE = (0.8, 1.3)
 
 
 @dataclass(frozen=True)
@@ -407,8 +407,8 @@ def _result(cutouts: StarCutouts, work: Work) -> PSFFit:
     used = work.used & (work.present > 0)
     reduced = reduced_chi2(work)
     flags = Flag(0) if work.converged else Flag.NOT_CONVERGED
-    least = 0.0 if work.model_error > 0 else REDUCED_CHI2_RANGE[0]  # one error for all stars is a rough one
-    if not least <= reduced <= REDUCED_CHI2_RANGE[1]:
+    least = 0.0 if work.model_error > 0 else PSF_CHI2[0]  # one error for all stars is a rough one
+    if not least <= reduced <= PSF_CHI2[1]:
         flags |= Flag.POOR_FIT
     return PSFFit(
         model=_model(cutouts, work),

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightwatch.flags import Flag
+from lightwatch.processes.poor_fit import EPOCH_CHI2
 from lightwatch.processes.roi_background import Lattice
 from lightwatch.processes.roi_epoch import local_step
 from lightwatch.processes.roi_passes import Pass, Problem, State, linearised, reduced_chi2
 from lightwatch.processes.roi_types import BoolArray, Float32Array, FloatArray, IntArray
 
-POOR_CHI2 = (0.6, 1.6)
 LARGE_SHIFT_SIGMA = 4.0
 LOW_SNR = 3.0
 UNRESOLVED = 0.3  # of a node's light, which finer structure may put under a point source or beside it
@@ -144,7 +144,7 @@ def global_shares(
 def epoch_flags(shift: FloatArray, chi2: FloatArray, shift_sigma_px: float) -> IntArray:
     """(T,) flags of usable epochs."""
     flags = np.zeros(len(chi2), dtype=np.int64)
-    flags[~((chi2 > POOR_CHI2[0]) & (chi2 < POOR_CHI2[1]))] |= int(Flag.POOR_FIT)
+    flags[~((chi2 > EPOCH_CHI2[0]) & (chi2 < EPOCH_CHI2[1]))] |= int(Flag.POOR_FIT)
     far = np.abs(shift).max(axis=1) > LARGE_SHIFT_SIGMA * shift_sigma_px
     flags[far & (shift_sigma_px > 0)] |= int(Flag.LARGE_SHIFT)
     return flags

@@ -164,6 +164,20 @@ def frame_quality() -> Select[Any]:
     return select(view).order_by(view.c.mjd_mid, view.c.frame_id)
 
 
+def psf_of_frame(frame_id: int) -> Select[Any]:
+    """Reduced chi2 of its PSF, of the stars that made it and of those kept out."""
+    view = table("current_psfs", *(column(name) for name in ("frame_id", "chi2", "reserved_chi2", "flags")))
+    return select(view).where(view.c.frame_id == frame_id)
+
+
+def flagged_stars(frame_id: int, bit: int) -> Select[Any]:
+    """Stars of a frame whose fluxes have one of the bits of ``bit``, the worst fit first."""
+    names = ("frame_id", "star", "star_gaia_id", "chi2", "flags")
+    view = table("current_star_fluxes", *(column(name) for name in names))
+    flagged = cast(view.c.flags, BigInteger).op("&")(bit) != 0
+    return select(view).where(view.c.frame_id == frame_id, flagged).order_by(view.c.chi2.desc(), view.c.star)
+
+
 def attempts_of_frame(frame_id: int) -> Select[Any]:
     """How its plate was tried to be solved."""
     a = s.plate_solve_attempts
@@ -206,6 +220,7 @@ def light_curve_points(frame_id: int) -> Select[Any]:
         "flux_uncertainty",
         "mag",
         "mag_limit",
+        "reduced_chi2",
         "flags",
     )
     view = table("light_curves", *(column(name) for name in names))

@@ -42,7 +42,9 @@ class Workspace:
         ConfigError
             With every problem of the file, one per line.
         """
-        path = Path(config) if config is not None else _path_from_environment()
+        path = Path(config) if config is not None else config_of_environment()
+        if path is None:
+            raise ConfigError(f"no config file: give its path, or set the variable {CONFIG_VARIABLE}")
         if path.is_dir():
             path = path / "config.yaml"
         loaded = resolve_paths(load_config(path), path)
@@ -175,9 +177,7 @@ class Workspace:
             engine.dispose()
 
 
-def _path_from_environment() -> Path:
-    for variable in (CONFIG_VARIABLE, _LIGHTCURVER_VARIABLE):
-        value = os.environ.get(variable)
-        if value:
-            return Path(value)
-    raise ConfigError(f"no config file: give its path, or set the variable {CONFIG_VARIABLE}")
+def config_of_environment() -> Path | None:
+    """What the variable LIGHTWATCH_CONFIG names, or LightCurver's."""
+    values = (os.environ.get(variable) for variable in (CONFIG_VARIABLE, _LIGHTCURVER_VARIABLE))
+    return next((Path(value) for value in values if value), None)

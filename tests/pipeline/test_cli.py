@@ -20,17 +20,18 @@ from lightwatch.errors import StorageError
 from lightwatch.flags import Flag
 from lightwatch.pipeline import cli, night
 from lightwatch.pipeline.cli_status import status_of
+from lightwatch.pipeline.recipes import all_recipes
 from lightwatch.simulation import FieldSpec, simulate_field
 from lightwatch.structure import queries, schema
 from lightwatch.structure.database import transaction
 from lightwatch.structure.workspace import Workspace
 
-from .rows import CONFIG, add, fill, make_workdir
+from .rows import CONFIG, HASH, add, fill, make_workdir
 
 COMMANDS = [
     [], ["init"], ["run"], ["plan"], ["status"], ["why"], ["frames"], ["verify"], ["report"], ["export"],
     ["config", "check"], ["config", "show"], ["config", "schema"], ["config", "diff"], ["catalog", "fetch"],
-    ["db", "upgrade"], ["db", "backup"], ["db", "restore"], ["db", "unlock"],
+    ["db", "upgrade"], ["db", "backup"], ["db", "restore"], ["db", "unlock"], ["sql"],
 ]  # fmt: skip
 IMPORT = "read_convert_skysub_character_catalog"
 
@@ -139,10 +140,24 @@ def test_a_wrong_configuration_is_78_with_every_problem_in_a_line(lightwatch, wo
     assert not (workdir / "logs").exists()
 
 
-def test_no_configuration_is_78(lightwatch):
-    code, _, err = lightwatch("status")
-    assert code == 78
-    assert "LIGHTWATCH_CONFIG" in err
+@pytest.mark.parametrize(
+    "command", ["status", "run", "plan", "frames", "config check", "config show", "db backup"]
+)
+def test_no_configuration_is_78_with_what_to_do(lightwatch, tmp_path, monkeypatch, command):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    code, out, err = lightwatch(*command.split())
+    assert (code, out, len(err.splitlines())) == (78, "", 1)
+    assert f"no config.yaml in {tmp_path / 'elsewhere'}: go to a workdir" in err
+    assert "LIGHTWATCH_CONFIG; 'lightwatch init DIR' begins" in err
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_in_a_workdir_no_argument_is_needed(lightwatch, filled, monkeypatch):
+    monkeypatch.chdir(filled.workdir)
+    assert "night_00010" in lightwatch("status")[1]
+    assert "frame 3:" in lightwatch("why", "night_00003")[1]
+    assert lightwatch("config", "show")[0] == 0
 
 
 def test_the_configuration_may_come_from_the_environment(lightwatch, filled, monkeypatch):
@@ -342,10 +357,47 @@ def test_why_tells_the_story_of_a_frame(lightwatch, filled):
     assert "tried header: refused: off" in out
     assert "tried pattern: solved, 31 stars" in out
     assert "psf_modeling: rejected; few: 2 stars; flags saturated, poor_fit" in out
+    assert "reduced chi2" not in out
     order = [out.index(f"  {task.name}:") for task in night.NIGHT if task.scope in ("files", "frames")]
     assert order == sorted(order)
     story = json.loads(lightwatch("why", filled.workdir, "night_00007.fits", "--json")[1])
     assert story["frames"][0]["frame"]["id"] == 7
+
+
+def test_why_gives_chi2_and_limits_of_poor_fits(lightwatch, filled):
+    """Of the frame's PSF, of the stars that are flagged, and of points of light curves."""
+    recipe = all_recipes(filled)
+    poor = int(Flag.POOR_FIT)
+    key = {"combined_footprint_hash": HASH, "frame_id": 7, "flags": poor}
+    target = {"roi": "target", "point_source": "A", "filter": "r"}
+    for name, star in (("a", "0"), ("b", "1")):
+        place = {"name": name, "ra": 42.2, "dec": 19.2, "gmag": 15.0, "recipe": "r"}
+        add(filled, schema.stars, {"combined_footprint_hash": HASH, "gaia_id": star, **place})
+    add(
+        filled, schema.PSFs,
+        {**key, "psf_ref": "p", "chi2": 4.25, "reserved_chi2": 1.5, "recipe": recipe["psf_modeling"], "n_stars": 2,
+         "subsampling_factor": 2, "n_reserved": 1, "stars_used": "[]", "relpath": "p", "sha256": "s", "size": 1},
+    )  # fmt: skip
+    flux = {"flux": 1.0, "flux_uncertainty": 1.0}
+    for star, chi2, flags in (("0", 7.5, poor), ("1", 1.0, 0)):
+        row = {
+            **key,
+            **flux,
+            "star_gaia_id": star,
+            "chi2": chi2,
+            "flags": flags,
+            "recipe": recipe["star_photometry"],
+        }
+        add(filled, schema.star_flux_in_frame, row)
+    add(filled, schema.rois, {"name": "target", "ra": 42.2, "dec": 19.2})
+    add(filled, schema.point_sources, {"roi": "target", "name": "A", "ra": 42.2, "dec": 19.2})
+    point = {**key, **target, **flux, "reduced_chi2": 2.5, "recipe": recipe["model_calibrated_cutouts"]}
+    add(filled, schema.roi_flux, point)
+    out = lightwatch("why", filled.workdir, 7)[1]
+    assert "PSF: reduced chi2 4.25 (expected 0.8 to 1.3); of stars kept out 1.5" in out
+    assert "poor_fit: star a: reduced chi2 7.5 (expected 0 to 3)" in out
+    assert "star b" not in out
+    assert "flux of target A: 1 +- 1 electron/s (poor_fit), reduced chi2 2.5 (expected 0.6 to 1.6)" in out
 
 
 def test_why_knows_files_that_never_became_frames(lightwatch, filled):
@@ -371,7 +423,9 @@ def test_why_asks_when_many_answer_and_says_when_none_does(lightwatch, filled):
 
 # ---------------------------------------------------------------- frames
 def test_frames_are_listed_eliminated_and_restored(lightwatch, filled):
-    assert len(lightwatch("frames", filled.workdir)[1].splitlines()) == 11
+    heading, *lines = lightwatch("frames", filled.workdir)[1].splitlines()
+    assert len(lines) == 10
+    assert "seeing [arcsec]  sky [electron/s/px]" in heading
     words = ["--eliminate", 3, "--eliminate", 5, "--comment", "satellite"]
     assert lightwatch("frames", filled.workdir, *words)[0] == 0
     rows = json.loads(lightwatch("frames", filled.workdir, "--json")[1])
@@ -416,7 +470,10 @@ def test_config_diff_with_a_file_the_last_run_and_the_defaults(lightwatch, fille
 
 
 def test_config_check_looks_around_too(lightwatch, workdir):
-    assert lightwatch("config", "check", workdir)[0] == 0
+    code, out, _ = lightwatch("config", "check", workdir)
+    *hints, verdict = out.splitlines()
+    assert (code, verdict) == (0, f"{workdir / 'config.yaml'}: no mistakes")
+    assert all(line.startswith("hint, of this machine") for line in hints)
     (workdir / "stars.csv").unlink()
     (workdir / "raw").rmdir()
     code, _, err = lightwatch("config", "check", workdir)

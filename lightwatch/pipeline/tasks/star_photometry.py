@@ -21,6 +21,7 @@ from lightwatch.pipeline.tasks.star_cutouts import (
     stack,
 )
 from lightwatch.processes.photometry import StarFluxes, aperture_fluxes, measure_stars
+from lightwatch.processes.poor_fit import STAR_CHI2
 from lightwatch.processes.psf_model import PSFModel
 from lightwatch.structure import queries, schema, store
 from lightwatch.structure.config import StarPhotometry
@@ -30,7 +31,6 @@ from lightwatch.structure.unknown import or_null
 
 _OUTLIER_SIGMA = 6.0
 _MODEL_ERROR = 0.02
-_MAX_REDUCED_CHI2 = 3.0
 _LEAST_APERTURE_PX = 4.0  # below, the pixels decide on the flux
 
 
@@ -94,7 +94,7 @@ def _measure(jobs: list[PhotometryJob]) -> list[Outcome]:
         fit_background=settings.local_background,
         outlier_sigma=_OUTLIER_SIGMA,
         model_error=_MODEL_ERROR,
-        max_reduced_chi2=_MAX_REDUCED_CHI2,
+        max_reduced_chi2=STAR_CHI2[1],
     )
     radius = np.array([aperture_radius_px(settings.aperture_radius_fwhm, job.psf.fwhm_px) for job in jobs])
     aperture, aperture_error = aperture_fluxes(cutouts, fluxes, radius_px=radius)
