@@ -12,6 +12,7 @@ from typing import Any
 from lightwatch.errors import ConfigError
 from lightwatch.structure.canned_queries import CANNED
 from lightwatch.structure.database import open_reader
+from lightwatch.structure.files import path_text
 from lightwatch.structure.meanings import TABLES, columns_by_table, meaning
 
 LOOPBACK = "127.0.0.1"
@@ -54,7 +55,7 @@ class SqlServer:
     Raises
     ------
     ConfigError
-        When datasette is not installed.
+        When datasette is not installed, or would take a part of the path for something else.
     OSError
         When the port is taken; 0 takes any free one.
     """
@@ -62,6 +63,8 @@ class SqlServer:
     def __init__(self, database: Path, port: int = 0) -> None:
         if importlib.util.find_spec("datasette") is None:
             raise ConfigError("SQL in a browser needs datasette: pip install datasette")
+        if set("?#%") & set(str(database)):
+            raise ConfigError(f"{path_text(database)}: datasette cannot open a path with ?, # or % in it")
         import uvicorn
         from datasette.app import Datasette
 
@@ -69,7 +72,7 @@ class SqlServer:
         served = Datasette(files=[str(database)], metadata=description(database), settings=_SETTINGS)
         self._socket = socket.create_server((LOOPBACK, port))
         self.port: int = self._socket.getsockname()[1]
-        self.url = f"http://{LOOPBACK}:{self.port}/{database.stem}"
+        self.url = f"http://{LOOPBACK}:{self.port}{served.urls.database(database.stem)}"
         hosts = {f"{name}:{self.port}" for name in (LOOPBACK, "localhost")}
         app = for_hosts_alone(served.app(), hosts)
         self.server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))

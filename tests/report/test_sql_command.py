@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
+from lightwatch.errors import ConfigError
 from lightwatch.pipeline import cli, sql_server
 from lightwatch.structure import schema
 from lightwatch.structure.canned_queries import CANNED
@@ -29,7 +30,10 @@ from lightwatch.structure.meanings import TABLES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HAS_DATASETTE = importlib.util.find_spec("datasette") is not None
-ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+#: gives some rows at once, and then thinks without an end
+ENDLESS = """WITH RECURSIVE few(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM few LIMIT 3000),
+n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
+SELECT i FROM few UNION ALL SELECT count(*) FROM n"""
 
 
 @pytest.fixture(scope="module")
@@ -164,9 +168,10 @@ def test_a_writer_is_not_waited_for_and_does_not_wait(ask, make_workdir, tmp_pat
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_long_query_can_be_broken_off(workdir, number, code):
-    command = [sys.executable, "-m", "lightwatch.pipeline.cli", "sql", ENDLESS, str(workdir)]
+    command = [sys.executable, "-m", "lightwatch.pipeline.cli", "sql", ENDLESS, str(workdir), "--csv"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(2.5)
+        assert process.stdout.readline() == "i\n"
+        time.sleep(0.5)
         assert process.poll() is None
         began = time.monotonic()
         os.kill(process.pid, number)
@@ -222,6 +227,21 @@ def test_without_datasette_a_line_says_how_to_get_it(ask, monkeypatch):
     assert ask("--serve") == (78, "", "SQL in a browser needs datasette: pip install datasette\n")
 
 
+@pytest.mark.parametrize("name", ["a?mode=rwc", "100%", "a#b"])
+def test_path_that_would_be_taken_for_something_else(monkeypatch, tmp_path, name):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
+    with pytest.raises(ConfigError, match="cannot open a path with"):
+        sql_server.SqlServer(tmp_path / name / "database.sqlite3")
+
+
+def test_a_query_is_asked_whatever_the_path(make_workdir, tmp_path, capsys):
+    workspace = make_workdir(tmp_path / "100% a?mode=rwc#b", n_frames=2)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["sql", "SELECT count(*) AS n FROM frames", str(workspace.workdir)])
+    assert not end.value.code
+    assert capsys.readouterr().out.split() == ["n", "2"]
+
+
 @pytest.mark.parametrize(
     ("method", "host", "status"),
     [
@@ -265,6 +285,7 @@ def fetch(server, path: str, method: str = "GET", body: str | None = None, **hea
 
 def test_pages_tell_what_tables_and_columns_are(served, workdir):
     before = bytes_of(workdir)
+    assert served.url == f"http://127.0.0.1:{served.port}/database"
     status, text = fetch(served, "/database/frames")
     assert status == 200
     assert "An imported frame" in text
