@@ -100,6 +100,8 @@ def check(ctx: typer.Context, config: ConfigArgument = None) -> None:
     if workspace.database_path is not None:
         for remark in remarks(workspace.database_path):
             say(f"hint, of this machine and not of the configuration: {printable(remark)}")
+    for pattern in _patterns_of_no_file(workspace):
+        say(f"hint: header_overrides.{printable(pattern)}: no file in raw_dirs is named so")
     say(f"{path}: no mistakes")
 
 
@@ -115,6 +117,25 @@ def _problems(workspace: Workspace) -> Iterator[str]:
     for catalog in {config.reference_stars.catalog, recipes.astrometric_catalog(workspace)}:
         yield from _complaints(partial(recipes.catalog_identity, workspace, catalog))
     yield from _complaints(partial(load_header_parser, workspace.workdir, config.instrument))
+
+
+def _patterns_of_no_file(workspace: Workspace) -> list[str]:
+    """Overrides that speak of nothing: of files still to come, or a slip of the finger."""
+    from lightwatch.structure.frames_discovery import find_files
+    from lightwatch.structure.header_overrides import overrides_of, relpath_of
+
+    config = workspace.config
+    if not config.header_overrides:
+        return []
+    found = find_files(
+        config.raw_dirs, config.patterns, recursive=config.discovery.recursive, follow_links=True
+    )
+    names = [relpath_of(item.path, config.raw_dirs) for item in found.files]
+    return [
+        pattern
+        for pattern, override in config.header_overrides.items()
+        if not any(overrides_of({pattern: override}, name) for name in names)
+    ]
 
 
 def _complaints(attempt: Callable[[], object]) -> Iterator[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -83,6 +84,12 @@ class HeaderOverride(Section):
     def values(self) -> dict[str, Any]:
         """What is replaced, by key of the header parser's contract (and ``time_offset_seconds``)."""
         return {key: value for key in type(self).model_fields if (value := getattr(self, key)) is not None}
+
+
+def relpath_of(path: PurePath, raw_dirs: Sequence[Path]) -> str:
+    """Path of a file from its raw directory, as patterns are compared with."""
+    base = next((raw for raw in raw_dirs if path.is_relative_to(raw)), path.parent)
+    return path.relative_to(base).as_posix()
 
 
 def overrides_of(overrides: Mapping[str, HeaderOverride], relpath: str) -> dict[str, Any]:

@@ -482,6 +482,15 @@ def test_config_check_looks_around_too(lightwatch, workdir):
     assert all(word in err for word in ("raw_dirs", "stars.csv"))
 
 
+def test_config_check_tells_of_overrides_that_match_no_file(lightwatch, workdir):
+    (workdir / "raw" / "x_camB_1.fits").write_text("")
+    with (workdir / "config.yaml").open("a") as file:
+        file.write("header_overrides:\n  '*_camB_*': {gain: 1.4}\n  '*_camC_*': {gain: 1.5}\n")
+    code, out, _ = lightwatch("config", "check", workdir)
+    assert code == 0
+    assert re.findall(r"^hint: header_overrides\.(.*): no file", out, re.MULTILINE) == ["*_camC_*"]
+
+
 def test_the_schema_is_json(lightwatch):
     assert "rois" in json.loads(lightwatch("config", "schema")[1])["properties"]
 

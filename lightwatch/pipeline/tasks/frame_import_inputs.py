@@ -10,7 +10,7 @@ from typing import Any
 from lightwatch.pipeline.task import TaskContext, digest_of
 from lightwatch.structure.elimination_list import EliminationList, read_eliminations
 from lightwatch.structure.files import sha256_of
-from lightwatch.structure.header_overrides import HeaderOverride, overrides_of
+from lightwatch.structure.header_overrides import HeaderOverride, overrides_of, relpath_of
 from lightwatch.structure.wcs_files import wcs_beside, wcs_files
 
 _DIGITS = 12
@@ -49,13 +49,8 @@ class Inputs:
     def _of_recipe(self, path: str) -> tuple[dict[str, Any], Path | None]:
         if not self.overrides and not self.wcs:  # most often: no time is lost on it
             return {}, None
-        relpath = self._relpath(PurePath(path))
+        relpath = relpath_of(PurePath(path), self.raw_dirs)
         return overrides_of(self.overrides, relpath), wcs_beside(self.wcs, relpath)
-
-    def _relpath(self, path: PurePath) -> str:
-        """Path from the raw directory."""
-        base = next((raw for raw in self.raw_dirs if path.is_relative_to(raw)), path.parent)
-        return path.relative_to(base).as_posix()
 
 
 def inputs_of(context: TaskContext) -> Inputs:
