@@ -1,4 +1,9 @@
-"""R1 to R4: killed at any step, disk full, errors of the system, order of writing; R15 after every trial."""
+"""R1 to R4: killed at any step, disk full, errors of the system, order of writing; R15 after every trial.
+
+The trials are made on the recorded night: search, rows, files, transactions and command line are the program's own, and
+what tasks compute is looked up. A trial tells of writing and resuming, and not of a kill in the middle of a fit (which
+has written nothing then); kills of runs that compute are those of tests/pipeline/test_kill.py.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +41,7 @@ _KILLED = -9
 _FILE_LIMIT = 24
 #: of what a whole run needs
 _PARTS_OF_THE_DISK = (0.3, 0.75, 0.85, 0.95)
+_REPLAYED = "fits looked up, not computed again"
 
 Disturb = Callable[[], Ended]
 
@@ -93,7 +99,7 @@ def kills(_scratch: Path, effort: Effort) -> Measured:
     if effort.full:
         text = f"{system.text} kills at system calls ({calls} calls); {text}"
     passed = own.good == own.n and system.good == system.n
-    text += f" resume identical, {time.monotonic() - begun:.0f} s{own.failures}{system.failures}"
+    text += f" resume identical, {time.monotonic() - begun:.0f} s; {_REPLAYED}{own.failures}{system.failures}"
     return Measured(text, passed)
 
 
@@ -155,7 +161,7 @@ def full_disk(_scratch: Path, effort: Effort) -> Measured:
     trials = Trials.together(_made(night, effort, some))
     text = (
         f"{trials.text} end with 74 and a line that names path and free space, and resume identical; "
-        f"slowest end {trials.slowest:.1f} s{trials.failures}"
+        f"slowest end {trials.slowest:.1f} s; {_REPLAYED}{trials.failures}"
     )
     passed = trials.good == trials.n and trials.slowest < _TARGET_SECONDS
     if effort.full:
@@ -226,6 +232,7 @@ def errors(_scratch: Path, effort: Effort) -> Measured:
         by_kind.setdefault(kind, Trials()).add(name, ended, problems or after_rerun(night, learns=True))
     text = ", ".join(f"{kind} {trials.text}" for kind, trials in by_kind.items())
     text += " end with one line or items in error, nothing falsely done, and are identical after one more run"
+    text += f"; {_REPLAYED}"
     text += "".join(trials.failures for trials in by_kind.values())
     return Measured(text, all(trials.good == trials.n for trials in by_kind.values()))
 

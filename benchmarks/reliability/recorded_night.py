@@ -70,11 +70,13 @@ class Night:
     root: Path
     answers: dict[str, Answer] = field(repr=False)
     results: Mapping[str, Any] = field(repr=False)
-    ids: Mapping[str, int] = field(repr=False)  # of the frames, by the digest of their content
     files: Mapping[str, str] = field(repr=False)
-    arrays: Mapping[str, str] = field(repr=False)  # digests of what is in the files of HDF5
     sizes: Mapping[str, int] = field(repr=False)  # of all files, bytes
     folder: tempfile.TemporaryDirectory[str] = field(repr=False)  # holds root, until this process ends
+    ids: Mapping[str, int] = field(
+        default_factory=dict, repr=False
+    )  # of frames, by the digest of their content
+    arrays: Mapping[str, str] = field(default_factory=dict, repr=False)  # digests of what is in files of HDF5
 
     @property
     def workdir(self) -> Workdir:
@@ -131,7 +133,7 @@ def recorded_night(n_frames: int) -> Night:
         name: arrays_of(workdir.path / name) for name in files if name.endswith(".h5") and name != _INDEX
     }
     ids = dict(workdir.sql("SELECT content_hash, id FROM frames"))
-    return Night(root, recorder.answers, workdir.results(), ids, files, arrays, sizes, folder)
+    return Night(root, recorder.answers, workdir.results(), files, sizes, folder, ids, arrays)
 
 
 def _memory() -> Path | None:
