@@ -108,6 +108,7 @@ def check(ctx: typer.Context, config: ConfigArgument = None) -> None:
 def _problems(workspace: Workspace) -> Iterator[str]:
     """What only a look at the surroundings of a config file shows."""
     from lightwatch.pipeline import recipes
+    from lightwatch.structure.elimination_list import read_eliminations
     from lightwatch.structure.header_parsing import load_header_parser
 
     config = workspace.config
@@ -117,6 +118,7 @@ def _problems(workspace: Workspace) -> Iterator[str]:
     for catalog in {config.reference_stars.catalog, recipes.astrometric_catalog(workspace)}:
         yield from _complaints(partial(recipes.catalog_identity, workspace, catalog))
     yield from _complaints(partial(load_header_parser, workspace.workdir, config.instrument))
+    yield from _complaints(partial(read_eliminations, workspace.workdir))
 
 
 def _patterns_of_no_file(workspace: Workspace) -> list[str]:

@@ -476,10 +476,13 @@ def test_config_check_looks_around_too(lightwatch, workdir):
     assert all(line.startswith("hint, of this machine") for line in hints)
     (workdir / "stars.csv").unlink()
     (workdir / "raw").rmdir()
+    (workdir / "eliminated_frames.csv").write_text("a.fits,clouds\n")
     code, _, err = lightwatch("config", "check", workdir)
     assert code == 78
-    assert len(err.splitlines()) == 2
-    assert all(word in err for word in ("raw_dirs", "stars.csv"))
+    assert len(err.splitlines()) == 3
+    assert all(
+        word in err for word in ("raw_dirs", "stars.csv", "eliminated_frames.csv:1: expected the columns")
+    )
 
 
 def test_config_check_tells_of_overrides_that_match_no_file(lightwatch, workdir):
