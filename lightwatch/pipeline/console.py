@@ -23,7 +23,7 @@ _HIDDEN = "***"
 
 
 def secrets_of(config: Config) -> tuple[str, ...]:
-    """Texts that may never be shown, longest first: the database's URL, and its password as written and as meant."""
+    """Texts that may never be shown, longest first: the database's URL or path, its password as written or meant."""
     if config.database.url is None:
         return ()
     from urllib.parse import unquote, urlsplit
@@ -33,7 +33,8 @@ def secrets_of(config: Config) -> tuple[str, ...]:
         password = urlsplit(url).password or ""
     except ValueError:  # no URL at all: opening the database says so
         password = ""
-    return tuple(sorted({text for text in (url, password, unquote(password)) if text}, key=len, reverse=True))
+    texts = {url, url.removeprefix("sqlite:///"), password, unquote(password)}
+    return tuple(sorted(filter(None, texts), key=len, reverse=True))
 
 
 def redacted(text: str, secrets: Sequence[str]) -> str:

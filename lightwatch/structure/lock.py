@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,16 +18,18 @@ _DATABASE = "database.sqlite3"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-def lock_files(workdir: Path, database: Path | None) -> list[Path]:
-    """What a run holds: its workdir, and its SQLite database, which another workdir may name as its own.
+def lock_files(workdir: Path, database: Path | None) -> dict[Path, str]:
+    """What a run holds, and how people know it: its workdir, and its database, which another workdir may name too.
 
-    A database with the name that it has in a workdir is held by holding its directory.
+    A database with the name that it has in a workdir is held by holding its directory. Where another one is, is not
+    told: ``database.url`` may hold what nobody else is to know.
     """
-    files = [workdir / _NAME]
+    files = {workdir / _NAME: f"in {workdir}"}
     if database is not None:
         database = database.resolve()
-        files.append(database.with_name(_NAME if database.name == _DATABASE else f".{database.name}.lock"))
-    return list(dict.fromkeys(files))
+        path = database.with_name(_NAME if database.name == _DATABASE else f".{database.name}.lock")
+        files.setdefault(path, "on the database of database.url")
+    return files
 
 
 class RunLock:
@@ -38,7 +40,7 @@ class RunLock:
     """
 
     def __init__(
-        self, files: Sequence[Path], server: Callable[[], AbstractContextManager[None]] | None = None
+        self, files: Mapping[Path, str], server: Callable[[], AbstractContextManager[None]] | None = None
     ) -> None:
         self._files = files
         self._server = server
@@ -48,8 +50,8 @@ class RunLock:
     def __enter__(self) -> None:
         if self._held is None:
             with ExitStack() as held:
-                for path in self._files:
-                    held.enter_context(_flock(path))
+                for path, where in self._files.items():
+                    held.enter_context(_flock(path, where))
                 if self._server is not None:
                     held.enter_context(self._server())
                 self._held = held.pop_all()
@@ -65,19 +67,21 @@ class RunLock:
 
 
 @contextmanager
-def _flock(path: Path) -> Iterator[None]:
-    descriptor = _acquire(path)
+def _flock(path: Path, where: str) -> Iterator[None]:
+    descriptor = _acquire(path, where)
     try:
         yield
     finally:
         os.close(descriptor)  # releases the lock, as the death of the process would
 
 
-def _acquire(path: Path) -> int:
+def _acquire(path: Path, where: str) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise StorageError(f"{path}: {error.strerror}; its directory must be writable") from None
+        raise StorageError(
+            f"no run can be locked {where}: {error.strerror}; its directory must be there and writable"
+        ) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(descriptor, 0)
@@ -85,10 +89,10 @@ def _acquire(path: Path) -> int:
     except BlockingIOError:
         holder = os.read(descriptor, 500).decode(errors="replace").strip() or "a process that just began"
         os.close(descriptor)
-        raise AnotherRunActive(f"another run is active in {path.parent}: {holder}") from None
+        raise AnotherRunActive(f"another run is active {where}: {holder}") from None
     except OSError as error:
         os.close(descriptor)
-        raise StorageError(f"{path}: cannot be locked: {error.strerror}") from None
+        raise StorageError(f"no run can be locked {where}: {error.strerror}") from None
     return descriptor
 
 

@@ -165,6 +165,31 @@ def test_two_workdirs_with_one_database_are_refused_each_beside_the_other(workdi
     assert len(_runs(workdir)) == 1
 
 
+def test_where_the_database_of_a_url_is_is_not_told(workdir, tmp_path, capsys):
+    config, place = workdir / "config.yaml", tmp_path / "hidden-place"
+    config.write_text(config.read_text() + f"database: {{url: 'sqlite:///{place / 'x.db'}'}}\n")
+    assert _command("run", workdir, "-q") == 74
+    place.mkdir()
+    (place / "x.db").write_bytes(b"no database" * 1000)
+    assert _command("status", workdir) == 74
+    assert _command("run", workdir, "-q") == 74
+    with Workspace.open(workdir).lock():
+        assert _command("run", workdir, "-q") == 75
+    told = capsys.readouterr().err
+    assert len(told.splitlines()) == 4
+    assert "hidden-place" not in told
+
+
+def test_a_database_without_tables_is_told_in_a_line(workdir, capsys):
+    sqlite3.connect(workdir / "database.sqlite3").close()
+    (workdir / "database.sqlite3").touch()
+    for words in (("status", workdir), ("frames", workdir), ("status", workdir, "--json")):
+        assert _command(*words) == 78, words
+        told = capsys.readouterr().err
+        assert "db upgrade" in told
+        assert len(told.splitlines()) == 1
+
+
 def test_a_run_whose_lock_file_was_removed_is_respected(workdir, capsys):
     workspace = Workspace.open(workdir)
     workspace.initialize()

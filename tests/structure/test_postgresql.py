@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -36,12 +37,16 @@ def _tool(name):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server():
     """URL of a server of its own, on a free port; root starts it as the user 'postgres', as a server demands."""
     pytest.importorskip("psycopg")
     if not (_tool("initdb") and _tool("pg_ctl")):
         pytest.skip("no PostgreSQL here")
-    home = tmp_path_factory.mktemp("server")
+    with tempfile.TemporaryDirectory() as home:  # pytest's own directories are of one user alone
+        yield from _served(Path(home))
+
+
+def _served(home):
     as_user = []
     if os.geteuid() == 0:
         if not (
@@ -51,8 +56,6 @@ def server(tmp_path_factory):
             pytest.skip("root may not start a server, and there is no user for it")
         as_user = ["runuser", "-u", "postgres", "--"]
         shutil.chown(home, "postgres")
-        for parent in (home, *home.parents[:-2]):
-            parent.chmod(parent.stat().st_mode | 0o011)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
