@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Any, BinaryIO
-
-from astropy.io import fits
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lightwatch.errors import ConfigError, HeaderError
 from lightwatch.structure.frames_guard import open_regular, shown
 from lightwatch.structure.header_values import FrameMetadata, checked_metadata
+
+if TYPE_CHECKING:
+    from astropy.io import fits  # a run that finds nothing to do needs no astropy
 
 __all__ = ["FrameMetadata", "HeaderParser", "load_header_parser", "read_metadata", "shipped_path"]
 
