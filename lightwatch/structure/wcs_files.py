@@ -6,13 +6,14 @@ import io
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-
-from astropy.io import fits
+from typing import TYPE_CHECKING
 
 from lightwatch.errors import FrameError
 from lightwatch.structure.files import path_text, write_atomically
 from lightwatch.structure.frames_guard import BLOCK, cannot_be_read, open_regular, shown
-from lightwatch.structure.frames_headers import header_wcs
+
+if TYPE_CHECKING:
+    from astropy.io import fits  # a run that finds nothing to do looks for these files, and needs no astropy
 
 FOLDER, SUFFIX = "wcs", ".wcs"
 _FITS_SUFFIX = re.compile(r"(\.(fits?|fts))?(\.(gz|fz))?$", re.IGNORECASE)
@@ -45,6 +46,8 @@ def read_wcs_file(path: Path, *, shape: tuple[int, int], trimmed_px: tuple[int, 
     IMAGEW and IMAGEH, where they are there, tell whether it was made for the image before or after that; else before.
     Raises FrameError(bad_wcs), FrameError(unreadable).
     """
+    from lightwatch.structure.frames_headers import header_wcs
+
     header = _header_of(path)
     ny, nx = shape
     rows, columns = trimmed_px
@@ -64,6 +67,8 @@ def read_wcs_file(path: Path, *, shape: tuple[int, int], trimmed_px: tuple[int, 
 
 
 def _header_of(path: Path) -> fits.Header:
+    from astropy.io import fits
+
     try:
         with open_regular(path) as file:
             content = file.read(_MAX_BYTES)
@@ -85,6 +90,8 @@ def write_wcs_file(path: Path, text: str, *, nx: int, ny: int) -> None:
 
     Raises StorageError.
     """
+    from astropy.io import fits
+
     header = fits.PrimaryHDU().header
     header.extend(fits.Header.fromstring(text).cards, strip=True, update=True)
     header["IMAGEW"], header["IMAGEH"] = nx, ny
