@@ -12,7 +12,7 @@ from sqlalchemy import insert, update
 
 from lightwatch.report import site
 from lightwatch.report.serve import ReportServer, is_loopback
-from lightwatch.structure import schema
+from lightwatch.structure import run_rows, schema
 from lightwatch.structure.database import transaction
 
 
@@ -109,7 +109,7 @@ def test_run_that_goes_on_is_told(served):
 
     server, workspace = served
     run = {
-        "id": 7, "started": "2026-01-02T00:00:00Z", "host": socket.gethostname(), "pid": os.getpid(),
+        "id": 7, "started": run_rows.now_text(), "host": socket.gethostname(), "pid": os.getpid(),
         "version": "1", "config_hash": "1", "config": "{}",
     }  # fmt: skip
     with transaction(workspace.engine) as connection:
