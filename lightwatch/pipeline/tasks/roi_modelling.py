@@ -26,7 +26,6 @@ from lightwatch.structure.unknown import or_null
 _REJECTION_SIGMA = 6.0
 _NEVER_REJECT = np.inf
 _MAX_PASSES = 8
-_POOR_CHI2 = 2.0
 #: said of the PSF's fit to the pixels, on which a flux in an aperture does not rest
 _OF_THE_FIT = Flag.POOR_FIT | Flag.NOT_CONVERGED
 
@@ -342,8 +341,6 @@ def _flux_rows(output: Modelled) -> list[dict[str, Any]]:
         for t, frame in enumerate(a["frame_id"]):
             measured = np.isfinite(flux[t]) and np.isfinite(sigma[t]) and sigma[t] > 0
             flags = int(solution.flags[t]) | int(solution.source_flags[t, s])
-            if chi2[t] > _POOR_CHI2:
-                flags |= int(Flag.POOR_FIT)
             rows.append(
                 {
                     "point_source": label,
