@@ -46,9 +46,9 @@ def test_pragmas_of_writer_and_reader(engine, url):
     with engine.connect() as connection:
         values = [
             connection.exec_driver_sql(f"PRAGMA {p}").scalar()
-            for p in ("journal_mode", "synchronous", "foreign_keys")
+            for p in ("journal_mode", "synchronous", "foreign_keys", "page_size")
         ]
-    assert values == ["wal", 2, 1]
+    assert values == ["wal", 2, 1, 8192]
     reader = open_reader(url)
     with reader.connect() as connection, pytest.raises(DBAPIError, match="readonly"):
         connection.execute(insert(schema.files).values(FILE))
