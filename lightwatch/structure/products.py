@@ -59,40 +59,59 @@ class Product:
 
 @dataclass(frozen=True)
 class _Kind:
-    """Where rows name products of a task; ``checksum`` of the content, where the file has none of its own."""
+    """Where rows name products of a task; ``checksum`` of the content, where the file has none of its own.
+
+    The products are in a directory of their own.
+    """
 
     task: str
+    directory: str
     relpath: Column[Any]
     checksum: Column[Any] | None = None
     size: Column[Any] | None = None
 
 
 _KINDS = (
-    _Kind(IMPORT_TASK, s.frames.c.image_relpath, s.frames.c.image_sha256),
-    _Kind(IMPORT_TASK, s.frames.c.sources_relpath),
-    _Kind(_STARS, s.combined_footprint.c.catalog_relpath, s.combined_footprint.c.catalog_digest),
-    _Kind("stamp_extraction", s.regions.c.relpath, s.regions.c.sha256, s.regions.c.size),
-    _Kind("psf_modeling", s.PSFs.c.relpath, s.PSFs.c.sha256, s.PSFs.c.size),
-    _Kind(_PREPARE, s.roi_models.c.cutouts_relpath, s.roi_models.c.cutouts_sha256),
-    _Kind(_MODEL, s.roi_models.c.model_relpath, s.roi_models.c.model_sha256),
+    _Kind(IMPORT_TASK, "frames", s.frames.c.image_relpath, s.frames.c.image_sha256),
+    _Kind(IMPORT_TASK, "frames", s.frames.c.sources_relpath),
+    _Kind(_STARS, "catalogs", s.combined_footprint.c.catalog_relpath, s.combined_footprint.c.catalog_digest),
+    _Kind("stamp_extraction", "regions", s.regions.c.relpath, s.regions.c.sha256, s.regions.c.size),
+    _Kind("psf_modeling", "psfs", s.PSFs.c.relpath, s.PSFs.c.sha256, s.PSFs.c.size),
+    _Kind(_PREPARE, "prepared_roi_cutouts", s.roi_models.c.cutouts_relpath, s.roi_models.c.cutouts_sha256),
+    _Kind(_MODEL, "roi_models", s.roi_models.c.model_relpath, s.roi_models.c.model_sha256),
 )
 
 
 # ---------------------------------------------------------------- what rows name
 def unmatched(reader: Engine, workdir: Path) -> tuple[set[str], list[str]]:
-    """Products that rows name and that are not where products are, and files there that no row names."""
+    """Products that rows name and that are not where products are, and files there that no row names.
+
+    One directory after the other: the names of all products at once would take most of a run's memory.
+    """
     without_file: set[str] = set()
+    without_row: list[str] = []
     with reader.connect() as connection:
-        for kind in _KINDS:
+        for directory in dict.fromkeys(kind.directory for kind in _KINDS):
+            named = _names(connection, directory)
+            for relpath in _below(workdir, f"{directory}/") if directory in PRODUCT_DIRECTORIES else ():
+                if relpath in named:
+                    named.remove(relpath)
+                else:
+                    without_row.append(relpath)
+            without_file |= named
+        elsewhere = {product.relpath for product in products_named(connection, without_row)}
+    without_row += _leftovers(workdir)
+    return without_file, [relpath for relpath in without_row if relpath not in elsewhere]
+
+
+def _names(connection: Connection, directory: str) -> set[str]:
+    """What rows name of the kinds of product that are in a directory."""
+    named: set[str] = set()
+    for kind in _KINDS:
+        if kind.directory == directory:
             query = select(kind.relpath).where(kind.relpath.is_not(None))
-            without_file.update(connection.execute(query).scalars().all())
-    without_row = []
-    for relpath in files(workdir):
-        try:
-            without_file.remove(relpath)
-        except KeyError:
-            without_row.append(relpath)
-    return without_file, without_row
+            named.update(connection.execute(query).scalars())
+    return named
 
 
 def all_products(reader: Engine) -> Iterator[Product]:
@@ -238,6 +257,10 @@ def files(workdir: Path) -> Iterator[str]:
     """Files where only products are, and what interrupted writers left elsewhere; nothing but names is read."""
     for name in PRODUCT_DIRECTORIES:
         yield from _below(workdir, f"{name}/")
+    yield from _leftovers(workdir)
+
+
+def _leftovers(workdir: Path) -> Iterator[str]:
     for name in _OTHER_DIRECTORIES:
         prefix = f"{name}/" if name else ""
         yield from (

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from lightwatch.pipeline import cli
 from lightwatch.pipeline.workflow_manager import WorkflowManager
 from lightwatch.simulation import FieldSpec, simulate_field
-from lightwatch.structure import queries, schema
+from lightwatch.structure import products, queries, schema
 from lightwatch.structure.database import transaction
 from lightwatch.structure.frame_store import write_sources
 from lightwatch.structure.store import write_product
@@ -190,6 +190,19 @@ def test_orphans_go_when_they_are_old(workspace):
     assert set(repair(workspace, found).removed) == old
     assert all((workspace.workdir / relpath).exists() for relpath in kept | {"notes.txt"})
     assert verify(workspace, full=True).ok == N_PRODUCTS
+
+
+def test_a_file_that_a_row_names_is_no_orphan_in_whatever_directory(workspace):
+    (row,) = queries.rows(workspace.reader, select(schema.PSFs).limit(1))
+    other = f"regions/{Path(row['relpath']).name}"
+    (workspace.workdir / row["relpath"]).rename(workspace.workdir / other)
+    with transaction(workspace.engine) as connection:
+        connection.execute(
+            update(schema.PSFs).where(schema.PSFs.c.relpath == row["relpath"]).values(relpath=other)
+        )
+    _, without_row = products.unmatched(workspace.reader, workspace.workdir)
+    assert other not in without_row
+    assert set(products.PRODUCT_DIRECTORIES) <= {kind.directory for kind in products._KINDS}
 
 
 def test_a_frame_whose_raw_file_is_gone_keeps_its_results(workspace):
