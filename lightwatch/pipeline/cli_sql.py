@@ -25,6 +25,7 @@ from lightwatch.pipeline.cli_session import (
     say_json,
     session_of,
 )
+from lightwatch.structure.spreadsheets import no_formula
 
 if TYPE_CHECKING:
     from lightwatch.structure.question import Answer
@@ -136,10 +137,12 @@ def _cell(value: object) -> str:
 
 def _say_csv(found: Answer) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(_told_apart(found.names))
-    writer.writerows(
-        [printable(value) if isinstance(value, str) else value for value in row] for row in found.rows
-    )
+    writer.writerow(map(_csv_cell, _told_apart(found.names)))
+    writer.writerows(map(_csv_cell, row) for row in found.rows)
+
+
+def _csv_cell(value: object) -> object:
+    return no_formula(value, printable(value)) if isinstance(value, str) else value
 
 
 def _say_json(found: Answer) -> None:

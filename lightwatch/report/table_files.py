@@ -15,9 +15,7 @@ from astropy.table import Table
 
 from lightwatch.structure.light_curve_columns import Column
 from lightwatch.structure.light_curve_files import Head, one_line, unit_text, with_text
-
-#: a spreadsheet takes a cell that begins with one of these for a formula
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+from lightwatch.structure.spreadsheets import no_formula
 
 
 def write_votable(table: Table, head: Head, path: Path) -> None:
@@ -100,8 +98,7 @@ def write_parquet(table: Table, head: Head, path: Path) -> None:
 
 def _cell(value: Any) -> str:
     if isinstance(value, str):
-        plain = one_line(value)
-        return f"'{plain}" if plain.startswith(_FORMULA) or value.startswith(_FORMULA) else plain
+        return no_formula(value, one_line(value))
     if isinstance(value, np.floating):
         return repr(float(value)) if np.isfinite(value) else ""
     return str(value)

@@ -47,6 +47,10 @@ def answer(database: Path, query: str) -> Iterator[Answer]:
     sqlite3.DatabaseError
         When the file is damaged or cannot be read.
     """
+    try:
+        query.encode()
+    except UnicodeEncodeError as error:  # bytes of a command line that are no text
+        raise QuestionError("not UTF-8") from error
     connection = sqlite3.connect(
         f"file:{quote(str(database))}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
     )

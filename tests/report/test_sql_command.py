@@ -86,6 +86,15 @@ def test_csv_and_json(ask):
     assert json.loads(ask("SELECT 9e999 AS x", "--json")[1]) == [{"x": None}]
 
 
+@pytest.mark.parametrize("text", ["=cmd|x!A0", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", " =1"])
+def test_csv_cells_are_no_formulas(ask, text):
+    codes = "||".join(f"char({ord(c)})" for c in text)
+    _, out, _ = ask(f"SELECT {codes} AS x, -1 AS y, 'a-b' AS [=1]", "--csv")
+    names, row = csv.reader(io.StringIO(out))
+    assert names == ["x", "y", "'=1"]
+    assert row == [f"'{text.strip()}", "-1", "a-b"]
+
+
 def test_more_rows_than_a_table_shows(ask):
     query = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 5000) SELECT i FROM n"
     code, out, err = ask(query)
@@ -111,6 +120,7 @@ def test_long_and_hostile_text_is_a_cell(ask):
         ("SELECT * FROM qqqqqq", "docs/columns.md has all names"),
         ("SELEC 1", 'near "SELEC": syntax error'),
         ("", "that is no query"),
+        ("SELECT '\udcff'", "query: not UTF-8"),
         ("/* nothing */", "that is no query"),
         ("SELECT 1; SELECT 2", "one statement at a time"),
         ("SELECT ?", "bindings"),
