@@ -335,7 +335,8 @@ class DatabaseSettings(Section):
     """Where rows are kept."""
 
     url: DatabaseUrl | None = Field(
-        None, description="SQLAlchemy URL; null: database.sqlite3 in the workdir."
+        None,
+        description="SQLAlchemy URL, such as sqlite:///other.sqlite3; null: database.sqlite3 in the workdir.",
     )
     url_file: GivenPath | None = Field(
         None, description="File that holds the URL instead, readable by its owner alone (chmod 600)."

@@ -13,7 +13,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from lightwatch.errors import ConfigError
 from lightwatch.structure.config import Config
-from lightwatch.structure.config_values import checked_database_url
+from lightwatch.structure.config_values import absolute_database_url, checked_database_url
 from lightwatch.structure.config_yaml import KeyPath, dotted, parse, read_text
 from lightwatch.structure.files import PRODUCT_DIRECTORIES
 from lightwatch.structure.frames_guard import open_regular
@@ -60,12 +60,15 @@ def resolve_paths(config: Config, path: Path) -> Config:
                 )
             )
     updates: dict[str, Any] = {"workdir": workdir, "raw_dirs": [base / raw for raw in config.raw_dirs]}
-    if config.database.url_file is not None:
-        url_file = base / config.database.url_file
+    url, url_file = config.database.url, config.database.url_file
+    if url_file is not None:
+        url_file = base / url_file
         try:
-            secret = {"url": _read_secret(url_file), "url_file": url_file}
+            url = _read_secret(url_file)
         except ValueError as error:
             raise ConfigError(located(f"database.url_file: {error}", path)) from None
+    if url is not None:
+        secret = {"url": absolute_database_url(url, base), "url_file": url_file}
         updates["database"] = config.database.model_copy(update=secret)
     return config.model_copy(update=updates)
 

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 _INCONCEIVABLE = 1e6
 _LONGEST_NAME = 255  # bytes
+_SQLITE = "sqlite:///"
 
 
 class Section(BaseModel):
@@ -106,7 +107,7 @@ def _frame_column(name: str) -> str:
 def checked_database_url(url: SecretStr) -> SecretStr:
     """Refuse what is no database of a kind that is supported, and one whose driver is not installed."""
     text = url.get_secret_value()
-    if text.startswith("sqlite:///") and text not in ("sqlite:///", "sqlite:///:memory:"):
+    if text.startswith(_SQLITE) and text not in (_SQLITE, f"{_SQLITE}:memory:"):
         return url
     if not text.startswith("postgresql"):
         raise ValueError("expected sqlite:/// and the path of a file, or a URL of PostgreSQL")
@@ -120,6 +121,14 @@ def checked_database_url(url: SecretStr) -> SecretStr:
     except (SQLAlchemyError, ValueError):  # the error's own text may hold the password
         raise ValueError("expected a URL such as postgresql://user:password@host/database") from None
     return url
+
+
+def absolute_database_url(url: SecretStr, base: Path) -> SecretStr:
+    """The same database from whatever directory a command is called: a relative path of SQLite starts at ``base``."""
+    text = url.get_secret_value()
+    if not text.startswith(_SQLITE):
+        return url
+    return SecretStr(f"{_SQLITE}{base / text.removeprefix(_SQLITE)}")
 
 
 def _path_text(text: Any) -> Any:

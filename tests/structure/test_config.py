@@ -10,12 +10,15 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from lightwatch.errors import ConfigError
 from lightwatch.structure.config import Config
 from lightwatch.structure.config_file import key_lines, known_keys, load_config, located, resolve_paths
 from lightwatch.structure.config_template import leaves, template
+from lightwatch.structure.config_values import absolute_database_url
 from lightwatch.structure.config_yaml import MAX_BYTES
+from lightwatch.structure.workspace import Workspace
 
 MINIMAL = """raw_dirs: [raw]
 rois:
@@ -263,6 +266,23 @@ def test_the_databases_url_is_read_from_a_file_of_its_own(tmp_path):
     assert config.database.url.get_secret_value() == f"sqlite:///{tmp_path}/x.sqlite3"
     assert str(tmp_path / "x.sqlite3") not in repr(config)
     assert config.database.url_file == tmp_path / "secret"
+
+
+@pytest.mark.parametrize("key", ["url: 'sqlite:///db/x.sqlite3'", "url_file: secret"])
+def test_a_relative_database_is_the_same_from_every_directory(tmp_path, monkeypatch, key):
+    path = secret_file(tmp_path, "sqlite:///db/x.sqlite3\n", 0o600)
+    path.write_text(MINIMAL + f"database: {{{key}}}\n")
+    places = []
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        places.append(Workspace.open(f"../{path.name}").database_path)
+    assert places == [tmp_path / "db" / "x.sqlite3"] * 2
+
+
+def test_a_server_is_no_path(tmp_path):
+    url = SecretStr("postgresql://me:hunter2@host/db")
+    assert absolute_database_url(url, tmp_path) == url
 
 
 @pytest.mark.parametrize(
