@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -100,8 +101,8 @@ def check(ctx: typer.Context, config: ConfigArgument = None) -> None:
     if workspace.database_path is not None:
         for remark in remarks(workspace.database_path):
             say(f"hint, of this machine and not of the configuration: {printable(remark)}")
-    for pattern in _patterns_of_no_file(workspace):
-        say(f"hint: header_overrides.{printable(pattern)}: no file in raw_dirs is named so")
+    for hint in _hints(workspace):
+        say(f"hint: {printable(hint)}")
     say(f"{path}: no mistakes")
 
 
@@ -109,35 +110,44 @@ def _problems(workspace: Workspace) -> Iterator[str]:
     """What only a look at the surroundings of a config file shows."""
     from lightwatch.pipeline import recipes
     from lightwatch.structure.elimination_list import read_eliminations
+    from lightwatch.structure.frames_discovery import unlisted
     from lightwatch.structure.header_parsing import load_header_parser
 
     config = workspace.config
-    for raw in config.raw_dirs:
-        if not raw.is_dir():
-            yield f"raw_dirs: {raw} is no directory"
+    for raw, reason in unlisted(config.raw_dirs):
+        yield f"raw_dirs: {raw} cannot be listed: {reason}"
     for catalog in {config.reference_stars.catalog, recipes.astrometric_catalog(workspace)}:
         yield from _complaints(partial(recipes.catalog_identity, workspace, catalog))
     yield from _complaints(partial(load_header_parser, workspace.workdir, config.instrument))
     yield from _complaints(partial(read_eliminations, workspace.workdir))
 
 
-def _patterns_of_no_file(workspace: Workspace) -> list[str]:
-    """Overrides that speak of nothing: of files still to come, or a slip of the finger."""
+def _hints(workspace: Workspace) -> Iterator[str]:
+    """What is said of files that are not there: they are still to come, or it is a slip of the finger."""
+    from lightwatch.structure.elimination_list import read_eliminations, told_of
+    from lightwatch.structure.files import path_text
     from lightwatch.structure.frames_discovery import find_files
     from lightwatch.structure.header_overrides import overrides_of, relpath_of
+    from lightwatch.structure.wcs_files import FOLDER, SUFFIX, stem_of, wcs_files
 
-    config = workspace.config
-    if not config.header_overrides:
-        return []
+    config, listed = workspace.config, read_eliminations(workspace.workdir)
+    wcs = wcs_files(workspace.workdir)
+    if not (config.header_overrides or listed.entries or wcs):
+        return
     found = find_files(
         config.raw_dirs, config.patterns, recursive=config.discovery.recursive, follow_links=True
     )
     names = [relpath_of(item.path, config.raw_dirs) for item in found.files]
-    return [
-        pattern
-        for pattern, override in config.header_overrides.items()
-        if not any(overrides_of({pattern: override}, name) for name in names)
-    ]
+    for pattern, override in config.header_overrides.items():
+        if not any(overrides_of({pattern: override}, name) for name in names):
+            yield f"header_overrides.{pattern}: no file in raw_dirs is named so"
+    told = told_of(listed.among((path_text(item.path), os.path.realpath(item.path)) for item in found.files))
+    if told:
+        yield told
+    of_no_file = sorted(wcs.keys() - {stem_of(path_text(Path(name))) for name in names})
+    if of_no_file:
+        example = f"{FOLDER}/{of_no_file[0]}{SUFFIX}"
+        yield f"{FOLDER}: {len(of_no_file)} of no file in raw_dirs, such as {example}: named by the path from there"
 
 
 def _complaints(attempt: Callable[[], object]) -> Iterator[str]:

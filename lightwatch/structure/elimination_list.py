@@ -4,30 +4,116 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+import math
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from lightwatch.errors import ConfigError
 from lightwatch.structure.files import write_atomically
-from lightwatch.structure.frames_guard import open_regular
+from lightwatch.structure.frames_guard import open_regular, shown
 
 FILE_NAME = "eliminated_frames.csv"
 _COLUMNS = ("file", "comment")
 _MAX_BYTES = 50_000_000
+_SAID = 3  # of many
 _NO_COMMENT = "eliminated beforehand"
 
 
 @dataclass(frozen=True)
+class Entry:
+    """One row: the line where it ends, the name or path of a raw file, and why its frame is eliminated."""
+
+    line: int
+    file: str
+    comment: str
+
+
+@dataclass(frozen=True)
+class Eliminated:
+    """What a list means among the files there are. ``comments``: of every frame that is eliminated."""
+
+    comments: Mapping[str, str]
+    of_no_file: tuple[Entry, ...]
+    of_several: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
 class EliminationList:
-    """Comments by path, and by name for entries without a path or whose file is no longer in its place."""
+    """The entries; one entry means one frame."""
 
-    by_path: dict[str, str]
-    by_name: dict[str, str]
+    workdir: Path
+    entries: tuple[Entry, ...] = ()
 
-    def comment(self, path: str) -> str | None:
-        """Why a raw file's frame is eliminated; None: it is not."""
-        return self.by_path.get(path, self.by_name.get(PurePosixPath(path).name))
+    def among(self, files: Iterable[tuple[str, str]]) -> Eliminated:
+        """Which frames are meant, among (path, what identifies its frame); copies of a frame share the latter.
+
+        A file is meant that is the entry's own, links followed; else the one whose path agrees with the entry in the
+        most parts, counted from the name backwards. An entry that fits several frames alike means none.
+        """
+        if not self.entries:
+            return Eliminated({}, (), ())
+        places = _Places(files)
+        best: dict[str, tuple[float, list[str]]] = {}
+        none: list[Entry] = []
+        several: list[Entry] = []
+        for entry in self.entries:
+            agreement, frames = places.meant_by(entry.file, self.workdir)
+            if len(frames) != 1:
+                (several if frames else none).append(entry)
+                continue
+            before, comments = best.get(frames[0], (0.0, []))
+            if agreement > before:
+                best[frames[0]] = (agreement, [entry.comment])
+            elif agreement == before and entry.comment not in comments:
+                comments.append(entry.comment)
+        told = {frame: "; ".join(comments) for frame, (_, comments) in best.items()}
+        return Eliminated(told, tuple(none), tuple(several))
+
+
+class _Places:
+    """Files by what an entry may say of them."""
+
+    def __init__(self, files: Iterable[tuple[str, str]]) -> None:
+        self.by_name: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+        self.by_real_path: dict[str, str] = {}
+        real_folders: dict[str, str] = {}
+        for path, frame in files:
+            folder, _, name = path.rpartition("/")
+            if folder not in real_folders:  # of many files in few folders
+                real_folders[folder] = os.path.realpath(folder)
+            real = f"{real_folders[folder]}/{name}"
+            self.by_real_path[os.path.realpath(real) if os.path.islink(real) else real] = frame
+            parts = (*PurePosixPath(os.path.normpath(folder)).parts, name)
+            self.by_name.setdefault(name, []).append((parts, frame))
+
+    def meant_by(self, file: str, workdir: Path) -> tuple[float, list[str]]:
+        """How well an entry agrees, and the frames with which it does."""
+        if "/" in file and (own := self.by_real_path.get(os.path.realpath(workdir / file))) is not None:
+            return math.inf, [own]
+        parts = PurePosixPath(os.path.normpath(file)).parts
+        agreeing = [(_common_end(parts, other), frame) for other, frame in self.by_name.get(parts[-1], ())]
+        most = max((count for count, _ in agreeing), default=0)
+        return most, sorted({frame for count, frame in agreeing if count == most})
+
+
+def _common_end(one: Sequence[str], other: Sequence[str]) -> int:
+    pairs = zip(reversed(one), reversed(other), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def told_of(found: Eliminated) -> str:
+    """The entries that eliminate nothing, in a line; empty where there are none."""
+    kinds = ((found.of_no_file, "match no file"), (found.of_several, "match several, and eliminate none"))
+    told = (
+        f"{len(entries)} {what} ({shown('; '.join(f'line {entry.line}: {entry.file}' for entry in entries[:_SAID]))})"
+        for entries, what in kinds
+        if entries
+    )
+    return f"{FILE_NAME}: {', '.join(told)}" if found.of_no_file or found.of_several else ""
 
 
 def read_eliminations(workdir: Path) -> EliminationList:
@@ -39,29 +125,66 @@ def read_eliminations(workdir: Path) -> EliminationList:
         When it is no table with the columns file and comment.
     """
     path = workdir / FILE_NAME
-    by_path: dict[str, str] = {}
-    by_name: dict[str, str] = {}
-    for number, (name, comment) in enumerate(_rows(path) if path.exists() else (), start=2):
-        if not name:
-            raise ConfigError(f"{path}:{number}: file: expected the name or the path of a raw file")
-        in_its_place = name.startswith("/") and Path(name).is_file()
-        (by_path if in_its_place else by_name)[name if in_its_place else PurePosixPath(name).name] = (
-            comment or _NO_COMMENT
-        )
-    return EliminationList(by_path, by_name)
+    if not os.path.lexists(path):
+        return EliminationList(workdir)
+    entries = tuple(_entries(path))
+    for entry in entries:
+        problem = _problem(entry.file, workdir)
+        if problem:
+            raise ConfigError(f"{path}:{entry.line}: file: {problem}")
+    return EliminationList(workdir, entries)
 
 
-def _rows(path: Path) -> list[tuple[str, str]]:
+def _problem(file: str, workdir: Path) -> str | None:
+    """Why an entry can mean no raw file."""
+    if not PurePosixPath(os.path.normpath(file)).name.strip(".") or "\0" in file:
+        return "expected the name or the path of a raw file"
+    if "/" not in file:
+        return None
+    try:
+        if stat.S_ISDIR(os.stat(workdir / file).st_mode):
+            return f"{shown(file)} is a directory; name its files, a row each"
+    except (FileNotFoundError, NotADirectoryError):
+        return None  # the file was moved, or is still to come
+    except OSError as error:
+        return f"{shown(file)} cannot be looked at: {error.strerror}"
+    return None
+
+
+def _entries(path: Path) -> Iterator[Entry]:
+    reader = csv.DictReader(io.StringIO(_text(path)), strict=True, skipinitialspace=True)
+    try:
+        names = reader.fieldnames or ()
+        if "file" not in names:
+            raise ConfigError(f"{path}:1: expected the columns {' and '.join(_COLUMNS)}{_separator(names)}")
+        for row in reader:
+            if None in row:
+                raise ConfigError(
+                    f"{path}:{reader.line_num}: more columns than in line 1; put text with a comma in quotes"
+                )
+            comment = (row.get("comment") or "").strip() or _NO_COMMENT
+            yield Entry(reader.line_num, (row["file"] or "").strip(), comment)
+    except csv.Error as error:
+        raise ConfigError(f"{path}:{reader.line_num}: no CSV table: {error}") from None
+
+
+def _separator(names: Sequence[str]) -> str:
+    """A hint where a spreadsheet has written another separator."""
+    found = next((mark for mark in (";", "\t") if any(mark in name for name in names)), None)
+    return f", with commas between them, not {found!r}" if found else ""
+
+
+def _text(path: Path) -> str:
     try:
         with open_regular(path) as file:
-            text = file.read(_MAX_BYTES).decode("utf-8")
-        reader = csv.DictReader(io.StringIO(text), strict=True)
-        if reader.fieldnames is None or "file" not in reader.fieldnames:
-            raise ConfigError(f"{path}:1: expected the columns {' and '.join(_COLUMNS)}")
-        return [((row["file"] or "").strip(), (row.get("comment") or "").strip()) for row in reader]
+            content = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    if len(content) > _MAX_BYTES:
+        raise ConfigError(f"{path}: expected at most {_MAX_BYTES} bytes")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: no CSV table in UTF-8: {error}") from None
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import os
 import re
-from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+import stat
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightwatch.errors import FrameError
 from lightwatch.structure.files import path_text, write_atomically
-from lightwatch.structure.frames_guard import BLOCK, cannot_be_read, open_regular, shown
+from lightwatch.structure.frames_guard import BLOCK, open_regular, shown
 
 if TYPE_CHECKING:
     from astropy.io import fits  # a run that finds nothing to do looks for these files, and needs no astropy
@@ -24,15 +27,37 @@ def wcs_files(workdir: Path) -> dict[str, Path]:
     """The files there are, by their path in the folder without the suffix."""
     folder = workdir / FOLDER
     found = folder.rglob(f"*{SUFFIX}") if folder.is_dir() else ()
-    return {
-        path_text(path.relative_to(folder)).removesuffix(SUFFIX): path for path in found if path.is_file()
-    }
+    return {path_text(path.relative_to(folder)).removesuffix(SUFFIX): path for path in found if _is_one(path)}
 
 
-def wcs_beside(files: Mapping[str, Path], relpath: str) -> Path | None:
-    """The one that belongs to a raw file: named as its path from the raw directory, else as itself."""
-    stem = stem_of(relpath)
-    return files.get(stem) or files.get(PurePosixPath(stem).name)
+def _is_one(path: Path) -> bool:
+    """What cannot be looked at is one too: its frame tells why it has no use for it."""
+    try:
+        return not stat.S_ISDIR(path.stat().st_mode)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+def wcs_beside(files: Mapping[str, Path], relpath: str, raw_dirs: Sequence[Path]) -> Path | None:
+    """The one that belongs to a raw file: named as its path from the raw directory.
+
+    None where several raw directories have such a file: it is not told which of them is meant.
+    """
+    found = files.get(stem_of(relpath))
+    if found is None or len(raw_dirs) == 1:
+        return found
+    places = {os.path.realpath(raw / relpath) for raw in raw_dirs if os.path.lexists(raw / relpath)}
+    return found if len(places) <= 1 else None
+
+
+def wcs_digest(path: Path) -> str:
+    """What tells that a file has changed: hash of its content, or that it has none to be used."""
+    try:
+        return sha256(_content_of(path)).hexdigest()
+    except FrameError as error:
+        return error.reason_code
 
 
 def stem_of(name: str) -> str:
@@ -44,7 +69,7 @@ def read_wcs_file(path: Path, *, shape: tuple[int, int], trimmed_px: tuple[int, 
     """The WCS cards of a file, for an image of ``shape`` (ny, nx) of which ``trimmed_px`` (rows, columns) were cut off.
 
     IMAGEW and IMAGEH, where they are there, tell whether it was made for the image before or after that; else before.
-    Raises FrameError(bad_wcs), FrameError(unreadable).
+    Raises FrameError(bad_wcs).
     """
     from lightwatch.structure.frames_headers import header_wcs
 
@@ -69,11 +94,7 @@ def read_wcs_file(path: Path, *, shape: tuple[int, int], trimmed_px: tuple[int, 
 def _header_of(path: Path) -> fits.Header:
     from astropy.io import fits
 
-    try:
-        with open_regular(path) as file:
-            content = file.read(_MAX_BYTES)
-    except OSError as error:
-        raise cannot_be_read(shown(path), error) from error
+    content = _content_of(path)
     try:
         if not content.startswith(b"SIMPLE"):
             raise ValueError("it begins otherwise")
@@ -83,6 +104,18 @@ def _header_of(path: Path) -> fits.Header:
         return header
     except (OSError, ValueError, TypeError, fits.VerifyError) as error:
         raise FrameError("bad_wcs", f"{shown(path)}: no FITS header: {shown(str(error))}") from error
+
+
+def _content_of(path: Path) -> bytes:
+    """Bytes of a small file. Whatever hinders it is ``bad_wcs``: the frame can do without."""
+    try:
+        with open_regular(path) as file:
+            content = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise FrameError("bad_wcs", f"{shown(path)}: cannot be read: {error.strerror}") from error
+    if len(content) > _MAX_BYTES:
+        raise FrameError("bad_wcs", f"{shown(path)}: more than {_MAX_BYTES} bytes, no header of a WCS")
+    return content
 
 
 def write_wcs_file(path: Path, text: str, *, nx: int, ny: int) -> None:

@@ -100,18 +100,25 @@ def test_a_wcs_beside_a_file_takes_the_place_of_its_headers(workdir):
     assert workdir.sql(query, f"%{first}") == [(own, "bad_wcs")]
     assert IMPORT not in planned(workdir)
     target.unlink()
+    target.symlink_to("/proc/self/mem")
+    assert workdir.done(stop=IMPORT)[IMPORT].items == 1
+    assert workdir.sql(query, f"%{first}") == [(own, "bad_wcs")]
+    assert IMPORT not in planned(workdir)
+    target.unlink()
     assert planned(workdir)[IMPORT] == 1
 
 
 def test_a_frame_on_the_list_is_eliminated_once_and_may_be_restored(workdir):
     """The list is for frames to come: what was decided later of a frame stays, whatever is done to it."""
     first = names(workdir)[0]
-    write_eliminations(workdir.path, [(first, "known"), ("new.fits", "trail")])
+    write_eliminations(workdir.path, [(first, "known"), ("/gone/more/new.fits", "trail"), ("no.fits", "")])
     assert planned(workdir) == {}
     with fits.open(workdir.sql("SELECT path FROM files ORDER BY path")[0][0]) as hdus:
         hdus[0].data = hdus[0].data + 1
         hdus.writeto(workdir.more / "new.fits")
-    assert workdir.done(stop=IMPORT)[IMPORT].items == 1
+    done = workdir.done(stop=IMPORT)[IMPORT]
+    assert done.items == 1
+    assert "eliminated_frames.csv: 1 match no file (line 4: no.fits)" in done.note
     assert workdir.sql("SELECT comment FROM frames WHERE eliminated = 1") == [("trail",)]
     workdir.change("UPDATE frames SET eliminated = 0, comment = NULL")
     workdir.configure(END, f"{END}\nheader_overrides: {{'new.fits': {{gain: 2.5}}}}")

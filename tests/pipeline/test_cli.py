@@ -189,9 +189,9 @@ def test_a_second_run_is_75_and_writes_nothing(lightwatch, filled):
 
 
 def test_an_empty_raw_directory_is_65(lightwatch, workdir):
-    code, out, _ = lightwatch("run", workdir, "-q")
-    assert code == 65
-    assert out.startswith(f"no frames in {workdir / 'raw'}: ")
+    code, out, err = lightwatch("run", workdir, "-q")
+    assert (code, out) == (65, "nothing could be done\n")
+    assert err.startswith(f"no frames in {workdir / 'raw'}: ")
 
 
 def test_a_database_that_is_none_is_74(lightwatch, filled):
@@ -492,6 +492,17 @@ def test_config_check_tells_of_overrides_that_match_no_file(lightwatch, workdir)
     code, out, _ = lightwatch("config", "check", workdir)
     assert code == 0
     assert re.findall(r"^hint: header_overrides\.(.*): no file", out, re.MULTILINE) == ["*_camC_*"]
+
+
+def test_config_check_tells_of_files_beside_that_match_no_frame(lightwatch, workdir):
+    (workdir / "wcs").mkdir()
+    for name in ("raw/night1/x.fits", "raw/night2/x.fits", "wcs/x.wcs", "eliminated_frames.csv"):
+        (workdir / name).parent.mkdir(exist_ok=True)
+        (workdir / name).write_text("file,comment\nx.fits,clouds\ny.fits,trail\n")
+    code, out, _ = lightwatch("config", "check", workdir)
+    assert code == 0
+    assert "hint: eliminated_frames.csv: 1 match no file (line 3: y.fits), 1 match several" in out
+    assert "hint: wcs: 1 of no file in raw_dirs, such as wcs/x.wcs" in out
 
 
 def test_the_schema_is_json(lightwatch):

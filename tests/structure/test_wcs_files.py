@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
 from lightwatch.errors import FrameError
-from lightwatch.structure.wcs_files import read_wcs_file, stem_of, wcs_beside, wcs_files, write_wcs_file
+from lightwatch.structure.wcs_files import (
+    read_wcs_file,
+    stem_of,
+    wcs_beside,
+    wcs_digest,
+    wcs_files,
+    write_wcs_file,
+)
 
 NY, NX = 60, 80
 
@@ -41,17 +51,59 @@ def test_stem(name, stem):
     assert stem_of(name) == stem
 
 
-def test_a_file_is_found_by_the_path_first_then_by_the_name(tmp_path):
+def test_a_file_is_found_by_the_path_from_the_raw_directory(tmp_path):
     assert wcs_files(tmp_path) == {}
     (tmp_path / "wcs" / "night2").mkdir(parents=True)
     for name in ("a.wcs", "night2/a.wcs", "b.txt"):
         (tmp_path / "wcs" / name).write_text("")
     (tmp_path / "wcs" / "gone.wcs").symlink_to(tmp_path / "nowhere")
-    files = wcs_files(tmp_path)
-    assert wcs_beside(files, "night1/a.fits") == tmp_path / "wcs" / "a.wcs"
-    assert wcs_beside(files, "night2/a.fits.fz") == tmp_path / "wcs" / "night2" / "a.wcs"
-    assert wcs_beside(files, "b.fits") is None
-    assert wcs_beside(files, "gone.fits") is None
+    files, raw = wcs_files(tmp_path), [tmp_path / "raw"]
+    assert wcs_beside(files, "a.fits", raw) == tmp_path / "wcs" / "a.wcs"
+    assert wcs_beside(files, "night1/a.fits", raw) is None  # it is of another frame
+    assert wcs_beside(files, "night2/a.fits.fz", raw) == tmp_path / "wcs" / "night2" / "a.wcs"
+    assert wcs_beside(files, "b.fits", raw) is None
+    assert wcs_beside(files, "gone.fits", raw) is None
+
+
+def test_a_path_in_two_raw_directories_tells_not_which_is_meant(tmp_path):
+    raws = [tmp_path / "one", tmp_path / "two", tmp_path / "two" / ".." / "one"]
+    for raw in raws[:2]:
+        raw.mkdir()
+    (raws[0] / "a.fits").write_text("")
+    files = {"a": tmp_path / "wcs" / "a.wcs"}
+    assert wcs_beside(files, "a.fits", raws) == files["a"]
+    (raws[1] / "a.fits").write_text("")
+    assert wcs_beside(files, "a.fits", raws) is None
+
+
+@pytest.mark.parametrize("kind", ["vanished", "fifo", "input_output_error", "sparse"])
+def test_a_file_that_cannot_be_read_is_the_trouble_of_its_frame_alone(tmp_path, kind):
+    path = tmp_path / "a.wcs"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "input_output_error":
+        path.symlink_to("/proc/self/mem")
+    elif kind == "sparse":
+        with path.open("wb") as file:
+            file.truncate(2**32)
+    assert wcs_digest(path) == "bad_wcs"
+    with pytest.raises(FrameError, match=r"a\.wcs: ") as error:
+        read_wcs_file(path, shape=(NY, NX), trimmed_px=(0, 0))
+    assert error.value.reason_code == "bad_wcs"
+
+
+def test_a_file_behind_a_closed_door_is_listed_so_that_its_frame_tells(tmp_path, monkeypatch):
+    (tmp_path / "wcs").mkdir()
+    (tmp_path / "wcs" / "a.wcs").write_text("")
+    real = Path.stat
+
+    def closed(self, **rest):
+        if self.suffix == ".wcs":
+            raise PermissionError(13, "Permission denied")
+        return real(self, **rest)
+
+    monkeypatch.setattr(Path, "stat", closed)
+    assert list(wcs_files(tmp_path)) == ["a"]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from lightwatch.pipeline.tasks.frame_import_files import (
     recipe_of,
     split_by_age,
 )
-from lightwatch.pipeline.tasks.frame_import_inputs import Inputs, inputs_of
+from lightwatch.pipeline.tasks.frame_import_inputs import Inputs, eliminated_of, inputs_of
 from lightwatch.structure import frame_rows, header_parsing, schema
 from lightwatch.structure.database import transaction, upsert
 from lightwatch.structure.files import path_text
@@ -81,11 +81,15 @@ def find_work(context: TaskContext, candidates: Sequence[FoundFile], limit: int 
         for item, error in refused
     ]
     owners = owners_of_content(context.workspace, known, copies)
-    jobs, others = _jobs(context, inputs, copies, owners, young)
+    contents = ((path_text(item.path), digest) for digest, items in copies.items() for item in items)
+    found = (path_text(item.path) for item in candidates if not item.problem)
+    eliminated, told = eliminated_of(inputs, found, known, contents)
+    jobs, others = _jobs(context, inputs, copies, owners, young, eliminated.comments)
     n_duplicates = sum(row["state"] == "duplicate" for row in others)
     notes = [f"{len(growing)} still being written"] * bool(growing)
     notes += [f"{n_duplicates} duplicates"] * bool(n_duplicates)
     notes += [f"{shown(str(item.path))} {item.problem}" for item in folders]
+    notes += [told] * bool(told and jobs)
     news = [row for row in rows + others if not _is_known(row, known)]
     return Work(jobs, news, len(growing), len(refused), ", ".join(notes))
 
@@ -129,7 +133,12 @@ def _hash_or_error(item: FoundFile, max_gigabytes: float, young: bool) -> str | 
 
 
 def _jobs(
-    context: TaskContext, inputs: Inputs, copies: Copies, owners: Mapping[str, Owner], young: set[Path]
+    context: TaskContext,
+    inputs: Inputs,
+    copies: Copies,
+    owners: Mapping[str, Owner],
+    young: set[Path],
+    eliminated: Mapping[str, str],
 ) -> tuple[list[ImportJob], list[dict[str, Any]]]:
     """Jobs for contents that are new or wait for new settings, and rows for all other files."""
     parser = header_parsing.load_header_parser(context.workspace.workdir, context.workspace.config.instrument)
@@ -153,7 +162,7 @@ def _jobs(
                     found=first,
                     content_hash=digest,
                     recipe=recipe,
-                    beside=inputs.beside(path_text(first.path)),
+                    beside=inputs.beside(path_text(first.path), eliminated.get(digest)),
                     young=first.path in young,
                 )
             )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
 from lightwatch.pipeline.task import TaskContext, digest_of
-from lightwatch.structure.elimination_list import EliminationList, read_eliminations
-from lightwatch.structure.files import sha256_of
+from lightwatch.structure.elimination_list import Eliminated, EliminationList, read_eliminations, told_of
 from lightwatch.structure.header_overrides import HeaderOverride, overrides_of, relpath_of
-from lightwatch.structure.wcs_files import wcs_beside, wcs_files
+from lightwatch.structure.wcs_files import wcs_beside, wcs_digest, wcs_files
 
 _DIGITS = 12
 
@@ -35,22 +34,41 @@ class Inputs:
     wcs: Mapping[str, Path]
     eliminations: EliminationList
 
-    def beside(self, path: str) -> Beside:
+    def beside(self, path: str, eliminated: str | None) -> Beside:
         """What is said of one file."""
-        return Beside(*self._of_recipe(path), self.eliminations.comment(path))
+        return Beside(*self._of_recipe(path), eliminated)
 
     def recipe_of(self, path: str) -> str:
         """The recipe of one file's import: the task's, and what changes the numbers of this frame alone."""
         overrides, wcs = self._of_recipe(path)
         if not overrides and wcs is None:
             return self.recipe
-        return f"{self.recipe} {digest_of([overrides, sha256_of(wcs) if wcs else None])[:_DIGITS]}"
+        return f"{self.recipe} {digest_of([overrides, wcs_digest(wcs) if wcs else None])[:_DIGITS]}"
 
     def _of_recipe(self, path: str) -> tuple[dict[str, Any], Path | None]:
         if not self.overrides and not self.wcs:  # most often: no time is lost on it
             return {}, None
         relpath = relpath_of(PurePath(path), self.raw_dirs)
-        return overrides_of(self.overrides, relpath), wcs_beside(self.wcs, relpath)
+        return overrides_of(self.overrides, relpath), wcs_beside(self.wcs, relpath, self.raw_dirs)
+
+
+def eliminated_of(
+    inputs: Inputs,
+    found: Iterable[str],
+    known: Mapping[str, Mapping[str, Any]],
+    contents: Iterable[tuple[str, str]],
+) -> tuple[Eliminated, str]:
+    """The frames to be eliminated, by their content, and what is to be told of the list.
+
+    ``found``: paths of files that are there, to be imported now or later; ``known``: rows of all files by path;
+    ``contents``: (path, hash) of those that were read now.
+    """
+    if not inputs.eliminations.entries:
+        return inputs.eliminations.among(()), ""
+    files = {path: path for path in found}
+    files |= {path: row["content_hash"] or path for path, row in known.items()} | dict(contents)
+    eliminated = inputs.eliminations.among(files.items())
+    return eliminated, told_of(eliminated)
 
 
 def inputs_of(context: TaskContext) -> Inputs:
