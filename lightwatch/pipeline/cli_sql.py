@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import difflib
 import math
+import os
 import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,6 +56,9 @@ def sql(
 ) -> None:
     """Ask the database: a query of yours that only reads, or all tables in a browser."""
     if serve and query is not None:  # the only word is the workdir
+        source = ctx.get_parameter_source("config")  # the environment may name another
+        if source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter("--serve takes the workdir alone, and no query")
         config = Path(query)
     elif query is None:
         raise typer.BadParameter("give a query in quotes, or --serve")
@@ -78,9 +83,11 @@ def _serve(database: Path, port: int) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise typer.BadParameter(f"cannot listen on {LOOPBACK}, port {port}: {reason}") from error
-    say(f"{server.url}  (Ctrl-C ends it)")
+    say(f"{server.url}  (the address is a key: keep it to yourself; Ctrl-C ends it)")
     try:
-        server.run()
+        # what goes wrong stands on the page; datasette prints where in its code, too
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+            server.run()
     except KeyboardInterrupt:
         say()
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hmac
 import importlib.util
+import secrets
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightwatch.errors import ConfigError
 from lightwatch.structure.canned_queries import CANNED
@@ -15,10 +19,13 @@ from lightwatch.structure.database import open_reader
 from lightwatch.structure.files import path_text
 from lightwatch.structure.meanings import TABLES, columns_by_table, meaning
 
+if TYPE_CHECKING:
+    from datasette.app import Datasette
+
 LOOPBACK = "127.0.0.1"
-#: a query on a million rows may take its time; one that never ends would keep the write-ahead log from being emptied
+#: few queries are answered at a time: one that never ends makes other pages wait, and keeps the log from being emptied
 _SETTINGS = {
-    "sql_time_limit_ms": 20_000,
+    "sql_time_limit_ms": 5000,
     "max_returned_rows": 5000,
     "default_cache_ttl": 0,
     "allow_download": False,
@@ -65,17 +72,15 @@ class SqlServer:
             raise ConfigError("SQL in a browser needs datasette: pip install datasette")
         if set("?#%") & set(str(database)):
             raise ConfigError(f"{path_text(database)}: datasette cannot open a path with ?, # or % in it")
-        import uvicorn
         from datasette.app import Datasette
 
         # not as immutable: a run may be writing. It is opened with mode=ro, and the writer waits for no reader
         served = Datasette(files=[str(database)], metadata=description(database), settings=_SETTINGS)
         self._socket = socket.create_server((LOOPBACK, port))
         self.port: int = self._socket.getsockname()[1]
-        self.url = f"http://{LOOPBACK}:{self.port}{served.urls.database(database.stem)}"
-        hosts = {f"{name}:{self.port}" for name in (LOOPBACK, "localhost")}
-        app = for_hosts_alone(served.app(), hosts)
-        self.server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+        self.door = Door(self.port, served.urls.database(database.stem), secrets.token_urlsafe())
+        self.url = f"http://{LOOPBACK}:{self.port}/?{self.door.key}"
+        self.server = _server(self.door.guarding(served.app()), served)
 
     def run(self) -> None:
         """Answer until told to end."""
@@ -85,23 +90,95 @@ class SqlServer:
             self._socket.close()
 
 
-def for_hosts_alone(app: App, hosts: set[str]) -> App:
-    """Pass on what reads and means one of these hosts: a page from elsewhere may have its name made to point here."""
+def _server(app: App, served: Datasette) -> Any:
+    """A server that breaks off its queries when told to end: their threads would be waited for."""
+    import uvicorn
+    from datasette import handle_exception, hookimpl
+    from datasette.plugins import pm
 
-    async def guarded(scope: Message, receive: Any, send: Any) -> None:
-        told = dict(scope.get("headers", ())).get(b"host", b"").decode("latin-1").lower()
-        if scope["type"] == "http" and told not in hosts:
-            await _refuse(
-                send, HTTPStatus.MISDIRECTED_REQUEST, b"this server answers to its own address only\n"
-            )
-        elif scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
-            await _refuse(send, HTTPStatus.METHOD_NOT_ALLOWED, b"here is nothing to write\n")
-        else:
-            await app(scope, receive, send)
+    connections: list[sqlite3.Connection] = []
 
-    return guarded
+    class Plugin:
+        @staticmethod
+        @hookimpl
+        def prepare_connection(conn: sqlite3.Connection, datasette: Datasette) -> None:
+            if datasette is served:
+                connections.append(conn)
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            served.executor.shutdown(wait=False, cancel_futures=True)
+            for connection in connections:
+                connection.interrupt()
+            await super().shutdown(sockets)
+
+    pm.register(Plugin, name=f"lightwatch {id(served)}")
+    # with rich, a screenful of local variables would be told for every mistyped query, and take a second
+    handle_exception.rich = None
+    return Server(uvicorn.Config(app, log_level="critical", access_log=False, timeout_graceful_shutdown=1))
 
 
-async def _refuse(send: Any, status: HTTPStatus, text: bytes) -> None:
-    await send({"type": "http.response.start", "status": int(status), "headers": []})
-    await send({"type": "http.response.body", "body": text})
+@dataclass(frozen=True)
+class Door:
+    """Who is let in to the server on a port: a browser that has been to ``/?KEY``, from there led to ``home``.
+
+    Other users of the machine reach its ports, and so do pages from elsewhere in the user's own browser.
+    """
+
+    port: int
+    home: str
+    secret: str
+
+    @property
+    def key(self) -> str:
+        """What the address has that is to be kept secret."""
+        return f"key={self.secret}"
+
+    def guarding(self, app: App) -> App:
+        """Pass on what reads, means this address, comes from its own pages, and has the key as a cookie."""
+
+        async def guarded(scope: Message, receive: Any, send: Any) -> None:
+            if scope["type"] != "http":
+                await app(scope, receive, send)
+                return
+            headers = {name: value.decode("latin-1") for name, value in scope.get("headers", ())}
+            if headers.get(b"host", "").lower() not in {f"{LOOPBACK}:{self.port}", f"localhost:{self.port}"}:
+                await _tell(
+                    send, HTTPStatus.MISDIRECTED_REQUEST, "this server answers to its own address only"
+                )
+            elif scope["method"] not in ("GET", "HEAD"):
+                await _tell(send, HTTPStatus.METHOD_NOT_ALLOWED, "here is nothing to write")
+            elif _same(scope["query_string"].decode("latin-1"), self.key):
+                await self._welcome(send)
+            elif headers.get(b"sec-fetch-site", "none") not in ("none", "same-origin"):
+                await _tell(send, HTTPStatus.FORBIDDEN, "pages from elsewhere are not answered")
+            elif not any(_same(part.strip(), self._cookie) for part in headers.get(b"cookie", "").split(";")):
+                await _tell(send, HTTPStatus.FORBIDDEN, "open the address that 'lightwatch sql --serve' told")
+            else:
+                await app(scope, receive, send)
+
+        return guarded
+
+    @property
+    def _cookie(self) -> str:
+        # browsers send cookies to all ports of a host
+        return f"lightwatch-{self.port}={self.secret}"
+
+    async def _welcome(self, send: Any) -> None:
+        """Led on by a page, since a browser that came here by a link would not send the cookie with a redirection."""
+        cookie = f"{self._cookie}; Path=/; HttpOnly; SameSite=Strict"
+        page = f'<meta http-equiv="refresh" content="0; url={self.home}"><a href="{self.home}">On</a>'
+        more = {"set-cookie": cookie, "cache-control": "no-store", "content-type": "text/html"}
+        await _tell(send, HTTPStatus.OK, page, more)
+
+
+def _same(told: str, secret: str) -> bool:
+    """Whether they are, in a time that tells nothing."""
+    return hmac.compare_digest(told.encode(), secret.encode())
+
+
+async def _tell(send: Any, status: HTTPStatus, text: str, more: Mapping[str, str] | None = None) -> None:
+    told = {"content-type": "text/plain", **(more or {})}
+    headers = [(name.encode(), value.encode()) for name, value in told.items()]
+    await send({"type": "http.response.start", "status": int(status), "headers": headers})
+    await send({"type": "http.response.body", "body": f"{text}\n".encode()})

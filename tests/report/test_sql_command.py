@@ -16,7 +16,9 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing, suppress
 from pathlib import Path
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from sqlalchemy import update
@@ -195,6 +197,9 @@ def test_words_that_do_not_go_together(ask, capsys, monkeypatch):
     monkeypatch.delenv("LIGHTWATCH_CONFIG", raising=False)
     assert ask("SELECT 1", "--csv", "--json")[0] == 2
     assert ask("--serve", "--csv")[0] == 2
+    code, _, err = ask("--serve", "elsewhere")  # and the workdir
+    assert code == 2
+    assert "--serve takes the workdir alone" in " ".join(err.split())
     with pytest.raises(SystemExit) as end:
         cli.main(["sql"])
     assert end.value.code == 2
@@ -252,25 +257,43 @@ def test_a_query_is_asked_whatever_the_path(make_workdir, tmp_path, capsys):
     assert capsys.readouterr().out.split() == ["n", "2"]
 
 
+COOKIE = {"cookie": "theme=dark; lightwatch-8712=secret"}
+
+
 @pytest.mark.parametrize(
-    ("method", "host", "status"),
+    ("method", "target", "headers", "status"),
     [
-        ("GET", "127.0.0.1:8712", 200), ("HEAD", "LOCALHOST:8712", 200), ("GET", "evil.example:8712", 421),
-        ("GET", "127.0.0.1", 421), ("GET", "", 421), ("POST", "127.0.0.1:8712", 405), ("PUT", "localhost:8712", 405),
+        ("GET", "/database", COOKIE, 299), ("HEAD", "/database", COOKIE | {"host": "LOCALHOST:8712"}, 299),
+        ("GET", "/database", COOKIE | {"host": "evil.example:8712"}, 421),
+        ("GET", "/database", COOKIE | {"host": "127.0.0.1"}, 421), ("GET", "/database", COOKIE | {"host": ""}, 421),
+        ("POST", "/database", COOKIE, 405), ("PUT", "/database", COOKIE | {"host": "localhost:8712"}, 405),
+        ("GET", "/database", COOKIE | {"sec-fetch-site": "same-origin"}, 299),
+        ("GET", "/database", COOKIE | {"sec-fetch-site": "none"}, 299),
+        ("GET", "/database", COOKIE | {"sec-fetch-site": "cross-site"}, 403),
+        ("GET", "/database", COOKIE | {"sec-fetch-site": "same-site"}, 403),
+        ("GET", "/database", {}, 403), ("GET", "/database", {"cookie": "lightwatch-8712=secre"}, 403),
+        ("GET", "/database", {"cookie": "lightwatch-8713=secret"}, 403),
+        ("GET", "/?key=secret", {"sec-fetch-site": "cross-site"}, 200), ("GET", "/?key=secre", {}, 403),
+        ("GET", "/?key=", {}, 403), ("GET", "/?key=\xff", {"cookie": "\xff"}, 403), ("POST", "/?key=secret", {}, 405),
+        ("GET", "/?key=secret", {"host": "evil.example:8712"}, 421),
     ],
 )  # fmt: skip
-def test_what_is_passed_on(method, host, status):
+def test_what_is_passed_on(method, target, headers, status):
     async def app(scope, receive, send):
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.start", "status": 299, "headers": []})
 
     async def send(message):
-        told.append(message.get("status"))
+        told.append(message)
 
-    told: list[int | None] = []
-    scope = {"type": "http", "method": method, "headers": [(b"host", host.encode())]}
-    guarded = sql_server.for_hosts_alone(app, {"127.0.0.1:8712", "localhost:8712"})
-    asyncio.run(guarded(scope, None, send))
-    assert told[0] == status
+    told: list[dict] = []
+    path, _, query = target.partition("?")
+    with_host = {"host": "127.0.0.1:8712"} | headers
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in with_host.items()]
+    scope = {"type": "http", "method": method, "path": path, "query_string": query.encode("latin-1")}
+    guarded = sql_server.Door(8712, "/database", "secret").guarding(app)
+    asyncio.run(guarded(scope | {"headers": raw}, None, send))
+    assert told[0]["status"] == status
+    assert (b"set-cookie" in dict(told[0]["headers"])) == (status == 200)
 
 
 @pytest.fixture(scope="module")
@@ -287,15 +310,28 @@ def served(workdir):
 
 
 def fetch(server, path: str, method: str = "GET", body: str | None = None, **headers: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-    connection.request(method, path, body, headers)
-    answer = connection.getresponse()
-    return answer.status, answer.read().decode("utf-8")
+    """With the cookie of a browser that has been to the address with the key."""
+    return fetch_at(server.url, path, method, body, **headers)
+
+
+def fetch_at(
+    url: str, path: str, method: str = "GET", body: str | None = None, **headers: str
+) -> tuple[int, str]:
+    parts = urlsplit(url)
+    with closing(http.client.HTTPConnection(parts.netloc, timeout=60)) as connection:
+        connection.request("GET", f"{parts.path}?{parts.query}")
+        welcome = connection.getresponse()
+        assert (welcome.status, b"url=/database" in welcome.read()) == (200, True)
+        cookie = welcome.headers["Set-Cookie"]
+        assert cookie.endswith("HttpOnly; SameSite=Strict")
+        connection.request(method, path, body, {"Cookie": cookie.split(";")[0]} | headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode("utf-8")
 
 
 def test_pages_tell_what_tables_and_columns_are(served, workdir):
     before = bytes_of(workdir)
-    assert served.url == f"http://127.0.0.1:{served.port}/database"
+    assert re.fullmatch(rf"http://127\.0\.0\.1:{served.port}/\?key=[\w-]{{43}}", served.url)
     status, text = fetch(served, "/database/frames")
     assert status == 200
     assert "An imported frame" in text
@@ -330,6 +366,39 @@ def test_another_host_is_refused(served, host):
     status, text = fetch(served, "/database/frames", Host=host.format(port=served.port))
     assert status == 421
     assert "frames" not in text
+
+
+def test_who_has_no_key_is_refused(served):
+    status, text = fetch(served, "/database/frames", Cookie="")
+    assert (status, text) == (403, "open the address that 'lightwatch sql --serve' told\n")
+
+
+@pytest.mark.skipif(not HAS_DATASETTE, reason="datasette is not installed")
+def test_command_is_quiet_and_ends_at_once(workdir):
+    command = [sys.executable, "-m", "lightwatch.pipeline.cli", "sql", "--serve", str(workdir), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        told = process.stdout.readline()
+        assert "keep it to yourself; Ctrl-C ends it" in told
+        url = told.split()[0]
+        assert fetch_at(url, "/database/nothing")[0] == 404
+        assert fetch_at(url, "/database?sql=delete+from+frames")[0] == 400
+        endless = f"/database?{urlencode({'sql': ENDLESS})}"
+        asking = [threading.Thread(target=_asked_in_vain, args=(url, endless)) for _ in range(5)]
+        for thread in asking:
+            thread.start()
+        time.sleep(1)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+        assert time.monotonic() - began < 3
+    assert (process.returncode, out.strip(), err) == (0, "", "")
+    for thread in asking:
+        thread.join(5)
+
+
+def _asked_in_vain(url: str, path: str) -> None:
+    with suppress(OSError, http.client.HTTPException):
+        fetch_at(url, path)
 
 
 def test_it_listens_on_loopback_and_the_writer_does_not_wait(served, make_workdir, tmp_path):
