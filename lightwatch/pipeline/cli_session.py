@@ -177,11 +177,12 @@ def _told_by_database(error: Exception, session: Session) -> LightwatchError | N
     if session.workspace is None or not ("sqlalchemy" in sys.modules or isinstance(error, sqlite3.Error)):
         return None
     from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.exc import TimeoutError as NoConnection
 
     from lightwatch.structure.database import parsed
     from lightwatch.structure.database_errors import told
 
-    known = isinstance(error, DBAPIError | sqlite3.Error)
+    known = isinstance(error, DBAPIError | NoConnection | sqlite3.Error)
     return told(parsed(session.workspace.database_url), error) if known else None
 
 

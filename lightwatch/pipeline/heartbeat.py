@@ -17,14 +17,16 @@ from lightwatch.structure.workspace import Workspace
 _SECONDS = 60.0
 #: without a word from the run; a small part of the silence after which it counts as crashed
 _SECONDS_OF_SILENCE = 300.0
+#: longer than a sign of life may wait for the lock of another program; a disk that hangs is not waited for
+_SECONDS_TO_END = 60.0
 
 
 class Heartbeat:
     """Passes on what a reporter is told, and renews the sign of life at most once a minute.
 
     It is told between transactions, never within one. While a fit, or the network, keeps the run from telling
-    anything, a thread gives the sign; it writes through the one connection that the run writes through, which is
-    its own for as long as a transaction takes.
+    anything, a thread gives the sign, by the one connection that the run writes by. It gives none while the run
+    writes, for that is told of right after; the run waits for a sign that is being written, however long that takes.
     """
 
     def __init__(self, reporter: Reporter, workspace: Workspace, run_id: int) -> None:
@@ -39,7 +41,8 @@ class Heartbeat:
 
     def __exit__(self, *_error: object) -> None:
         self._ended.set()
-        self._thread.join()
+        # a sign that hangs beyond holds the one connection: the run's last row then waits for it, as any other would
+        self._thread.join(_SECONDS_TO_END)
 
     def begin(self, task: str, total: int) -> None:
         """A task starts on so many items."""
@@ -56,15 +59,15 @@ class Heartbeat:
         self._renew(_SECONDS)
         self._reporter.end(summary)
 
-    def _renew(self, seconds: float) -> None:
+    def _renew(self, seconds: float, *, wait: bool = True) -> None:
         if time.monotonic() - self._last < seconds:
             return
-        with transaction(self._workspace.engine) as connection:
+        with transaction(self._workspace.engine, wait=wait) as connection:
             renew_heartbeat(connection, self._run_id)
         self._last = time.monotonic()
 
     def _renew_in_silence(self) -> None:
         while not self._ended.wait(_SECONDS_OF_SILENCE / 2):
-            # a disk that fails, or a transaction that takes long: the run itself will tell, or has told, of it
+            # the run writes, or a disk fails, of which the run itself will tell, or has told
             with suppress(LightwatchError, SQLAlchemyError):
-                self._renew(_SECONDS_OF_SILENCE)
+                self._renew(_SECONDS_OF_SILENCE, wait=False)

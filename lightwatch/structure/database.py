@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -14,6 +15,7 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, Engine, NullPool, Table, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from lightwatch.errors import AnotherRunActive, SchemaError, StorageError
 from lightwatch.structure import failpoint
@@ -25,8 +27,11 @@ from lightwatch.structure.views import VIEWS
 
 #: SQLite itself waits so long for a lock, and for nothing else: every other error is told at once
 _BUSY_MS = 30_000
-#: for the one connection that writes: longer than its other user, the signs of life, may wait for a lock
-_CONNECTION_SECONDS = 2 * _BUSY_MS / 1000
+#: threads take turns at the one connection that writes, however long one's commit takes; that it is not free even so
+#: is a transaction within another, which would wait for itself
+_CONNECTION_SECONDS = 60.0
+#: name of the option of an engine that holds whose turn it is to write
+_TURN = "lightwatch_turn"
 #: readers who are about to end are waited for before the log is emptied; those who forgot are not
 _CHECKPOINT_MS = 300
 #: a log that grew beyond, because of a reader who forgot to end, is cut to this when it is next emptied
@@ -60,7 +65,13 @@ def parsed(url: str) -> URL:
 
 def open_engine(url: str) -> Engine:
     """Engine that writes, by one connection. SQLite: WAL on local disks, full sync, foreign keys, BEGIN IMMEDIATE."""
-    engine = create_engine(parsed(url), pool_size=1, max_overflow=0, pool_timeout=_CONNECTION_SECONDS)
+    engine = create_engine(
+        parsed(url),
+        pool_size=1,
+        max_overflow=0,
+        pool_timeout=_CONNECTION_SECONDS,
+        execution_options={_TURN: threading.RLock()},
+    )
     if engine.dialect.name == "sqlite":
         journal = "DELETE" if network_file_system(Path(engine.url.database or ".").parent) else "WAL"
         _configure_sqlite(engine, begin="BEGIN IMMEDIATE", journal=journal)
@@ -112,35 +123,50 @@ def network_file_system(directory: Path) -> str | None:
 
 
 @contextmanager
-def transaction(engine: Engine) -> Iterator[Connection]:
+def transaction(engine: Engine, *, wait: bool = True) -> Iterator[Connection]:
     """One writing transaction: everything or nothing.
+
+    Another thread's transaction is waited for as long as it takes, or, with ``wait`` false, not at all.
 
     Raises
     ------
     StorageError
-        When the database is full, read-only, damaged, not to be reached, or locked for longer than half a minute.
+        When the database is full, read-only, damaged, not to be reached, or locked by another program for longer than
+        half a minute; when another thread writes and is not to be waited for.
     ConfigError, SchemaError
         When a server refuses name or password; when tables are not those of this version.
     """
-    with _telling(engine.url):
-        connection = engine.connect()
-        connection.begin()
+    with _turn(engine, wait):
+        with _telling(engine.url):
+            connection = engine.connect()
+            connection.begin()
+        try:
+            yield connection
+            failpoint.reached("commit", _path(engine))
+            connection.commit()
+            failpoint.reached("committed", _path(engine))
+        except OperationalError as error:
+            raise told(engine.url, error) or error from error
+        finally:
+            connection.close()
+
+
+@contextmanager
+def _turn(engine: Engine, wait: bool) -> Iterator[None]:
+    turn = engine.get_execution_options()[_TURN]
+    if not turn.acquire(blocking=wait):
+        raise StorageError(f"database {place(engine.url)}: another thread is writing")
     try:
-        yield connection
-        failpoint.reached("commit", _path(engine))
-        connection.commit()
-        failpoint.reached("committed", _path(engine))
-    except OperationalError as error:
-        raise told(engine.url, error) or error from error
+        yield
     finally:
-        connection.close()
+        turn.release()
 
 
 @contextmanager
 def _telling(url: URL) -> Iterator[None]:
     try:
         yield
-    except (DBAPIError, sqlite3.OperationalError) as error:
+    except (DBAPIError, NoConnection, sqlite3.OperationalError) as error:
         raise told(url, error) or error from error
 
 
@@ -192,14 +218,11 @@ def checkpoint(engine: Engine) -> None:
     """
     if engine.dialect.name != "sqlite":
         return
-    try:
-        with closing(engine.raw_connection()) as connection:
-            cursor = connection.cursor()
-            cursor.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_MS}")
-            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-    except (sqlite3.OperationalError, DBAPIError) as error:
-        raise told(engine.url, error) or error from error
+    with _telling(engine.url), closing(engine.raw_connection()) as connection:
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_MS}")
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
 
 
 def remarks(database: Path) -> Iterator[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import URL
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from lightwatch.errors import ConfigError, LightwatchError, SchemaError, StorageError
 from lightwatch.structure.files import free_space, path_text
@@ -28,6 +29,8 @@ def told(url: URL, error: BaseException) -> LightwatchError | None:
     reason = getattr(error, "orig", None) or error
     if isinstance(reason, sqlite3.Error):
         return _told_of_file(Path(url.database or "."), reason)
+    if isinstance(error, NoConnection):
+        return StorageError(f"database {place(url)}: all connections of this process are in use; {_AGAIN}")
     code, text = getattr(reason, "sqlstate", None), (str(reason).splitlines() or [""])[0]
     if code in _UNKNOWN_NAMES:
         return SchemaError(

@@ -253,18 +253,27 @@ def test_a_run_that_tells_nothing_gives_signs_of_life(workdir, monkeypatch):
     assert threading.active_count() == before
 
 
-def test_signs_of_life_wait_for_a_transaction_and_survive_a_disk_that_fails(workdir, monkeypatch):
+def test_signs_of_life_leave_out_a_transaction_and_survive_a_disk_that_fails(workdir, monkeypatch):
     workspace = Workspace.open(workdir)
     workspace.initialize()
     with transaction(workspace.engine) as connection:
         key = run_rows.open_row(connection, {"version": "v", "config_hash": "c", "config": "{}"})
     begun = _runs(workdir)[0]["heartbeat"]
     monkeypatch.setattr(heartbeat, "_SECONDS_OF_SILENCE", 0.02)
+    tried = []
+
+    def trying(engine, *, wait):
+        tried.append(wait)
+        return transaction(engine, wait=wait)
+
+    monkeypatch.setattr(heartbeat, "transaction", trying)
     with Heartbeat(LoggingReporter(), workspace, key):
         with transaction(workspace.engine):
+            tried.clear()
             during = _runs(workdir)[0]["heartbeat"]
             time.sleep(0.3)
             assert _runs(workdir)[0]["heartbeat"] == during, "it is the one connection that writes"
+            assert len(tried) > 2, "and is not waited for"
         for _ in range(200):
             if _runs(workdir)[0]["heartbeat"] > during:
                 break
@@ -284,6 +293,28 @@ def test_signs_of_life_wait_for_a_transaction_and_survive_a_disk_that_fails(work
                     break
                 time.sleep(0.05)
         assert len(failed) > 2, "and tries again"
+    workspace.close()
+
+
+def test_a_sign_of_life_that_hangs_does_not_hold_up_the_end_for_ever(workdir, monkeypatch):
+    workspace = Workspace.open(workdir)
+    workspace.initialize()
+    monkeypatch.setattr(heartbeat, "_SECONDS_OF_SILENCE", 0.02)
+    monkeypatch.setattr(heartbeat, "_SECONDS_TO_END", 0.1)
+    hangs, may_end = threading.Event(), threading.Event()
+
+    def hang(_step, _path):
+        hangs.set()
+        may_end.wait(20)
+
+    monkeypatch.setattr(failpoint, "reached", hang)
+    begun = time.monotonic()
+    with Heartbeat(LoggingReporter(), workspace, 1):
+        assert hangs.wait(10)
+    assert time.monotonic() - begun < 10
+    may_end.set()
+    with transaction(workspace.engine):  # once it is written the run goes on
+        pass
     workspace.close()
 
 

@@ -119,6 +119,45 @@ def test_a_locked_database_is_waited_for_but_not_for_ever(engine, url, monkeypat
     impatient.dispose()
 
 
+@pytest.fixture
+def impatient(engine, url, monkeypatch):
+    """An engine whose pool gives up on a connection at once."""
+    monkeypatch.setattr(database, "_CONNECTION_SECONDS", 0.05)
+    impatient = open_engine(url)
+    yield impatient
+    impatient.dispose()
+
+
+def test_a_thread_that_writes_is_waited_for_however_long_or_not_at_all(impatient):
+    begun, may_end = threading.Event(), threading.Event()
+
+    def stall():
+        with transaction(impatient) as connection:
+            connection.execute(insert(schema.files).values(FILE))
+            begun.set()
+            may_end.wait(10)
+
+    thread = threading.Thread(target=stall)
+    thread.start()
+    begun.wait(10)
+    with pytest.raises(StorageError, match="another thread"), transaction(impatient, wait=False):
+        pass
+    threading.Timer(0.5, may_end.set).start()
+    with transaction(impatient) as connection:
+        assert connection.execute(select(schema.files)).all(), "the other one was committed first"
+    thread.join()
+    with transaction(impatient, wait=False):
+        pass
+
+
+def test_a_connection_that_is_not_to_be_had_is_told_in_a_line(impatient):
+    with transaction(impatient):
+        with pytest.raises(StorageError, match="all connections"), transaction(impatient):
+            pass
+        with pytest.raises(StorageError, match="all connections"):
+            database.checkpoint(impatient)
+
+
 def test_only_a_lock_is_waited_for(engine, monkeypatch):
     """A full disk, a damaged file, a wrong column: told at once, not tried again."""
     begun = time.monotonic()
