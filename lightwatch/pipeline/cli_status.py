@@ -100,7 +100,7 @@ def status_of(workspace: Workspace) -> dict[str, Any]:
     return {
         "workdir": workspace.workdir,
         "tasks": queries.rows(reader, queries_overview.progress()),
-        "last_run": _run_facts(last[0]) if last else None,
+        "last_run": _run_facts(last[0], workspace.is_shared) if last else None,
         "newest_frame": newest[0] if newest else None,
         "frames": counts["frames"],
         "eliminated": counts["eliminated"],
@@ -112,14 +112,14 @@ def status_of(workspace: Workspace) -> dict[str, Any]:
     }
 
 
-def _run_facts(row: Mapping[str, Any]) -> dict[str, Any]:
+def _run_facts(row: Mapping[str, Any], shared: bool) -> dict[str, Any]:
     from lightwatch.structure.run_rows import state_of_run
 
     facts = {
         name: row[name]
         for name in ("id", "started", "ended", "host", "pid", "version", "exit_code", "summary")
     }
-    return {**facts, "state": state_of_run(row)}
+    return {**facts, "state": state_of_run(row, shared=shared)}
 
 
 def _disk(workspace: Workspace, product_bytes: int) -> dict[str, int]:

@@ -103,13 +103,13 @@ class ReportServer(ThreadingHTTPServer):
         run = runs[0] if runs else None
         told = [[dict(row) for row in tasks], run and (run["id"], run["ended"])]
         digest = hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()[:16]
-        return {"stamp": digest, "text": _told(run, tasks)}
+        return {"stamp": digest, "text": _told(run, tasks, self._workspace.is_shared)}
 
 
-def _told(run: Any, tasks: Any) -> str:
+def _told(run: Any, tasks: Any, shared: bool) -> str:
     if run is None:
         return "No run yet."
-    state = run_rows.state_of_run(run)
+    state = run_rows.state_of_run(run, shared=shared)
     if state != "running":
         return f"No run goes on; the last began {run['started'][:16].replace('T', ' ')} UTC" + (
             " and did not end in order." if state == "crashed" else "."

@@ -59,14 +59,18 @@ def close_row(connection: Connection, run_id: int, exit_code: int, summary: str)
     )
 
 
-def state_of_run(row: Mapping[str, Any]) -> Literal["ended", "running", "crashed"]:
-    """Whether a run still goes on; of one on another machine only its last sign of life tells."""
+def state_of_run(row: Mapping[str, Any], *, shared: bool) -> Literal["ended", "running", "crashed"]:
+    """Whether a run still goes on; of one on another machine only its last sign of life tells.
+
+    ``shared``: other machines can write to this database. One may have the name of this machine, as containers have;
+    its start is another then, as that of this machine before it was started anew.
+    """
     if row["ended"] is not None:
         return "ended"
-    if row["host"] == socket.gethostname():
-        same_start = row["boot_id"] in (None, boot_id())
-        return "running" if same_start and _is_alive(row["pid"], _last_seen(row)) else "crashed"
-    return "running" if _was_alive_lately(row) else "crashed"
+    if _is_of_this_start(row):
+        return "running" if _is_alive(row["pid"], _last_seen(row)) else "crashed"
+    started_anew = row["host"] == socket.gethostname() and not shared
+    return "running" if _was_alive_lately(row) and not started_anew else "crashed"
 
 
 def refuse_other_runs(connection: Connection, *, of_other_machines: bool) -> None:
@@ -83,7 +87,8 @@ def refuse_other_runs(connection: Connection, *, of_other_machines: bool) -> Non
     """
     for row in _open_rows(connection):
         here = row["host"] == socket.gethostname()
-        if (here or of_other_machines) and _was_alive_lately(row) and state_of_run(row) == "running":
+        is_running = state_of_run(row, shared=of_other_machines) == "running"
+        if (here or of_other_machines) and _was_alive_lately(row) and is_running:
             raise AnotherRunActive(
                 f"another run is active: pid {row['pid']} on {row['host']} since {row['started']}, last sign of life "
                 f"{row['heartbeat']}; if you know that it has ended, 'lightwatch db unlock' says so"
@@ -107,7 +112,12 @@ def _open_rows(connection: Connection) -> list[Mapping[str, Any]]:
     }:
         return []
     rows = connection.execute(select(runs).where(runs.c.ended.is_(None))).mappings()
-    return [dict(row) for row in rows if (row["host"], row["pid"]) != (socket.gethostname(), os.getpid())]
+    return [dict(row) for row in rows if not (_is_of_this_start(row) and row["pid"] == os.getpid())]
+
+
+def _is_of_this_start(row: Mapping[str, Any]) -> bool:
+    """Whether a run began on this machine since it was started, so that its process can be looked for."""
+    return row["host"] == socket.gethostname() and row["boot_id"] in (None, boot_id())
 
 
 def _last_seen(row: Mapping[str, Any]) -> datetime:

@@ -32,6 +32,10 @@ def _row(**change):
     return {**here, "started": run_rows.now_text(), "heartbeat": run_rows.now_text(), **change}
 
 
+def _state(row, *, shared=False):
+    return run_rows.state_of_run(row, shared=shared)
+
+
 def _ago(**time):
     return (datetime.now(UTC) - timedelta(**time)).isoformat()
 
@@ -43,20 +47,28 @@ def _gone():
 
 
 def test_the_state_of_a_run_of_this_machine():
-    assert run_rows.state_of_run(_row()) == "running"
-    assert run_rows.state_of_run(_row(heartbeat=None)) == "running"
-    assert run_rows.state_of_run(_row(ended=run_rows.now_text())) == "ended"
-    assert run_rows.state_of_run(_row(pid=_gone())) == "crashed"
-    assert run_rows.state_of_run(_row(pid=1)) == "running", "a process of somebody else is one"
-    assert run_rows.state_of_run(_row(boot_id="another start")) == "crashed", "the pid is now somebody else's"
-    assert run_rows.state_of_run(_row(boot_id=None)) == "running", "a row of an older version"
+    assert _state(_row()) == "running"
+    assert _state(_row(heartbeat=None)) == "running"
+    assert _state(_row(ended=run_rows.now_text())) == "ended"
+    assert _state(_row(pid=_gone())) == "crashed"
+    assert _state(_row(pid=1)) == "running", "a process of somebody else is one"
+    assert _state(_row(boot_id="another start")) == "crashed", "the pid is now somebody else's"
+    assert _state(_row(boot_id=None)) == "running", "a row of an older version"
+
+
+def test_a_machine_of_the_same_name_that_shares_the_disk_is_told_by_its_last_sign_of_life():
+    other = {"boot_id": "another start", "pid": _gone()}
+    assert _state(_row(**other), shared=True) == "running"
+    assert _state(_row(**other, heartbeat=_ago(minutes=61)), shared=True) == "crashed"
+    assert _state(_row(**other, ended=run_rows.now_text()), shared=True) == "ended"
+    assert _state(_row(pid=_gone()), shared=True) == "crashed", "of this start: its process is looked for"
 
 
 def test_the_state_of_a_run_elsewhere_is_told_by_its_last_sign_of_life():
-    assert run_rows.state_of_run(_row(host="elsewhere", pid=_gone())) == "running"
-    assert run_rows.state_of_run(_row(host="elsewhere", heartbeat=_ago(minutes=59))) == "running"
-    assert run_rows.state_of_run(_row(host="elsewhere", heartbeat=_ago(minutes=61))) == "crashed"
-    assert run_rows.state_of_run(_row(host="elsewhere", heartbeat=None, started=_ago(hours=2))) == "crashed"
+    assert _state(_row(host="elsewhere", pid=_gone())) == "running"
+    assert _state(_row(host="elsewhere", heartbeat=_ago(minutes=59))) == "running"
+    assert _state(_row(host="elsewhere", heartbeat=_ago(minutes=61))) == "crashed"
+    assert _state(_row(host="elsewhere", heartbeat=None, started=_ago(hours=2))) == "crashed"
 
 
 def test_a_row_is_opened_kept_alive_and_closed(engine):
@@ -67,9 +79,9 @@ def test_a_row_is_opened_kept_alive_and_closed(engine):
         run_rows.close_row(connection, key, 10, "x" * 5000)
     with engine.connect() as connection:
         row = dict(connection.execute(select(runs)).mappings().one())
-    assert run_rows.state_of_run(first) == "running"
+    assert _state(first) == "running"
     assert row["heartbeat"] > first["heartbeat"]
-    assert (row["exit_code"], len(row["summary"]), run_rows.state_of_run(row)) == (10, 2000, "ended")
+    assert (row["exit_code"], len(row["summary"]), _state(row)) == (10, 2000, "ended")
     assert run_rows.latest_start(engine) == row["started"]
 
 
@@ -80,7 +92,8 @@ def test_a_row_is_opened_kept_alive_and_closed(engine):
         ({"host": "elsewhere", "heartbeat": _ago(hours=2)}, False),
         ({"host": "elsewhere", "ended": run_rows.now_text()}, False),
         ({"pid": os.getppid()}, True),
-        ({"pid": os.getppid(), "boot_id": "another start"}, False),
+        ({"boot_id": "another start"}, True),  # another machine of this name, and of the same pid by chance
+        ({"boot_id": "another start", "heartbeat": _ago(hours=2)}, False),
         ({"pid": _gone()}, False),
         ({}, False),  # of this process, which holds the lock
     ],
@@ -95,21 +108,22 @@ def test_a_run_beside_another_is_refused_until_that_is_silent_or_said_to_have_en
         run_rows.refuse_other_runs(connection, of_other_machines=True)
 
 
-def test_on_a_local_disk_rows_of_another_name_of_this_machine_refuse_nothing(engine):
+@pytest.mark.parametrize("change", [{"host": "a-container-that-was-killed"}, {"boot_id": "another start"}])
+def test_on_a_local_disk_rows_of_another_name_or_start_of_this_machine_refuse_nothing(engine, change):
     with transaction(engine) as connection:
-        connection.execute(insert(runs).values({**ABOUT, **_row(host="a-container-that-was-killed")}))
+        connection.execute(insert(runs).values({**ABOUT, **_row(**change)}))
         run_rows.refuse_other_runs(connection, of_other_machines=False)
 
 
 def test_a_number_that_was_given_to_another_process_is_no_run():
     with subprocess.Popen(["sleep", "60"]) as process:
         try:
-            assert run_rows.state_of_run(_row(pid=process.pid)) == "running"
+            assert _state(_row(pid=process.pid)) == "running"
             before = _ago(minutes=5)
-            assert run_rows.state_of_run(_row(pid=process.pid, started=before, heartbeat=before)) == "crashed"
+            assert _state(_row(pid=process.pid, started=before, heartbeat=before)) == "crashed"
             process.kill()
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and nobody has taken notice yet
-            assert run_rows.state_of_run(_row(pid=process.pid)) == "crashed"
+            assert _state(_row(pid=process.pid)) == "crashed"
         finally:
             process.kill()
 
