@@ -14,6 +14,7 @@ from lightwatch.pipeline.cli_session import (
     ConfigArgument,
     JsonOption,
     Session,
+    complain,
     printable,
     say,
     say_json,
@@ -89,7 +90,9 @@ def run(
     else:
         if not quiet:
             _say_causes(causes)
-        say(result.line)
+        say(result.work)
+    if result.lacks:  # cron mails it, quiet or not
+        complain(printable(result.lacks), session.secrets)
     raise typer.Exit(result.exit_code)
 
 

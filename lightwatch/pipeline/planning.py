@@ -14,7 +14,8 @@ from lightwatch.pipeline.night import NIGHT, task_named
 from lightwatch.pipeline.runner import footprint_in_use, group_is_pending, pending_items
 from lightwatch.pipeline.task import Task, TaskContext
 from lightwatch.structure import queries, queries_joint
-from lightwatch.structure.frames_discovery import find_files
+from lightwatch.structure.files import path_text
+from lightwatch.structure.frames_discovery import find_files, unlisted
 from lightwatch.structure.workspace import Workspace
 
 
@@ -72,7 +73,8 @@ def _first_plan(workspace: Workspace, tasks: Sequence[Task]) -> list[PlanLine]:
         config.raw_dirs, config.patterns, recursive=config.discovery.recursive, follow_links=True
     )
     n = len(found.files)
-    reason = f"first run, {n} files found"
+    missing = [path_text(path) for path, _reason in unlisted(config.raw_dirs)]
+    reason = f"first run, {n} files found" + f"; cannot be listed: {', '.join(missing)}" * bool(missing)
     pending = {"files": n, "frames": 0, "groups": 0}
     expected = {"files": 0, "frames": n, "groups": 1 if n else 0}  # how many filters, only the headers tell
     return [
@@ -87,7 +89,9 @@ def _pending(workspace: Workspace, task: Task, current: dict[str, str]) -> tuple
     context = TaskContext(workspace, current[task.name], current, footprint_hash)
     if task.scope == "files":
         found = importlib.import_module(task.module + "_files").find_candidates(context)
-        return len(found), ""
+        missing = unlisted(workspace.config.raw_dirs)
+        note = "; ".join(f"{path_text(path)} cannot be listed: {reason}" for path, reason in missing)
+        return sum(not item.problem for item in found), note
     if task.scope == "frames":
         return len(pending_items(workspace, task, current, footprint_hash)), ""
     if not footprint_hash:
@@ -99,7 +103,7 @@ def _pending(workspace: Workspace, task: Task, current: dict[str, str]) -> tuple
 
 def _reason(workspace: Workspace, task: Task, changed: bool, work: int, note: str) -> str:
     if not work:
-        return "up to date"
+        return f"up to date; {note}" if note else "up to date"
     if changed:
         return f"settings of {_changed_section(workspace, task)} changed"
     return {"files": "new files", "frames": "new frames", "groups": "frames changed"}[task.scope] + (

@@ -21,7 +21,7 @@ from lightwatch.pipeline.planning import PlanLine, plan
 from lightwatch.pipeline.reporting import LOG, LoggingReporter, Reporter, TaskSummary
 from lightwatch.pipeline.runner import TaskRunner
 from lightwatch.pipeline.task import Task
-from lightwatch.structure import queries, run_rows
+from lightwatch.structure import frames_discovery, queries, run_rows
 from lightwatch.structure.backups import BEFORE_RUN, backup
 from lightwatch.structure.database import checkpoint, transaction
 from lightwatch.structure.files import path_text
@@ -45,7 +45,12 @@ class RunResult:
 
     @property
     def line(self) -> str:
-        """The run in one line."""
+        """The run in one line: what it lacked, and what it did."""
+        return f"{self.lacks}; {self.work}" if self.lacks else self.work
+
+    @property
+    def work(self) -> str:
+        """What it did, in one line."""
         parts = [
             f"{summary.task} {summary.done}/{summary.items}" + (f" ({summary.note})" if summary.note else "")
             for summary in self.summaries
@@ -55,10 +60,16 @@ class RunResult:
         rejected = sum(s.rejected for s in self.summaries)
         failed = sum(s.failed for s in self.summaries)
         if not self.items:
-            nothing = "nothing could be done" if any(s.waits for s in self.summaries) else "nothing to do"
-            return "; ".join([self.lacks or nothing, *parts])
+            waited = self.lacks or any(s.waits for s in self.summaries)
+            return "; ".join(["nothing could be done" if waited else "nothing to do", *parts])
         seconds = sum(s.seconds for s in self.summaries)
         return f"{'; '.join(parts)} | {rejected} rejected, {failed} failed | {seconds:.1f} s"
+
+    def __str__(self) -> str:
+        return self.line
+
+    def __repr__(self) -> str:
+        return f"RunResult(exit_code={int(self.exit_code)}): {self.line}"
 
 
 class WorkflowManager:
@@ -156,27 +167,39 @@ class WorkflowManager:
             )
             for task in tasks:
                 summaries.append(runner.run(task))
-        exit_code = self._exit_code(summaries)
-        lacks = self._why_no_frames() if exit_code == ExitCode.NO_DATA else ""
+        searched = any(task.scope == "files" for task in tasks)
+        unlisted = frames_discovery.unlisted(self.workspace.config.raw_dirs) if searched else []
+        has_frames = queries.scalar(self.workspace.reader, queries.any_frame()) is not None
+        exit_code = self._exit_code(summaries, len(unlisted), has_frames)
+        lacks = self._what_lacks(unlisted, has_frames) if unlisted or exit_code == ExitCode.NO_DATA else ""
         return RunResult(tuple(summaries), exit_code, tidied, lacks)
 
-    def _why_no_frames(self) -> str:
-        """What a workdir without any frame is to be given."""
-        raw_dirs, config = self.workspace.config.raw_dirs, self.workspace.config_path.name
-        missing = [path for path in raw_dirs if not path.is_dir()]
-        if missing:
-            what_to_do = f"make it, mount its disk, or correct raw_dirs in {config}"
-            return f"no frames: {_first(missing)} is no directory: {what_to_do}"
+    def _what_lacks(self, unlisted: Sequence[tuple[Path, str]], has_frames: bool) -> str:
+        """Which raw directories are not there, or what a workdir without any frame is to be given."""
+        config = self.workspace.config_path.name
+        if unlisted:
+            (path, reason), more = unlisted[0], len(unlisted) - 1
+            others = f" (and {more} more)" * bool(more)
+            what = (
+                f"{path_text(path)}{others} cannot be listed: {reason}: mount its disk, mend its permissions, or "
+                f"correct raw_dirs in {config}"
+            )
+            return f"new frames may be missing: {what}" if has_frames else f"no frames: {what}"
         return (
-            f"no frames in {_first(raw_dirs)}: put raw files there, or correct raw_dirs or discovery.patterns in "
-            f"{config}; 'lightwatch status' counts files that were refused"
+            f"no frames in {_first(self.workspace.config.raw_dirs)}: put raw files there, or correct raw_dirs or "
+            f"discovery.patterns in {config}; 'lightwatch status' counts files that were refused"
         )
 
-    def _exit_code(self, summaries: Sequence[TaskSummary]) -> int:
+    def _exit_code(self, summaries: Sequence[TaskSummary], n_unlisted: int, has_frames: bool) -> int:
+        if n_unlisted == len(
+            self.workspace.config.raw_dirs
+        ):  # as on an unmounted disk: no new night can come
+            return ExitCode.NO_DATA
         if any(summary.rejected or summary.failed or summary.waits for summary in summaries):
             return ExitCode.PARTIAL
-        frames = queries.scalar(self.workspace.reader, queries.any_frame())
-        return ExitCode.CLEAN if frames is not None else ExitCode.NO_DATA
+        if not has_frames:
+            return ExitCode.NO_DATA
+        return ExitCode.PARTIAL if n_unlisted else ExitCode.CLEAN
 
     def _register(self, current: dict[str, str], before_writing: Callable[[], None]) -> None:
         """Write the recipes and ROIs in use, when they changed; light curves of ROIs that are gone go with them."""

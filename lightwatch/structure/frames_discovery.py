@@ -69,6 +69,17 @@ def each_file(
                     yield found
 
 
+def unlisted(folders: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Folders that cannot be listed now, and why: missing, not mounted, not permitted."""
+    found = []
+    for folder in folders:
+        try:
+            os.scandir(folder).close()
+        except OSError as error:
+            found.append((folder, error.strerror or type(error).__name__))
+    return found
+
+
 def _walk(
     folder: Path, recursive: bool, follow_links: bool, seen: set[tuple[int, int]]
 ) -> Iterator[os.DirEntry[str] | FoundFile]:

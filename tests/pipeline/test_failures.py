@@ -90,7 +90,8 @@ def test_without_raw_files_the_line_says_where_to_put_them(empty_workdir):
     raw.rmdir()
     result = workdir.run()
     expected = (
-        f"no frames: {raw} is no directory: make it, mount its disk, or correct raw_dirs in config.yaml"
+        f"no frames: {raw} cannot be listed: No such file or directory: mount its disk, mend its permissions, or "
+        "correct raw_dirs in config.yaml"
     )
     assert (result.exit_code, result.line[: len(expected)]) == (65, expected)
 
