@@ -65,6 +65,7 @@ def initialize_workdir(request: InitRequest) -> InitResult:
         raise ConfigError(f"{config_path}: exists already; remove it, or choose another directory")
     old = translate(request.from_lightcurver) if request.from_lightcurver else None
     taken = _taken_over(old) if old else Takeover()
+    _refuse_to_write_over(request.directory, taken)
     _refuse_missing_table(request.catalog)
     table = Path(request.catalog) if request.catalog and request.catalog not in _CATALOG_WORDS else None
     found = survey(request.frames, catalog=table) if request.frames else None
@@ -77,6 +78,14 @@ def _taken_over(old: Translation) -> Takeover:
     """What the older workdir knows besides its configuration, whose translation is adapted to it."""
     workdir = read_lightcurver_workdir(old.workdir)
     return take_over(workdir, old.values) if workdir else Takeover(remarks=remark_on_letters(old.values))
+
+
+def _refuse_to_write_over(directory: Path, taken: Takeover) -> None:
+    """What is taken over may have been changed by hand since."""
+    there = [directory / name for name in taken.files if os.path.lexists(directory / name)]
+    if there:
+        others = f", as do {len(there) - 1} others" if len(there) > 1 else ""
+        raise ConfigError(f"{there[0]}: exists already{others}; move it away, or choose another directory")
 
 
 def _refuse_missing_table(catalog: str | None) -> None:
@@ -203,8 +212,8 @@ def _write(
         parser_path = request.directory / "header_parser" / "parse_header.py"
         if not parser_path.exists():
             _put(parser_path, _parser(found, old))
-    for write in taken.files:
-        write(request.directory)
+    for name, write in taken.files.items():
+        write(request.directory / name)
     if config.raw_dirs == [Path("raw")]:
         (request.directory / "raw").mkdir(exist_ok=True)
     _put(config_path, text)

@@ -162,7 +162,8 @@ def _entries(path: Path) -> Iterator[Entry]:
                 raise ConfigError(
                     f"{path}:{reader.line_num}: more columns than in line 1; put text with a comma in quotes"
                 )
-            comment = (row.get("comment") or "").strip() or _NO_COMMENT
+            # PostgreSQL holds no NUL
+            comment = (row.get("comment") or "").replace("\0", "").strip() or _NO_COMMENT
             yield Entry(reader.line_num, (row["file"] or "").strip(), comment)
     except csv.Error as error:
         raise ConfigError(f"{path}:{reader.line_num}: no CSV table: {error}") from None

@@ -19,8 +19,10 @@ from reliability.small_night import SETTINGS, Workdir
 
 from lightwatch.errors import ConfigError
 from lightwatch.pipeline.init import InitRequest, initialize_workdir
+from lightwatch.structure.catalogs_table import read_catalog
 from lightwatch.structure.config_file import load_config
 from lightwatch.structure.elimination_list import read_eliminations
+from lightwatch.structure.wcs_files import wcs_files
 
 SCHEMA = """
 CREATE TABLE frames (
@@ -131,8 +133,6 @@ def test_wcs_of_raw_headers_stay_where_they_are(tmp_path):
 
 
 def test_stars_of_ones_own_become_the_table_of_reference_stars(tmp_path):
-    from lightwatch.structure.catalogs_table import read_catalog
-
     stars = [
         (300, "a", 42.2, 19.2, 15.0, "7"),
         (300, "b", 42.3, 19.2, 15.5, "8"),
@@ -145,6 +145,66 @@ def test_stars_of_ones_own_become_the_table_of_reference_stars(tmp_path):
     assert (list(table.source_id), list(table.phot_g_mean_mag)) == ([7, 8], [15.0, 15.5])
     assert config.psf.stars_to_use == ["7", "9"]
     assert any("1 stars of the old table have no" in remark for remark in result.remarks)
+
+
+def test_stars_that_cannot_be_meant_are_left_out_and_told(tmp_path):
+    """Positions outside of the sky, ids that are the same number, ids that no number can hold."""
+    stars = [
+        (300, "a", float("inf"), 19.2, 15.0, "7"),
+        (300, "b", 42.3, 200.0, 15.5, "8"),
+        (300, "c", 42.3, 19.2, 15.5, "9"),
+        (300, "d", 42.3, 19.2, 15.5, "1"),
+        (300, "e", 42.4, 19.2, 15.5, "01"),
+        (300, "z", 42.4, 19.3, 15.5, "1" * 5000),
+        (300, "g", 42.4, 19.3, 15.5, "0"),
+    ]
+    result = made(tmp_path, old_workdir(tmp_path, stars=stars))
+    config = load_config(result.config_path)
+    table = read_catalog(tmp_path / "new" / config.reference_stars.catalog)
+    assert list(table.source_id) == [0, 9]
+    assert config.psf.stars_to_use == ["7", "9"]
+    remarks = "\n".join(result.remarks)
+    assert "3 stars of the old table have no" in remarks
+    assert "2 stars of the old table share their id" in remarks
+    assert "no star of the old table is named z" in remarks
+
+
+def test_paths_that_no_file_can_have_are_left_out_and_told(tmp_path):
+    config = old_workdir(tmp_path)
+    statements(
+        tmp_path / "old" / "database.sqlite3",
+        ("UPDATE frames SET image_relpath = ? WHERE id = 1", [("frames/a\0.fits",)]),
+        ("UPDATE frames SET original_image_path = ? WHERE id = 2", [("/raw/b\0.fits",)]),
+        ("UPDATE frames SET original_image_path = ? WHERE id = 3", [(f"/raw/{'c' * 300}.fits",)]),
+        ("UPDATE frames SET original_image_path = ? WHERE id = 5", [(f"/raw/{'e' * 300}.fits",)]),
+    )
+    solved_frame(tmp_path / "old" / "frames" / "e.fits")
+    remarks = made(tmp_path, config).remarks
+    assert any("2 frames eliminated by hand have no name" in remark for remark in remarks)
+    assert any("2 solved frames without a WCS" in remark for remark in remarks)
+    assert not (tmp_path / "new" / "eliminated_frames.csv").exists()
+
+
+def test_a_wcs_is_named_by_the_path_from_the_raw_directory(tmp_path):
+    config = old_workdir(tmp_path, frames=[("n1/a.fits", 1, 0, None), ("n2/a.fits", 1, 0, None)])
+    for night in ("n1", "n2"):
+        (tmp_path / "old" / "frames" / night).mkdir()
+        solved_frame(tmp_path / "old" / "frames" / night / "a.fits")
+    made(tmp_path, config)
+    assert sorted(wcs_files(tmp_path / "new")) == ["n1/a", "n2/a"]
+
+
+@pytest.mark.parametrize("name", ["eliminated_frames.csv", "wcs/a.wcs", "lightcurver_stars.ecsv"])
+def test_what_is_there_already_is_not_written_over(tmp_path, name):
+    config = old_workdir(tmp_path, stars=[(300, "a", 42.2, 19.2, 15.0, "7")])
+    solved_frame(tmp_path / "old" / "frames" / "a.fits")
+    own = tmp_path / "new" / name
+    own.parent.mkdir(parents=True)
+    own.write_text("by hand")
+    with pytest.raises(ConfigError, match=f"{name}: exists already; move it away"):
+        made(tmp_path, config)
+    assert [path for path in (tmp_path / "new").rglob("*") if path.is_file()] == [own]
+    assert own.read_text() == "by hand"
 
 
 def test_without_a_database_the_configuration_alone_is_translated(tmp_path):
