@@ -159,6 +159,10 @@ class _Tree:
                 continue
             # keys stay text: a source labelled 1 or an ROI named 2024 is a name, not a number
             key = key_node.value
+            if key and key_node.tag == "tag:yaml.org,2002:null":
+                self.problems.append(
+                    f"{where}: {dotted((*at, key))}: expected a key; put it in quotes if it is a name"
+                )
             if key == "<<" and key_node.style is None:
                 self.problems.append(
                     f"{where}: {dotted((*at, key))}: merging is not allowed; repeat the keys"

@@ -66,6 +66,8 @@ class HeaderOverride(Section):
         from lightwatch.structure.header_values import expected_of
 
         expected = None if value is None else expected_of(str(info.field_name), value)
+        if isinstance(value, str) and not value.isprintable():
+            expected = "text without line breaks and other control characters"
         if expected:
             raise ValueError(f"expected {expected}")
         return value
@@ -74,6 +76,8 @@ class HeaderOverride(Section):
     def _says_something(self) -> HeaderOverride:
         if not self.values:
             raise ValueError("expected a value that replaces the header's, such as {gain: 1.4}")
+        if (self.ra is None) != (self.dec is None):
+            raise ValueError("expected both ra and dec: a pointing of two sources lies nowhere")
         return self
 
     @model_serializer(mode="wrap")

@@ -128,6 +128,17 @@ WRONG = {
         12,
         "header_overrides.*: key given twice",
     ),
+    "override_half_a_pointing": ('header_overrides:\n  "*": {ra: 10}\n', 11, "expected both ra and dec"),
+    "override_of_null": (
+        "header_overrides:\n  null: {gain: 1}\n",
+        11,
+        "header_overrides.null: expected a key",
+    ),
+    "override_with_a_control_character": (
+        'header_overrides:\n  "*": {filter: "R\\a"}\n',
+        11,
+        "filter: expected text without line breaks",
+    ),
     "duplicate_section": ("reference_stars: {}\n", 10, "reference_stars: key given twice"),
     "duplicate_key": ("psf:\n  min_stars: 3\n  min_stars: 4\n", 12, "psf.min_stars: key given twice"),
 }

@@ -56,6 +56,7 @@ def test_every_value_is_one_of_the_header_parsers_contract():
         if key == "time_offset_seconds":
             continue
         value = probes.get(key, "x" if key in texts else 12.0)
-        assert HeaderOverride(**{key: value}).values == {key: value}
+        said = {"ra": 12.0, "dec": 12.0} if key in ("ra", "dec") else {key: value}
+        assert HeaderOverride(**said).values == said
         changed: FrameMetadata = checked_metadata({**values, key: value}, name="a", time_reference="start")
         assert changed != plain, key
