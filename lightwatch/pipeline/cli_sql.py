@@ -50,7 +50,9 @@ def sql(
     as_json: JsonOption = False,
     serve: Annotated[
         bool,
-        typer.Option("--serve", help="Show the database to a browser of this machine (needs datasette)."),
+        typer.Option(
+            "--serve", help="Show the database to your browser: the address told is a key (needs datasette)."
+        ),
     ] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="For --serve; 0: any free one.")] = 8712,
 ) -> None:

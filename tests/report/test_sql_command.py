@@ -374,8 +374,10 @@ def test_who_has_no_key_is_refused(served):
 
 
 @pytest.mark.skipif(not HAS_DATASETTE, reason="datasette is not installed")
-def test_command_is_quiet_and_ends_at_once(workdir):
-    command = [sys.executable, "-m", "lightwatch.pipeline.cli", "sql", "--serve", str(workdir), "--port", "0"]
+def test_command_of_the_page_is_quiet_and_ends_at_once(workdir):
+    page = (ROOT / "docs" / "sql.md").read_text(encoding="utf-8")
+    (words,) = re.findall(r"^lightwatch (.*--serve.*) ~/j0248$", page, re.MULTILINE)
+    command = [sys.executable, "-m", "lightwatch.pipeline.cli", *words.split(), str(workdir), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         told = process.stdout.readline()
         assert "keep it to yourself; Ctrl-C ends it" in told
