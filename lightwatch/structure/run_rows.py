@@ -111,8 +111,8 @@ def _open_rows(connection: Connection) -> list[Mapping[str, Any]]:
         c["name"] for c in catalogue.get_columns("runs")
     }:
         return []
-    rows = connection.execute(select(runs).where(runs.c.ended.is_(None))).mappings()
-    return [dict(row) for row in rows if not (_is_of_this_start(row) and row["pid"] == os.getpid())]
+    rows = map(dict, connection.execute(select(runs).where(runs.c.ended.is_(None))).mappings())
+    return [row for row in rows if not (_is_of_this_start(row) and row["pid"] == os.getpid())]
 
 
 def _is_of_this_start(row: Mapping[str, Any]) -> bool:
