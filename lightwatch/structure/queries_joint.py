@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, Table, func, select, union_all
+from sqlalchemy import ColumnElement, Select, Table, and_, func, select, union_all
 
 from lightwatch.structure import queries
 from lightwatch.structure import schema as s
@@ -29,6 +29,14 @@ def finished_contents(task: str, recipe: str, footprint_hash: str) -> Select[Any
     )
 
 
+def frames_done_otherwise(task: str, recipe: str, footprint_hash: str) -> Select[Any]:
+    """Ids of the frames whose result of a task was made under another recipe."""
+    t = s.task_results.c
+    return select(t.frame_id).where(
+        t.task == task, t.combined_footprint_hash == footprint_hash, t.recipe != recipe
+    )
+
+
 def groups_done(task: str) -> Select[Any]:
     """What a joint task has solved under any recipe and footprint."""
     g = s.group_results
@@ -38,6 +46,19 @@ def groups_done(task: str) -> Select[Any]:
 def rows_of_footprint(table: Table, footprint_hash: str) -> Select[Any]:
     """All rows of a table of products of frames that belong to a footprint."""
     return select(table).where(table.c.combined_footprint_hash == footprint_hash)
+
+
+def coefficients_of_group(footprint_hash: str, filter_name: str) -> ColumnElement[bool]:
+    """Rows of the normalization of a filter, of whatever recipe."""
+    c = s.normalization_coefficients.c
+    return and_(c.combined_footprint_hash == footprint_hash, c.filter == filter_name)
+
+
+def zeropoints_of_group(footprint_hash: str, filter_name: str) -> ColumnElement[bool]:
+    """Rows of the zero points of a filter, of whatever recipe and band."""
+    c = s.absolute_zeropoints.c
+    of_filter = c.frame_id.in_(queries.frames_of_filter(filter_name))
+    return and_(c.combined_footprint_hash == footprint_hash, of_filter)
 
 
 def zeropoints_of_filter(footprint_hash: str, recipe: str, band: str, filter_name: str) -> Select[Any]:

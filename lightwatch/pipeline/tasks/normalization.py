@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, and_
+from sqlalchemy import Connection
 
 from lightwatch.flags import Flag
 from lightwatch.pipeline.grouping import group_members
@@ -20,7 +20,7 @@ from lightwatch.processes.normalization import (
     normalize,
     unsound_minority,
 )
-from lightwatch.structure import queries, schema
+from lightwatch.structure import queries, queries_joint, schema
 from lightwatch.structure.config import Normalization as Settings
 from lightwatch.structure.queries import replace_rows
 from lightwatch.structure.renewal import Tolerance, renew_rows
@@ -224,8 +224,7 @@ def save(connection: Connection, context: TaskContext, group: Group, output: Nor
         }
         for j, star in enumerate(table.star_ids)
     ]
-    c = schema.normalization_coefficients.c
-    ours = and_(c.combined_footprint_hash == context.footprint_hash, c.filter == group.filter)
+    ours = queries_joint.coefficients_of_group(context.footprint_hash, group.filter)
     renew_rows(connection, schema.normalization_coefficients, ours, frames, _SAME)
     exclusions = [{**key, **row, "recipe": context.recipe} for row in _exclusions(output)]
     replace_rows(connection, schema.normalization_stars, key, stars)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, and_
+from sqlalchemy import Connection
 
 from lightwatch.errors import TooFewStars
 from lightwatch.flags import Flag
@@ -218,17 +218,8 @@ def save(connection: Connection, context: TaskContext, group: Group, output: Zer
                 "flags": int(output.frames.flags[i]) | too_few,
             }
         )
-    table = schema.absolute_zeropoints
-    renew_rows(
-        connection,
-        table,
-        and_(
-            table.c.combined_footprint_hash == context.footprint_hash,
-            table.c.frame_id.in_(queries.frames_of_filter(group.filter)),
-        ),
-        rows,
-        _SAME,
-    )
+    ours = queries_joint.zeropoints_of_group(context.footprint_hash, group.filter)
+    renew_rows(connection, schema.absolute_zeropoints, ours, rows, _SAME)
     _save_catalog(connection, context, output)
     _save_depth(connection, inputs, {row["frame_id"]: row["zeropoint"] for row in rows})
 
