@@ -212,7 +212,7 @@ def diff(
     if as_json:
         say_json({"compared_with": name, "changes": changes})
         return
-    say(f"compared with {name}: {len(changes) or 'no'} changes")
+    say(f"compared with {name}: {len(changes) or 'no'} change{'s' * (len(changes) != 1)}")
     for key, change in changes.items():
         say(f"  {key}: {printable(_shown(change['before']))} -> {printable(_shown(change['now']))}")
 

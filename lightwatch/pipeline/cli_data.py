@@ -138,6 +138,12 @@ def _say_verification(found: Verification) -> None:
             say(f"{word}: and {len(products) - _SHOWN} more")
     for relpath in found.orphan[:_SHOWN]:
         say(f"orphan: {printable(relpath)}")
+    if len(found.orphan) > _SHOWN:
+        say(f"orphan: and {len(found.orphan) - _SHOWN} more")
+    if found.orphan:
+        say(
+            "orphans are files that no row names, as after a changed setting: harmless; --repair removes old ones"
+        )
     for problem in found.database[:_SHOWN]:
         say(f"database: {printable(problem)}")
     say(

@@ -76,12 +76,16 @@ def run(
         show_plan(workspace, start, stop, only, as_json=as_json)
         return
     session.stack.enter_context(workspace.lock())  # before the heavy imports: a second cron job ends at once
-    result, causes = _run_logged(
-        session, workspace, quiet=quiet or as_json, verbose=verbose,
-        arguments={
-            "start": start, "stop": stop, "only": only, "limit": limit, "renew_footprint": renew_footprint,
-        },
-    )  # fmt: skip
+    try:
+        result, causes = _run_logged(
+            session, workspace, quiet=quiet or as_json, verbose=verbose,
+            arguments={
+                "start": start, "stop": stop, "only": only, "limit": limit, "renew_footprint": renew_footprint,
+            },
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        complain("interrupted; the next run continues")
+        raise
     if as_json:
         say_json({
             "exit_code": result.exit_code, "summary": result.line, "causes": causes,

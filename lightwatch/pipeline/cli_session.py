@@ -84,19 +84,19 @@ def config_file(config: Path | None) -> Path:
     Raises
     ------
     ConfigError
-        When none does, and the current directory is no workdir.
+        When the directory that is meant is no workdir.
     """
     from lightwatch.structure.workspace import config_of_environment
 
-    config = config or config_of_environment()
-    if config is None:
-        config = Path("config.yaml")
-        if not config.is_file():
-            raise ConfigError(
-                f"there is no config.yaml in {path_text(Path.cwd())}: go to a workdir, name it, as in "
-                "'lightwatch status ~/j0248', or set LIGHTWATCH_CONFIG; 'lightwatch init DIR' begins a new one"
-            )
-    return config / "config.yaml" if config.is_dir() else config
+    config = config or config_of_environment() or Path()
+    if not config.is_dir():
+        return config
+    if not (config / "config.yaml").exists():
+        raise ConfigError(
+            f"there is no config.yaml in {path_text(config.absolute())}: go to a workdir, name it, as in "
+            "'lightwatch status ~/j0248', or set LIGHTWATCH_CONFIG; 'lightwatch init DIR' begins a new one"
+        )
+    return config / "config.yaml"
 
 
 def say(text: str = "") -> None:

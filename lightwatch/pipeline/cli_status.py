@@ -24,6 +24,7 @@ from lightwatch.pipeline.cli_session import (
     say_table,
     session_of,
 )
+from lightwatch.pipeline.night import NIGHT
 from lightwatch.processes.poor_fit import EPOCH_CHI2, PSF_CHI2, STAR_CHI2
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ frames_epilog = 'Example: lightwatch frames ~/j0248 --eliminate 42 --comment "sa
 
 _WATCH_SECONDS = 2.0
 _STARS_SHOWN = 10
+_CHOICES_SHOWN = 20
 
 
 # ---------------------------------------------------------------- status
@@ -133,7 +135,8 @@ def _disk(workspace: Workspace, product_bytes: int) -> dict[str, int]:
 
 def _say_status(facts: Mapping[str, Any]) -> None:
     names = ("task", "done", "pending", "rejected", "failed")
-    say_table(names, [[row[name] for name in names] for row in facts["tasks"]])
+    of_items = [row for row in facts["tasks"] if row["task"] != NIGHT[0].name]  # it has no items to count
+    say_table(names, [[row[name] for name in names] for row in of_items])
     say("pending '-': only 'lightwatch plan' can tell")
     say()
     say(f"last run: {_told_run(facts['last_run'])}")
@@ -196,6 +199,8 @@ def why(
     if frame is None:  # the config came from the environment, so the only word given is the frame
         if config is None:
             raise typer.BadParameter("which frame? give its id or a part of its name")
+        if config.is_dir() or config.suffix in (".yaml", ".yml"):
+            raise typer.BadParameter(f"which frame of {config}? give its id or a part of its name too")
         config, frame = None, str(config)
     workspace = session_of(ctx).open_existing(config)
     found = queries.rows(workspace.reader, queries.frame_named(frame))
@@ -250,10 +255,14 @@ def _story(workspace: Workspace, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _say_choice(stories: Sequence[Mapping[str, Any]], loose: Sequence[Mapping[str, Any]]) -> None:
     say(f"{len(stories) + len(loose)} frames and files bear this name; which one?")
-    for story in stories[:20]:
-        say(f"  {story['frame']['id']}  {printable(story['frame']['original_image_path'])}")
-    for row in loose[:20]:
-        say(f"  {printable(row['path'])} ({row['state']})")
+    lines = [
+        f"  {story['frame']['id']}  {printable(story['frame']['original_image_path'])}" for story in stories
+    ]
+    lines += [f"  {printable(row['path'])} ({row['state']})" for row in loose]
+    for line in lines[:_CHOICES_SHOWN]:
+        say(line)
+    if len(lines) > _CHOICES_SHOWN:
+        say(f"  and {len(lines) - _CHOICES_SHOWN} more")
 
 
 def _say_story(story: Mapping[str, Any]) -> None:
@@ -332,10 +341,13 @@ def frames(
     ctx: typer.Context,
     config: ConfigArgument = None,
     eliminate: Annotated[
-        list[int] | None, typer.Option(metavar="ID", help="Never use this frame; may be given again.")
+        list[str] | None,
+        typer.Option(
+            metavar="FRAME", help="Never use it: its id, or a part of its name; may be given again."
+        ),
     ] = None,
     restore: Annotated[
-        list[int] | None, typer.Option(metavar="ID", help="Use it again; may be given again.")
+        list[str] | None, typer.Option(metavar="FRAME", help="Use it again; may be given again.")
     ] = None,
     comment: Annotated[str | None, typer.Option(metavar="TEXT", help="Why.")] = None,
     as_json: JsonOption = False,
@@ -348,14 +360,16 @@ def frames(
     if comment is not None and not eliminate:
         raise typer.BadParameter("--comment says why a frame is eliminated: give --eliminate too")
     if eliminate or restore:
+        out, back = ([_id_of(workspace, text) for text in texts or ()] for texts in (eliminate, restore))
+        both = sorted(set(out) & set(back))
+        if both:
+            raise typer.BadParameter(f"--eliminate and --restore both name frame {', '.join(map(str, both))}")
         with workspace.lock():
-            set_eliminated(
-                workspace, eliminate or [], eliminated=True, comment=comment or "eliminated by hand"
-            )
-            set_eliminated(workspace, restore or [], eliminated=False, comment=None)
-        say(
-            f"frames eliminated: {len(eliminate or [])}, restored: {len(restore or [])}; the next run follows"
-        )
+            n_out = set_eliminated(workspace, out, eliminated=True, comment=comment or "eliminated by hand")
+            n_back = set_eliminated(workspace, back, eliminated=False, comment=None)
+        idle = len(set(out)) + len(set(back)) - n_out - n_back
+        unchanged = f" ({idle} were so already)" if idle else ""
+        say(f"frames eliminated: {n_out}, restored: {n_back}{unchanged}; the next run follows")
         return
     rows = queries.rows(workspace.reader, queries_overview.frame_quality())
     if as_json:
@@ -367,6 +381,22 @@ def frames(
     )
 
 
+def _id_of(workspace: Workspace, text: str) -> int:
+    """The frame that an id, or a part of a name, means; an id need not exist."""
+    from lightwatch.structure import queries
+
+    if text.isdecimal() and len(text) < _DIGITS_OF_ID:
+        return int(text)
+    found = queries.rows(workspace.reader, queries.frame_named(text)) if not text.isdecimal() else []
+    if len(found) != 1:
+        how_many = f"{len(found)} frames bear" if found else "no frame bears"
+        raise NoUsableData(
+            f"{how_many} the name '{printable(text)}'; nothing was changed; 'lightwatch frames' lists them"
+        )
+    return int(found[0]["id"])
+
+
+_DIGITS_OF_ID = 19  # more is no integer of a database
 _FRAME_HEADINGS = (
     "id", "MJD", "filter", "seeing [arcsec]", "sky [electron/s/px]", "PSF chi2/dof", "coeff.", "flags", "out", "name",
 )  # fmt: skip

@@ -13,9 +13,10 @@ from lightwatch.pipeline import recipes as recipe_book
 from lightwatch.pipeline.night import NIGHT, task_named
 from lightwatch.pipeline.runner import footprint_in_use, group_is_pending, pending_items
 from lightwatch.pipeline.task import Task, TaskContext
+from lightwatch.pipeline.tasks.frame_import_files import known_files
 from lightwatch.structure import queries, queries_joint
 from lightwatch.structure.files import path_text
-from lightwatch.structure.frames_discovery import find_files, unlisted
+from lightwatch.structure.frames_discovery import FoundFile, find_files, unlisted
 from lightwatch.structure.workspace import Workspace
 
 
@@ -42,11 +43,12 @@ def plan(workspace: Workspace, tasks: Sequence[Task]) -> list[PlanLine]:
     current = recipe_book.all_recipes(workspace)
     before = {row["task"]: row["recipe"] for row in queries.rows(workspace.reader, queries.recipes_in_use())}
     lines: list[PlanLine] = []
-    coming = 0
+    coming, again = 0, False
     for task in NIGHT:
         if task.scope == "once":
             continue
-        pending, note = _pending(workspace, task, current)
+        pending, note, done_before = _pending(workspace, task, current)
+        again |= done_before
         expected = 0 if task.scope == "files" else coming
         if (
             task.scope == "groups" and coming
@@ -56,7 +58,7 @@ def plan(workspace: Workspace, tasks: Sequence[Task]) -> list[PlanLine]:
             before[task.name] != current[task.name] or _speaks_anew_of_items(workspace, task)
         )
         if task in tasks:
-            reason = _reason(workspace, task, changed, pending + expected, note)
+            reason = _reason(workspace, task, changed, again, pending + expected, note)
             lines.append(_line(workspace, task, pending, expected, reason))
         coming += pending
     return lines
@@ -84,28 +86,47 @@ def _first_plan(workspace: Workspace, tasks: Sequence[Task]) -> list[PlanLine]:
     ]
 
 
-def _pending(workspace: Workspace, task: Task, current: dict[str, str]) -> tuple[int, str]:
+def _pending(workspace: Workspace, task: Task, current: dict[str, str]) -> tuple[int, str, bool]:
+    """Number of items, what is to be told of them, and whether one was done before under what was set then."""
     footprint_hash = footprint_in_use(workspace, task)
     context = TaskContext(workspace, current[task.name], current, footprint_hash)
     if task.scope == "files":
         found = importlib.import_module(task.module + "_files").find_candidates(context)
         missing = unlisted(workspace.config.raw_dirs)
         note = "; ".join(f"{path_text(path)} cannot be listed: {reason}" for path, reason in missing)
-        return sum(not item.problem for item in found), note
+        files = [item for item in found if not item.problem]
+        return len(files), note, _imported_before(workspace, files)
     if task.scope == "frames":
-        return len(pending_items(workspace, task, current, footprint_hash)), ""
+        items = {item["id"] for item in pending_items(workspace, task, current, footprint_hash)}
+        query = queries_joint.frames_done_otherwise(task.name, current[task.name], footprint_hash)
+        other = items and {frame_id for (frame_id,) in queries.stream(workspace.reader, query)}
+        return len(items), "", bool(other and items & other)
     if not footprint_hash:
-        return 0, ""
+        return 0, "", False
     groups = importlib.import_module(task.module + "_groups").groups(context)
     stale = [group.key for group in groups if group_is_pending(context, task, group)]
-    return len(stale), ", ".join(stale)
+    return len(stale), ", ".join(stale), False
 
 
-def _reason(workspace: Workspace, task: Task, changed: bool, work: int, note: str) -> str:
+def _imported_before(workspace: Workspace, files: Sequence[FoundFile]) -> bool:
+    """Whether one of the files became a frame and is as it was: what is set changed, in a run that did not end."""
+    if not files:
+        return False
+    frames = {
+        path: (row["size"], row["mtime_ns"], row["inode"])
+        for path, row in known_files(workspace).items()
+        if row["frame_id"] is not None
+    }
+    return any(frames.get(path_text(item.path)) == (item.size, item.mtime_ns, item.inode) for item in files)
+
+
+def _reason(workspace: Workspace, task: Task, changed: bool, again: bool, work: int, note: str) -> str:
     if not work:
         return f"up to date; {note}" if note else "up to date"
     if changed:
         return f"settings of {_changed_section(workspace, task)} changed"
+    if again and task.scope != "groups":
+        return "done before under other settings or inputs"
     return {"files": "new files", "frames": "new frames", "groups": "frames changed"}[task.scope] + (
         f": {note}" if note else ""
     )
@@ -136,7 +157,12 @@ def _changed_section(workspace: Workspace, task: Task) -> str:
         for section in sorted(set(stored) | set(now)):
             if stored.get(section, {}) != now.get(section, {}):
                 return f"'{section}'"
-    return "an input (header parser, catalogue or program version)"
+    # the import takes one position: times and airmass are those of the first ROI
+    name, first = next(iter(workspace.config.rois.items()))
+    rois = next((told["rois"] for told in known.values() if "rois" in told), None)
+    if rois is not None and rois.get(name, {}).get("coordinates") != list(first.coordinates):
+        return "'rois'"
+    return "an input (order of the ROIs, header parser, catalogue or program version)"
 
 
 def _line(workspace: Workspace, task: Task, pending: int, expected: int, reason: str) -> PlanLine:

@@ -15,8 +15,10 @@ from lightwatch.structure.workspace import Workspace
 
 def set_eliminated(
     workspace: Workspace, frame_ids: Sequence[int], *, eliminated: bool, comment: str | None
-) -> None:
-    """Write ``frames.eliminated`` and ``frames.comment``; all of the frames or none.
+) -> int:
+    """Write ``frames.eliminated`` and ``frames.comment``; all of the frames or none. How many it takes out, or back in.
+
+    A frame that is in keeps its comment when it is restored.
 
     Raises
     ------
@@ -26,18 +28,24 @@ def set_eliminated(
         When a run is at work on the database.
     """
     if not frame_ids:
-        return
+        return 0
     frames = schema.frames
     with transaction(workspace.engine) as connection:
         workspace.refuse_other_runs(connection)
+        query = select(frames.c.id, frames.c.eliminated)
         known = {
-            frame_id
+            frame_id: bool(out)
             for part in parts(frame_ids)
-            for frame_id in connection.execute(select(frames.c.id).where(frames.c.id.in_(part))).scalars()
+            for frame_id, out in connection.execute(query.where(frames.c.id.in_(part)))
         }
-        unknown = sorted(set(frame_ids) - known)
+        unknown = sorted(set(frame_ids) - set(known))
         if unknown:
-            raise NoUsableData(f"no frame has the id {', '.join(map(str, unknown))}; nothing was changed")
-        for part in parts(frame_ids):
+            raise NoUsableData(
+                f"no frame has the id {', '.join(map(str, unknown))}; nothing was changed; 'lightwatch frames' "
+                "lists them"
+            )
+        to_write = [frame_id for frame_id, out in known.items() if eliminated or out]
+        for part in parts(to_write):
             statement = update(frames).where(frames.c.id.in_(part))
             connection.execute(statement.values(eliminated=int(eliminated), comment=comment))
+    return sum(out != eliminated for out in known.values())

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import closing
 
 import pytest
+from sqlalchemy import delete, insert, update
 
-from lightwatch.pipeline import cli
+from lightwatch.pipeline import cli, recipes
+from lightwatch.pipeline.runner import TaskRunner
+from lightwatch.structure import schema
+from lightwatch.structure.database import transaction
 from lightwatch.structure.workspace import Workspace
 
 from .rows import fill, make_workdir
@@ -58,3 +63,114 @@ def test_a_disk_that_is_not_mounted_is_told_on_standard_error(lightwatch, workdi
     per_frame = lines[: [line["task"] for line in lines].index("star_photometry") + 1]
     assert [line["total"] for line in per_frame] == [0] * 7
     assert lines[0]["reason"].startswith(f"up to date; {workdir / 'raw'} cannot be listed")
+
+
+# ---------------------------------------------------------------- plan
+def _reasons(lightwatch, workdir):
+    return {row["task"]: row["reason"] for row in json.loads(lightwatch("plan", workdir, "--json")[1])}
+
+
+def _old(path, content):
+    path.write_text(content)
+    os.utime(path, (1.5e9, 1.5e9))
+    return path
+
+
+@pytest.fixture
+def imported(workdir):
+    """Two frames whose raw files are there as they were."""
+    with closing(Workspace.open(workdir)) as workspace:
+        fill(workspace, 2)
+        with transaction(workspace.engine) as connection:
+            for number in (1, 2):
+                path = _old(workdir / "raw" / f"night_{number}.fits", f"frame {number}")
+                status = path.stat()
+                where = update(schema.files).where(schema.files.c.frame_id == number)
+                found = {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "inode": status.st_ino}
+                connection.execute(where.values(path=str(path), **found))
+    return workdir
+
+
+def test_a_moved_roi_is_the_reason_of_the_import(lightwatch, imported):
+    """Times and airmass are those of the first ROI."""
+    assert _reasons(lightwatch, imported)[IMPORT] == "up to date"
+    path = imported / "config.yaml"
+    path.write_text(path.read_text().replace("42.2031", "42.2032"))
+    reasons = _reasons(lightwatch, imported)
+    assert {reasons[IMPORT], reasons["plate_solving"], reasons["psf_modeling"]} == {
+        "settings of 'rois' changed"
+    }
+
+
+def test_frames_of_an_interrupted_import_are_not_called_new(lightwatch, imported):
+    """The run registered its settings and was interrupted before it came to the frames."""
+    path = imported / "config.yaml"
+    path.write_text(path.read_text() + "background: {box_size_px: 64}\n")
+    with closing(Workspace.open(imported)) as workspace, transaction(workspace.engine) as connection:
+        connection.execute(delete(schema.task_recipes))
+        connection.execute(
+            insert(schema.task_recipes), recipes.recipe_rows(workspace, recipes.all_recipes(workspace))
+        )
+    reasons = _reasons(lightwatch, imported)
+    assert reasons[IMPORT] == reasons["psf_modeling"] == "done before under other settings or inputs"
+    for number in (1, 2):
+        (imported / "raw" / f"night_{number}.fits").unlink()
+    _old(imported / "raw" / "night_3.fits", "frame 3")
+    assert _reasons(lightwatch, imported)[IMPORT] == "new files"
+
+
+# ---------------------------------------------------------------- words
+def test_ctrl_c_is_told_in_a_line(lightwatch, workdir, monkeypatch):
+    def interrupted(*_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TaskRunner, "run", interrupted)
+    assert lightwatch("run", workdir, "-q") == (130, "", "interrupted; the next run continues\n")
+
+
+def test_a_directory_that_is_no_workdir_is_told_what_to_do(lightwatch, tmp_path):
+    code, _, err = lightwatch("status", tmp_path)
+    assert code == 78
+    assert err.startswith(f"there is no config.yaml in {tmp_path}: ")
+
+
+def test_why_asks_for_the_frame_when_it_gets_the_workdir_alone(lightwatch, workdir):
+    code, _, err = lightwatch("why", workdir)
+    assert code == 2
+    assert "which frame of" in err
+
+
+def test_why_tells_how_many_more_there_are(lightwatch, workdir):
+    with closing(Workspace.open(workdir)) as workspace:
+        fill(workspace, 23)
+    assert lightwatch("why", workdir, "night")[1].splitlines()[-1] == "  and 3 more"
+
+
+def test_frames_are_taken_out_by_name(lightwatch, workdir):
+    with closing(Workspace.open(workdir)) as workspace:
+        fill(workspace, 12)
+    told = lightwatch("frames", workdir, "--eliminate", "night_00012", "--eliminate", 2)[1]
+    assert told == "frames eliminated: 2, restored: 0; the next run follows\n"
+    told = lightwatch("frames", workdir, "--restore", 2, "--restore", 3)[1]
+    assert told == "frames eliminated: 0, restored: 1 (1 were so already); the next run follows\n"
+    rows = json.loads(lightwatch("frames", workdir, "--json")[1])
+    assert [row["frame_id"] for row in rows if row["eliminated"]] == [12]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["--eliminate", "night"], 65, "12 frames bear the name 'night'; nothing was changed"),
+        (["--restore", "dawn"], 65, "no frame bears the name 'dawn'; nothing was changed"),
+        (["--eliminate", "77"], 65, "no frame has the id 77; nothing was changed; 'lightwatch frames'"),
+        (["--eliminate", "7" * 30], 65, "no frame bears the name"),
+        (["--eliminate", "3", "--restore", "night_00003"], 2, "both name frame 3"),
+    ],
+)
+def test_a_choice_of_frames_that_cannot_be_meant(lightwatch, workdir, words, code, told):
+    with closing(Workspace.open(workdir)) as workspace:
+        fill(workspace, 12)
+    ended, _, err = lightwatch("frames", workdir, *words)
+    assert ended == code
+    assert told in " ".join(err.replace("│", " ").split())
+    assert not any(row["eliminated"] for row in json.loads(lightwatch("frames", workdir, "--json")[1]))
