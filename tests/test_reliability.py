@@ -6,8 +6,9 @@ import errno
 from dataclasses import replace
 
 import pytest
+from reliability import disturbed_run
 from reliability.board import Row, all_goals, write_into
-from reliability.disturbed_run import Ended, run_in_child, unsound
+from reliability.disturbed_run import Ended, Way, after_reruns, run_in_child, unsound
 from reliability.false_done import badly_told, falsely_done
 from reliability.goal import Effort, Goal, Measured, NotMeasured
 from reliability.recorded_night import recorded_night
@@ -135,3 +136,18 @@ def test_silent_end_is_found(finished):
         (78, "x: disk I/O error"),
     ]:
         assert badly_told(finished, Ended(code, said, 1, 1.0), "EIO") == [], (code, said)
+
+
+def test_the_way_to_the_same_results_is_told(finished, monkeypatch):
+    """What was the same only within a tolerance, or after a run for good, does not count as identical."""
+    clean, failed = Ended(0, "", 1, 1.0), Ended(74, "x", 1, 1.0)
+    assert after_reruns(finished, clean) == (Way.AT_ONCE, [])
+    assert after_reruns(finished, failed) == (Way.BITWISE, [])
+    monkeypatch.setattr(disturbed_run, "run_in_child", lambda _night: clean)
+    with monkeypatch.context() as other:
+        other.setattr(disturbed_run, "_other_ids", lambda _night: True)
+        assert after_reruns(finished, clean) == (Way.OTHER_IDS, [])
+    monkeypatch.setattr(disturbed_run, "run_in_child", lambda _night: failed)
+    way, problems = after_reruns(finished, failed)
+    assert way is Way.COMPUTED
+    assert problems == ["run again: exit code 74: x"], "without an unknown fit the exit code is the problem"

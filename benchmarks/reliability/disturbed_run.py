@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Collection
 from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from enum import StrEnum
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -223,21 +224,45 @@ def has_tables(workdir: Workdir) -> bool:
     return bool(workdir.sql("SELECT 1 FROM sqlite_master WHERE name = 'frames'"))
 
 
-def after_rerun(night: Night, *, committed: Collection[str] = (), learns: bool = False) -> list[str]:
-    """Run again as a user would, once, and compare with the undisturbed night: what differs.
+class Way(StrEnum):
+    """How the workdir of a disturbed run came to hold what the undisturbed night left."""
 
-    ``learns``: the run may ask what the undisturbed run did not ask. A frame that could not be imported at first comes
-    after the others, with another id; a product that is made anew takes over what is left of the last one. What the
-    run could not look up is then computed for good, in this process, and remembered.
-    """
+    AT_ONCE = "identical at once and after one more run"
+    BITWISE = "identical after one more run"
+    OTHER_IDS = f"within {_TOLERANCE:g} after one more run that gave frames other ids"
+    COMPUTED = f"within {_TOLERANCE:g} after two more runs, one to compute fits that the recorded night lacks"
+
+
+def after_rerun(night: Night, *, committed: Collection[str] = ()) -> list[str]:
+    """Run again as a user would, once, and compare with the undisturbed night: what differs."""
     ended = run_in_child(night)
-    if ended.code == 0 and not (learns and _other_ids(night)):
-        return compared(night, committed)
+    return compared(night, committed) if ended.code == 0 else _not_clean(ended)
+
+
+def after_reruns(night: Night, first: Ended) -> tuple[Way, list[str]]:
+    """As ``after_rerun``, where the run may ask what the undisturbed run did not ask: the way, and what differs.
+
+    A frame that could not be imported at first comes after the others, with another id; a product that is made anew
+    takes over what is left of the last one. What the run could not look up is then computed for good, in this process,
+    and remembered: rows that tell of it are removed, for no user's run would have them, and the run is made once more.
+    """
+    at_once = first.code == 0 and not compared(night, ())
+    ended = run_in_child(night)
     if ended.code == 0:
-        return _as_good(night)
-    asked = night.workdir.sql("SELECT count(*) FROM task_errors WHERE reason_code = 'UnknownJob'")[0][0]
-    if not learns or not asked:
-        return [f"run again: exit code {ended.code}: {ended.said.strip()}"]
+        if _other_ids(night):
+            return Way.OTHER_IDS, _as_good(night)
+        return Way.AT_ONCE if at_once else Way.BITWISE, compared(night, ())
+    return Way.COMPUTED, _computed(night, ended)
+
+
+def _not_clean(ended: Ended) -> list[str]:
+    return [f"run again: exit code {ended.code}: {ended.said.strip()}"]
+
+
+def _computed(night: Night, ended: Ended) -> list[str]:
+    """What differs after a run for good, if it is for unknown fits that the last one ended as it did."""
+    if not night.workdir.sql("SELECT count(*) FROM task_errors WHERE reason_code = 'UnknownJob'")[0][0]:
+        return _not_clean(ended)
     night.workdir.change("DELETE FROM task_results WHERE reason_code = 'UnknownJob'")
     night.workdir.change("DELETE FROM group_results WHERE reason_code = 'UnknownJob'")
     with night.learning():
