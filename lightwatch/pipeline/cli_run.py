@@ -120,6 +120,7 @@ def _run_logged(
 ) -> tuple[RunResult, list[dict[str, Any]]]:
     from lightwatch.pipeline.causes import causes_of_run, quarantined_files
     from lightwatch.pipeline.console import ConsoleReporter, log_to
+    from lightwatch.pipeline.displaced import displaced_sources
     from lightwatch.pipeline.reporting import LOG
     from lightwatch.pipeline.workflow_manager import WorkflowManager
 
@@ -131,6 +132,10 @@ def _run_logged(
     with ConsoleReporter(quiet=quiet, bars=bars) as reporter:
         result = WorkflowManager(workspace, reporter=reporter).run(**arguments)
     LOG.info("%s", result.line)
+    if any(summary.task == "model_calibrated_cutouts" and summary.done for summary in result.summaries):
+        for source in displaced_sources(workspace):  # cron mails it, quiet or not
+            complain(printable(source.text), session.secrets)
+            LOG.warning("%s", source.text)
     session.stack.callback(workspace.close)
     return result, causes_of_run(workspace, before)
 

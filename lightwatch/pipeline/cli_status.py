@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -92,6 +93,7 @@ def _watch(workspace: Workspace) -> None:
 
 def status_of(workspace: Workspace) -> dict[str, Any]:
     """Everything that ``status`` tells."""
+    from lightwatch.pipeline.displaced import displaced_sources
     from lightwatch.structure import queries, queries_overview
 
     reader = workspace.reader
@@ -110,6 +112,7 @@ def status_of(workspace: Workspace) -> dict[str, Any]:
         "causes": queries.rows(
             reader, queries_overview.rejections(footprint[0]["hash"] if footprint else "")
         ),
+        "displaced": [asdict(one) | {"text": one.text} for one in displaced_sources(workspace)],
         "disk": _disk(workspace, counts["bytes"] + queries.scalar(reader, queries_overview.product_bytes())),
     }
 
@@ -154,6 +157,8 @@ def _say_status(facts: Mapping[str, Any]) -> None:
     )
     _say_files(facts["files"])
     _say_causes(facts["causes"])
+    for source in facts["displaced"]:
+        say(f"look at this: {printable(source['text'])}")
 
 
 def _told_run(run: Mapping[str, Any] | None) -> str:

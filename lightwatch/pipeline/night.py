@@ -124,7 +124,7 @@ NIGHT: tuple[Task, ...] = (
     ),
     Task(
         name="model_calibrated_cutouts",
-        version=3,
+        version=4,
         after=("prepare_calibrated_cutouts",),
         scope="groups",
         sections=("roi_model", "light_curves.limit_sigma"),

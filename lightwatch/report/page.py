@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from lightwatch.pipeline.displaced import displaced_sources
 from lightwatch.processes.astrometry_sky import parse_wcs
 from lightwatch.report.alarms import MIN_NIGHTS, number_of_nights, visit_alarms
 from lightwatch.report.chosen import newest_night, representative_frames
@@ -89,6 +90,7 @@ def collect(workspace: Workspace) -> Content:
         "summary": summarise(workspace, footprint_hash, frames, curves),
         "alarms": [alarm for alarm in alarms if alarm.newest],
         "earlier": [alarm for alarm in alarms if not alarm.newest][:_MAX_EARLIER],
+        "displaced": displaced_sources(workspace),
         "few_nights": number_of_nights(frames, gap_days) < MIN_NIGHTS,
         "news": news_of(workspace),
         "frames": frames,
@@ -120,7 +122,17 @@ def _nothing(workspace: Workspace) -> dict[str, Any]:
         "names": {},
         **{
             name: []
-            for name in ("alarms", "earlier", "frames", "curves", "scatter", "weights", "models", "psfs")
+            for name in (
+                "alarms",
+                "earlier",
+                "displaced",
+                "frames",
+                "curves",
+                "scatter",
+                "weights",
+                "models",
+                "psfs",
+            )
         },
     }
 

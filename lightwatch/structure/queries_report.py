@@ -214,6 +214,28 @@ def roi_models_of(footprint_hash: str) -> Select[Any]:
     return select(m).where(m.c.combined_footprint_hash == footprint_hash).order_by(m.c.roi, m.c.filter)
 
 
+def fitted_positions() -> Select[Any]:
+    """Positions that the joint models of the footprint in use found, as JSON, per ROI and filter."""
+    m, c = s.roi_models, s.combined_footprint
+    return (
+        select(m.c.roi, m.c.filter, m.c.astrometry)
+        .join(c, and_(c.c.hash == m.c.combined_footprint_hash, c.c.is_current == 1))
+        .where(m.c.astrometry.is_not(None))
+        .order_by(m.c.roi, m.c.filter)
+    )
+
+
+def mean_seeing(roi: str, filter_name: str) -> Select[Any]:
+    """Of the frames of an ROI's light curve in a filter; NULL where it is not known of any."""
+    x, f, c = s.roi_flux, s.frames, s.combined_footprint
+    of_curve = (
+        select(x.c.frame_id)
+        .join(c, and_(c.c.hash == x.c.combined_footprint_hash, c.c.is_current == 1))
+        .where(x.c.roi == roi, x.c.filter == filter_name)
+    )
+    return select(func.avg(f.c.seeing_arcseconds)).where(f.c.id.in_(of_curve))
+
+
 def polygons_of_frames() -> Select[Any]:
     """Footprints of the frames that are not eliminated."""
     f = s.footprints

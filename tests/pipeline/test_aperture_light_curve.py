@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from lightwatch.flags import Flag
-from lightwatch.pipeline.tasks.roi_modelling import ModelInputs, _flux_rows, compute
+from lightwatch.pipeline.tasks.roi_modelling import ModelInputs, Modelled, _flux_rows, compute
 from lightwatch.report.light_curve_table import DOUBTFUL
 from lightwatch.structure.config import LightCurves, RoiModel
 
@@ -18,8 +19,8 @@ FLUX = 2000.0
 
 
 @pytest.fixture(scope="module")
-def rows() -> list[dict[str, Any]]:
-    """Points of a star twice as wide as its PSFs: the fit is poor, the aperture is not."""
+def modelled() -> Modelled:
+    """Model of a star twice as wide as its PSFs: the fit is poor, the aperture is not."""
     rng = np.random.default_rng(3)
     y, x = np.mgrid[:SIZE, :SIZE] - CENTRE
     light = np.exp(-0.5 * (x**2 + y**2) / 1.8**2) / (2 * np.pi * 1.8**2)
@@ -42,6 +43,7 @@ def rows() -> list[dict[str, Any]]:
         "frame_id": np.arange(1, COUNT + 1),
         "data": data / coefficient[:, None, None],
         "exptime": np.full(COUNT, 100.0),
+        "seeing": np.full(COUNT, 2.5),
         "global_zeropoint": np.full(COUNT, 25.0),
         "global_zeropoint_uncertainty": np.full(COUNT, 0.02),
         "global_zeropoint_scatter": np.full(COUNT, 0.2),
@@ -66,7 +68,12 @@ def rows() -> list[dict[str, Any]]:
     )
     output = compute(inputs).output
     assert (output.solution.reduced_chi2 > 2).all()  # that PSF would be refused
-    return _flux_rows(output)
+    return output
+
+
+@pytest.fixture(scope="module")
+def rows(modelled: Modelled) -> list[dict[str, Any]]:
+    return _flux_rows(modelled)
 
 
 def test_the_rejected_fit_leaves_no_mark_on_the_points(rows) -> None:
@@ -84,3 +91,20 @@ def test_pixels_in_the_aperture_do(rows) -> None:
 
 def test_the_zero_point_is_as_uncertain_as_the_scale(rows) -> None:
     assert {row["zeropoint_uncertainty"] for row in rows} == {0.02}
+
+
+@pytest.mark.parametrize(("offset", "flagged"), [(0.0, False), (2.4, False), (2.6, True), (-2.6, True)])
+def test_a_star_found_farther_than_its_fwhm_from_the_coordinates_is_doubtful(
+    modelled, offset, flagged
+) -> None:
+    """The FWHM is 2.5 arcsec: within it the place given is in the star's own light."""
+    away = replace(modelled.inputs, positions_arcsec=np.array([[0.0, offset]]))
+    rows = _flux_rows(replace(modelled, inputs=away))
+    assert {bool(row["flags"] & Flag.LARGE_SHIFT) for row in rows} == {flagged}
+
+
+def test_without_a_known_seeing_nothing_is_said_of_the_place(modelled) -> None:
+    arrays = modelled.inputs.arrays | {"seeing": np.full(COUNT, np.nan)}
+    away = replace(modelled.inputs, arrays=arrays, positions_arcsec=np.array([[0.0, 30.0]]))
+    rows = _flux_rows(replace(modelled, inputs=away))
+    assert not any(row["flags"] & Flag.LARGE_SHIFT for row in rows)

@@ -18,6 +18,7 @@ from lightwatch.pipeline.tasks.roi_products import model_path, product_name
 from lightwatch.processes import astrometry_sky, lightcurve, roi_model
 from lightwatch.processes.aperture import aperture_flags, aperture_light
 from lightwatch.processes.psf_model import LocalPSF
+from lightwatch.processes.roi_place import far_from_expected
 from lightwatch.processes.roi_result import LOW_SNR
 from lightwatch.structure import light_curve_files, queries, region_rows, store
 from lightwatch.structure.config import LightCurves, RoiModel
@@ -325,9 +326,20 @@ def _astrometry(output: Modelled) -> dict[str, list[float | None]]:
     return out
 
 
+def _displaced(output: Modelled) -> NDArray[np.int64]:
+    """(S,) flag of the point sources that the fit has found too far from where they were said to be."""
+    count, seeing = len(output.inputs.labels), output.inputs.arrays["seeing"]
+    found = output.solution.position_px[:count] @ np.linalg.inv(output.reference).T
+    offset = np.hypot(*(found - output.inputs.positions_arcsec).T)
+    known = seeing[np.isfinite(seeing)]
+    fwhm = float(known.mean()) if len(known) else np.nan
+    return np.where(far_from_expected(offset, fwhm), int(Flag.LARGE_SHIFT), 0)
+
+
 def _flux_rows(output: Modelled) -> list[dict[str, Any]]:
     solution, inputs = output.solution, output.inputs
     a = inputs.arrays
+    displaced = _displaced(output)
     rows: list[dict[str, Any]] = []
     chi2 = solution.reduced_chi2
     if _measured_in_apertures(a, output.first_positions_arcsec):
@@ -340,7 +352,7 @@ def _flux_rows(output: Modelled) -> list[dict[str, Any]]:
         )  # fmt: skip
         for t, frame in enumerate(a["frame_id"]):
             measured = np.isfinite(flux[t]) and np.isfinite(sigma[t]) and sigma[t] > 0
-            flags = int(solution.flags[t]) | int(solution.source_flags[t, s])
+            flags = int(solution.flags[t] | solution.source_flags[t, s] | displaced[s])
             rows.append(
                 {
                     "point_source": label,
