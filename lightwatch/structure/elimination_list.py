@@ -7,9 +7,9 @@ import io
 import math
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from lightwatch.errors import ConfigError
@@ -56,7 +56,7 @@ class EliminationList:
         """
         if not self.entries:
             return Eliminated({}, (), ())
-        places = _Places(files)
+        places = _Places(files, {_ends(entry.file)[-1] for entry in self.entries})
         best: dict[str, tuple[float, list[str]]] = {}
         none: list[Entry] = []
         several: list[Entry] = []
@@ -77,8 +77,8 @@ class EliminationList:
 class _Places:
     """Files by what an entry may say of them."""
 
-    def __init__(self, files: Iterable[tuple[str, str]]) -> None:
-        self.by_name: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+    def __init__(self, files: Iterable[tuple[str, str]], names: Container[str]) -> None:
+        self.by_end: dict[str, set[str]] = defaultdict(set)  # of files with one of the names
         self.by_real_path: dict[str, str] = {}
         real_folders: dict[str, str] = {}
         for path, frame in files:
@@ -87,22 +87,22 @@ class _Places:
                 real_folders[folder] = os.path.realpath(folder)
             real = f"{real_folders[folder]}/{name}"
             self.by_real_path[os.path.realpath(real) if os.path.islink(real) else real] = frame
-            parts = (*PurePosixPath(os.path.normpath(folder)).parts, name)
-            self.by_name.setdefault(name, []).append((parts, frame))
+            if name in names:
+                for end in _ends(path):
+                    self.by_end[end].add(frame)
 
     def meant_by(self, file: str, workdir: Path) -> tuple[float, list[str]]:
         """How well an entry agrees, and the frames with which it does."""
         if "/" in file and (own := self.by_real_path.get(os.path.realpath(workdir / file))) is not None:
             return math.inf, [own]
-        parts = PurePosixPath(os.path.normpath(file)).parts
-        agreeing = [(_common_end(parts, other), frame) for other, frame in self.by_name.get(parts[-1], ())]
-        most = max((count for count, _ in agreeing), default=0)
-        return most, sorted({frame for count, frame in agreeing if count == most})
+        end = next((end for end in _ends(file) if end in self.by_end), None)
+        return (0.0, []) if end is None else (1.0 + end.count("/"), list(self.by_end[end]))
 
 
-def _common_end(one: Sequence[str], other: Sequence[str]) -> int:
-    pairs = zip(reversed(one), reversed(other), strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+def _ends(path: str) -> list[str]:
+    """Its parts from each of them on to the name; the whole path first."""
+    parts = [part for part in os.path.normpath(path).split("/") if part]
+    return ["/".join(parts[k:]) for k in range(len(parts))]
 
 
 def told_of(found: Eliminated) -> str:
