@@ -238,7 +238,7 @@ def _flat(config: Config) -> dict[str, Any]:
 
 def _flattened(stored: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """A stored configuration by dotted key: sections are opened, values that are mappings are not."""
-    from lightwatch.structure.config_file import known_keys
+    from lightwatch.structure.config_errors import known_keys
 
     for name, value in stored.items():
         if known_keys((name,)) and isinstance(value, Mapping):

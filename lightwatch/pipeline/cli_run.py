@@ -6,10 +6,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from lightwatch.pipeline import night
 from lightwatch.pipeline.cli_session import (
     ConfigArgument,
     JsonOption,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from lightwatch.pipeline.workflow_manager import RunResult
     from lightwatch.structure.workspace import Workspace
 
+MODEL_TASK = night.NAMES[-1]
 STEPS_HELP = (
     "Steps, in order: initialize_database, read_convert_skysub_character_catalog, plate_solving, "
     "calculate_common_and_total_footprint, query_gaia_for_stars, stamp_extraction, psf_modeling, "
@@ -95,6 +98,8 @@ def run(
         if not quiet:
             _say_causes(causes)
         say(result.work)
+        if not quiet and any(summary.task == MODEL_TASK and summary.done for summary in result.summaries):
+            _say_light_curves(workspace)
     if result.lacks:  # cron mails it, quiet or not
         complain(printable(result.lacks), session.secrets)
     raise typer.Exit(result.exit_code)
@@ -140,6 +145,17 @@ def _run_logged(
     return result, causes_of_run(workspace, before)
 
 
+def _say_light_curves(workspace: Workspace) -> None:
+    """What all was for, in a line."""
+    from lightwatch.structure import queries, queries_report
+
+    rows = queries.rows(workspace.reader, queries_report.light_curves_with_covariates())
+    positive = [row for row in rows if (row["flux"] or 0.0) > 0.0 and row["flux_uncertainty"] is not None]
+    errors = [row["flux_uncertainty"] / row["flux"] for row in positive]
+    if errors:
+        say(f"{len(rows)} points, median error {100 * median(errors):.2g} %; next: lightwatch report")
+
+
 def _say_causes(causes: Sequence[Mapping[str, Any]]) -> None:
     for cause in causes:
         example = printable(f"{cause['reason'] or cause['reason_code']}")
@@ -166,7 +182,6 @@ def show_plan(
     workspace: Workspace, start: str | None, stop: str | None, only: str | None, *, as_json: bool
 ) -> None:
     """Print what a run would do."""
-    from lightwatch.pipeline import night
     from lightwatch.pipeline.planning import plan as make_plan
 
     lines = make_plan(workspace, night.between(start, stop, only))

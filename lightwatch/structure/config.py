@@ -58,7 +58,9 @@ class Telescope(Section):
 class Roi(Section):
     """A region of interest: the target."""
 
-    coordinates: SkyPosition = Field(description="[ra, dec] of its centre, degrees ICRS.")
+    coordinates: SkyPosition = Field(
+        description="[ra, dec] of its centre, degrees ICRS; BJD and airmass are for that of the first ROI."
+    )
     point_sources: Annotated[dict[Name, SkyPosition], Field(min_length=1)] | None = Field(
         None,
         description="Label: [ra, dec] of each point source; default: one at the coordinates, labelled as the ROI.",

@@ -1,20 +1,19 @@
-"""Reading config.yaml: every problem at once, each with its line, what was expected and the nearest key."""
+"""Reading config.yaml: every problem at once, paths that are absolute, secrets from files of their own."""
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any
 
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError
 
 from lightwatch.errors import ConfigError
 from lightwatch.structure.config import Config
+from lightwatch.structure.config_errors import explained
 from lightwatch.structure.config_values import absolute_database_url, checked_database_url
-from lightwatch.structure.config_yaml import KeyPath, dotted, parse, read_text
+from lightwatch.structure.config_yaml import KeyPath, line_of, parse, read_text
 from lightwatch.structure.files import PRODUCT_DIRECTORIES
 from lightwatch.structure.frames_guard import open_regular
 
@@ -29,11 +28,12 @@ def load_config(path: Path) -> Config:
     ConfigError
         With one line per problem: ``config.yaml:LINE: key: what was expected``.
     """
-    data, lines = parse(read_text(path), path.name)
+    text = read_text(path)
+    data, lines = parse(text, path.name)
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        raise ConfigError([_explain(item, lines, path.name) for item in _merge_unions(error)]) from None
+        raise ConfigError(explained(error, data, lines, text, path.name)) from None
 
 
 def resolve_paths(config: Config, path: Path) -> Config:
@@ -86,77 +86,6 @@ def _read_secret(path: Path) -> SecretStr:
     return checked_database_url(SecretStr(content.decode("utf-8", "replace").strip()))
 
 
-def _merge_unions(error: ValidationError) -> list[dict[str, Any]]:
-    """One entry per key: pydantic reports each branch of a union, the user wrote one value."""
-    merged: dict[KeyPath, dict[str, Any]] = {}
-    for item in error.errors(include_url=False):
-        key = _existing_path(item["loc"])
-        if key in merged:
-            merged[key]["msg"] += f"; or {_lower(item['msg'])}"
-        else:
-            merged[key] = {**item, "loc": key}
-    return list(merged.values())
-
-
-def _existing_path(location: tuple[str | int, ...]) -> KeyPath:
-    """The part of a pydantic location that names keys of the file (union branches are dropped)."""
-    model: Any = Config
-    path: list[str | int] = []
-    for part in location:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            path.append(part)
-            field = model.model_fields.get(str(part))
-            model = field.annotation if field else None
-        elif get_origin(model) is dict and isinstance(part, str):
-            path.append(part)
-            model = get_args(model)[1]
-        elif get_origin(model) in (Union, UnionType):
-            bare = [get_args(arg)[0] if get_origin(arg) is Annotated else arg for arg in get_args(model)]
-            dicts = [arg for arg in bare if get_origin(arg) is dict]
-            if isinstance(part, str) and part.startswith("dict["):
-                model = dicts[0]
-            elif dicts and isinstance(part, str):
-                path.append(part)
-                model = get_args(dicts[0])[1]
-            else:
-                break
-        else:
-            break
-    return tuple(path)
-
-
-def _explain(item: dict[str, Any], lines: dict[KeyPath, int], name: str) -> str:
-    path: KeyPath = item["loc"]
-    line = _line(lines, path)
-    if item["type"] == "extra_forbidden":
-        known = known_keys(path[:-1])
-        near = difflib.get_close_matches(str(path[-1])[:60], known, n=1, cutoff=0.5)
-        hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
-        return f"{name}:{line}: {dotted(path)}: unknown key; {hint}"
-    if item["type"] == "missing":
-        return f"{name}:{line}: {dotted(path)}: this key is required"
-    value = "***" if path[:1] == ("database",) else repr(item.get("input"))  # a URL may hold a password
-    short = value if len(value) <= 60 else value[:57] + "..."
-    return f"{name}:{line}: {dotted(path)}: {_lower(item['msg'])} (got {short})"
-
-
-def _lower(message: str) -> str:
-    message = message.removeprefix("Value error, ")
-    return message[:1].lower() + message[1:]
-
-
-def known_keys(section: KeyPath) -> list[str]:
-    """Names of the keys that a section of the file may have."""
-    model: Any = Config
-    for part in section:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            field = model.model_fields.get(str(part))
-            model = field.annotation if field else None
-        elif get_origin(model) is dict:
-            model = get_args(model)[1]
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
-
-
 def key_lines(path: Path) -> dict[KeyPath, int]:
     """Line of every key that a config file gives.
 
@@ -178,9 +107,4 @@ def located(problem: str, path: Path) -> str:
         lines = key_lines(path)
     except ConfigError:  # no longer the file that was read
         return problem
-    return f"{path.name}:{_line(lines, parts)}: {problem}"
-
-
-def _line(lines: dict[KeyPath, int], path: KeyPath) -> int:
-    """Where a key stands, or else the section that lacks it."""
-    return next((lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in lines), 1)
+    return f"{path.name}:{line_of(lines, parts)}: {problem}"

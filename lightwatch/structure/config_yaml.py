@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ _WHOLE = "(whole file)"
 #: what "\0" and "\ud800" in quotes become: no file name, no database and no UTF-8 can hold it
 _UNWRITABLE = re.compile("[\\0\ud800-\udfff]")
 _KEY = re.compile(r"( *)([A-Za-z0-9_]{1,60}) *:(?:\s|$)")
+_COMMENTED_SECTION = re.compile(r"# ?([a-z_]{1,60}):\s*(?:#.*)?$")
 _OPENING = (
     yaml.FlowSequenceStartToken
     | yaml.FlowMappingStartToken
@@ -94,7 +96,11 @@ def parse(text: str, name: str) -> tuple[Any, dict[KeyPath, int]]:
         # what is never closed is missed at the end of the file only
         mark = error.context_mark if "<stream end>" in str(error.problem) else error.problem_mark
         line = mark.line + 1 if mark else 1
-        raise ConfigError(_unreadable(name, text, line, f"not valid YAML: {error.problem}")) from None
+        problem = f"not valid YAML: {error.problem}"
+        commented = commented_sections(text, line)
+        if commented and text.split("\n")[line - 1][:1] == " ":
+            problem += f"; is the line of {commented[0]} still commented? remove its '#'"
+        raise ConfigError(_unreadable(name, text, line, problem)) from None
     except yaml.reader.ReaderError as error:
         line = 1 + text.count("\n", 0, error.position)
         character = f"not valid YAML: the character {chr(error.character)!a} is not allowed"
@@ -188,6 +194,22 @@ def _unreadable(name: str, text: str, line: int, problem: str) -> str:
             indent = len(found[1])
             parts.insert(0, found[2])
     return f"{name}:{line}: {dotted(tuple(parts)) if parts else _WHOLE}: {problem}"
+
+
+def commented_sections(text: str, line: int) -> list[str]:
+    """Sections whose line is commented, between a line and the section in force above it; the nearest first."""
+    found: list[str] = []
+    for above in reversed(text.split("\n")[: line - 1]):
+        if above[:1] not in ("", " ", "#", "\r"):
+            break
+        if commented := _COMMENTED_SECTION.match(above):
+            found.append(commented[1])
+    return found
+
+
+def line_of(lines: Mapping[KeyPath, int], path: KeyPath) -> int:
+    """Where a key stands, or else the section that lacks it."""
+    return next((lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in lines), 1)
 
 
 def dotted(path: KeyPath) -> str:

@@ -30,7 +30,7 @@ TABLES: dict[str, str] = {
     "plate_solve_attempts": "A way to solve a frame that was tried, and what came out.",
     "point_sources": "A point source of an ROI, as configured.",
     "regions": "The cutouts of the stars of a frame: a file.",
-    "roi_flux": "Flux of a point source in a frame, of all settings; the view light_curves has those in force.",
+    "roi_flux": "Flux of a point source in a frame; the view light_curves has those under the settings in force alone.",
     "roi_models": "Prepared cutouts and joint model of an ROI in a filter.",
     "rois": "A region of interest, as configured.",
     "runs": "A run of the program, and how it ended.",

@@ -9,9 +9,9 @@ from contextlib import closing
 import pytest
 from sqlalchemy import delete, insert, update
 
-from lightwatch.pipeline import cli, recipes
+from lightwatch.pipeline import cli, cli_run, recipes
 from lightwatch.pipeline.runner import TaskRunner
-from lightwatch.structure import schema
+from lightwatch.structure import queries, schema
 from lightwatch.structure.database import transaction
 from lightwatch.structure.workspace import Workspace
 
@@ -63,6 +63,16 @@ def test_a_disk_that_is_not_mounted_is_told_on_standard_error(lightwatch, workdi
     per_frame = lines[: [line["task"] for line in lines].index("star_photometry") + 1]
     assert [line["total"] for line in per_frame] == [0] * 7
     assert lines[0]["reason"].startswith(f"up to date; {workdir / 'raw'} cannot be listed")
+
+
+def test_a_run_that_made_light_curves_ends_with_their_error(capsys, monkeypatch, workdir):
+    points = [{"flux": 100.0, "flux_uncertainty": error} for error in (0.1, 0.42, 3.0)]
+    points.append({"flux": -1.0, "flux_uncertainty": 1.0})
+    monkeypatch.setattr(queries, "rows", lambda *_query: points)
+    with closing(Workspace.open(workdir)) as workspace:
+        workspace.initialize()
+        cli_run._say_light_curves(workspace)
+    assert capsys.readouterr().out == "4 points, median error 0.42 %; next: lightwatch report\n"
 
 
 # ---------------------------------------------------------------- plan

@@ -14,7 +14,8 @@ from pydantic import SecretStr
 
 from lightwatch.errors import ConfigError
 from lightwatch.structure.config import Config
-from lightwatch.structure.config_file import key_lines, known_keys, load_config, located, resolve_paths
+from lightwatch.structure.config_errors import known_keys
+from lightwatch.structure.config_file import key_lines, load_config, located, resolve_paths
 from lightwatch.structure.config_template import leaves, template
 from lightwatch.structure.config_values import absolute_database_url
 from lightwatch.structure.config_yaml import MAX_BYTES
@@ -94,7 +95,7 @@ WRONG = {
         "psf.min_star: unknown key; did you mean 'min_stars'?",
     ),
     "nothing_near": ("qqqqqq: 1\n", 10, "known keys: "),
-    "negative_size": ("cutouts:\n  star_size_px: -3\n", 11, "greater than or equal to 8 (got -3)"),
+    "negative_size": ("cutouts:\n  star_size_px: -3\n", 11, "expected a number of at least 8 (got -3)"),
     "text_for_number": ("psf:\n  min_snr: bright\n", 11, "psf.min_snr"),
     "reversed_interval": (
         "calibrated_cutouts:\n  constraints_on_coefficient: [5, 1]\n",
@@ -142,6 +143,55 @@ WRONG = {
     "duplicate_section": ("reference_stars: {}\n", 10, "reference_stars: key given twice"),
     "duplicate_key": ("psf:\n  min_stars: 3\n  min_stars: 4\n", 12, "psf.min_stars: key given twice"),
 }
+
+
+PLAIN = {
+    "psf: false": "psf: expected keys with values below it, such as stars_to_use (got False)",
+    "psf:": "such as stars_to_use; without any, remove its line (got None)",
+    "psf: {min_stars: 2.5}": "expected a whole number (got 2.5)",
+    "background: {subtract: 1}": "expected true or false (got 1)",
+    "plate_solving: {pixel_scale_arcsec: '1:2'}": "expected a number; or expected two numbers, such as [1, 2]",
+    "zeropoints: {band: r}": "or 'V_T'; did you mean 'r_sdss'? (got 'r')",
+    "calibrated_cutouts: {constraints_on_coefficient: [1, 2, 3]}": "expected at most 2 values (got [1, 2, 3])",
+    "raw_dirs: raw": "raw_dirs: expected a list, such as [a, b] (got 'raw')",
+    "rois: {J: {coordinates: ['02:04:10.28', '+46:41:16']}}":
+        "in degrees, such as [42.2031, 19.22528] (got ['02:04:10.28', '+46:41:16'])",
+    "rois: {J: {coordinates: [31.0427 46.6878]}}": "rois.J.coordinates: expected [ra, dec] in degrees, such as [42",
+    "rois: {J: {coordinates: [1, 2], point_sources: {A: 5}}}": "point_sources.A: expected [ra, dec] in degrees",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("line", PLAIN)
+def test_what_was_expected_is_told_in_plain_words(line):
+    given = {"raw_dirs": "raw_dirs: [raw]", "rois": "rois: {J: {coordinates: [1, 2]}}"}
+    given[line.partition(":")[0]] = line
+    (problem,) = problems("\n".join(given.values()) + "\n")
+    assert PLAIN[line] in problem
+    assert "nput should" not in problem
+
+
+TEMPLATE = """#psf:
+#  min_snr: 40
+zeropoints:
+  band: G
+#star_photometry:
+#  local_background: false
+  position_sigma_px: 0.3
+#normalization:
+"""
+
+
+def test_a_key_whose_section_is_still_commented():
+    (problem,) = problems(MINIMAL + TEMPLATE)
+    assert problem.endswith(
+        "zeropoints.position_sigma_px: unknown key; it is a key of star_photometry, whose line is still commented: "
+        "remove its '#'"
+    )
+    (problem,) = problems(MINIMAL + "executor:\n  min_stars: 3\n")
+    assert problem.endswith("it is a key of psf and of normalization and of zeropoints")
+    (problem,) = problems(MINIMAL + "instrument: null\n#telescope:\n  latitude: 3\n")
+    assert "not valid YAML" in problem
+    assert problem.endswith("is the line of telescope still commented? remove its '#'")
 
 
 @pytest.mark.parametrize("name", WRONG)
