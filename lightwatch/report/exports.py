@@ -16,6 +16,7 @@ from lightwatch.errors import ConfigError, NoUsableData
 from lightwatch.report import aavso, table_files
 from lightwatch.report.light_curve_table import (
     by_roi_and_filter,
+    flux_kind,
     light_curve_rows,
     light_curve_table,
     metadata,
@@ -109,7 +110,7 @@ def _export(
     nightly: bool,
     observer_code: str | None,
 ) -> list[Path]:
-    head = metadata(workspace, rows[0]["roi"], rows[0]["filter"])
+    head = metadata(workspace, rows[0]["roi"], rows[0]["filter"]) | {"FLUXKIND": flux_kind(rows)}
     tables = {stem.name: light_curve_table(rows)}
     if nightly:
         tables[f"{stem.name}_nightly"] = nightly_table(workspace, rows)

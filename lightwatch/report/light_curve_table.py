@@ -38,6 +38,15 @@ def by_roi_and_filter(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
     return {key: list(group) for key, group in groupby(rows, key=lambda row: (row["roi"], row["filter"]))}
 
 
+def flux_kind(rows: Iterable[Row]) -> str:
+    """How points of a light curve were measured: "aperture", or "psf" as part of the joint model.
+
+    In apertures are the points of a single source whose reference stars were measured so: they have no chi2.
+    """
+    in_apertures = any(row["flux_kind"] == "aperture" and row["reduced_chi2"] is None for row in rows)
+    return "aperture" if in_apertures else "psf"
+
+
 def light_curve_table(rows: Sequence[Row]) -> Table:
     """Points as a table with units, descriptions and UCDs; unknown numbers are NaN."""
     told = [

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from lightwatch.errors import StorageError
 from lightwatch.report.chosen import representative_epochs
 from lightwatch.report.epoch_pixels import bytes_per_epoch, evenly, packed, palettes
 from lightwatch.report.pictures import RoiPictures, RoiProducts, no_pictures, psf_picture, roi_pictures
-from lightwatch.structure import queries, queries_report
+from lightwatch.structure import queries, queries_report, store
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
 
@@ -46,7 +48,19 @@ def add_models(
         for curve in data["curves"]:
             if (curve["roi"], curve["filter"]) == (row["roi"], row["filter"]) and ids:
                 curve["pixels"] = packed(products, ids, index)
+                curve["radius"] = _told_radii(workspace, row) if curve["kind"] == "aperture" else ""
     return out
+
+
+def _told_radii(workspace: Workspace, row: Row) -> str:
+    """Radii of the apertures of a light curve, px; '' where its cutouts do not tell."""
+    name = "model/aperture_radius_px"
+    try:
+        radii = store.read_product(workspace.workdir, row["cutouts_relpath"], names=[name])[name]
+    except StorageError:
+        return ""
+    low, high = (f"{value:.1f}" for value in (np.min(radii), np.max(radii)))
+    return low if low == high else f"{low} to {high}"
 
 
 def psf_words(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lightwatch.flags import Flag
-from lightwatch.report.light_curve_table import DOUBTFUL, by_roi_and_filter, nightly_table
+from lightwatch.report.light_curve_table import DOUBTFUL, by_roi_and_filter, flux_kind, nightly_table
 from lightwatch.report.star_scatter import StarScatter
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
@@ -85,7 +85,7 @@ def _curve(
                 },
             }
         )
-    return {"roi": roi, "filter": name, "sources": sources}
+    return {"roi": roi, "filter": name, "kind": flux_kind(rows), "sources": sources}
 
 
 def _stars(one: StarScatter) -> dict[str, Any]:
@@ -96,6 +96,7 @@ def _stars(one: StarScatter) -> dict[str, Any]:
         "mag": _column(one.mag),
         "scatter": _column(one.scatter),
         "expected": _column(one.expected),
+        "stated": _column(one.stated),
         "count": [int(n) for n in one.n_frames],
         "disowned": [bool(value) for value in one.disowned],
         "photon": {"mag": _column(one.line_mag), "noise": _column(one.photon_noise)},

@@ -63,7 +63,7 @@ def plot_star_photometry(workspace: Workspace, filter_name: str | None = None) -
         axes.semilogy(one.mag[kept], one.scatter[kept], "o", color=COLOURS[0], label="stars")
         if one.disowned.any():
             axes.semilogy(one.mag[~kept], one.scatter[~kept], "x", color=COLOURS[1], label="disowned")
-        axes.semilogy(one.mag[order], one.expected[order], color=COLOURS[2], label="stated uncertainty")
+        axes.semilogy(one.mag[order], one.stated[order], color=COLOURS[2], label="stated uncertainty")
         axes.semilogy(one.line_mag, one.photon_noise, "--", color="0.4", label="the star's photons alone")
         for name, mag, scatter in zip(one.names, one.mag, one.scatter, strict=True):
             axes.annotate(name, (mag, scatter), (3, 3), textcoords="offset points", fontsize=7, color="0.4")

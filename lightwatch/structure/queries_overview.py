@@ -224,4 +224,13 @@ def light_curve_points(frame_id: int) -> Select[Any]:
         "flags",
     )
     view = table("light_curves", *(column(name) for name in names))
-    return select(view).where(view.c.frame_id == frame_id).order_by(view.c.roi, view.c.point_source)
+    k, c, r = s.normalization_coefficients, s.combined_footprint, s.task_recipes
+    kind = (
+        select(k.c.flux_kind)
+        .join(c, and_(c.c.hash == k.c.combined_footprint_hash, c.c.is_current == 1))
+        .join(r, and_(r.c.recipe == k.c.recipe, r.c.task == "calculate_normalization_coefficient"))
+        .where(k.c.frame_id == frame_id)
+        .scalar_subquery()
+    )
+    query = select(view, kind.label("flux_kind")).where(view.c.frame_id == frame_id)
+    return query.order_by(view.c.roi, view.c.point_source)

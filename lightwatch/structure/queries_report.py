@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ScalarSelect, Select, and_, column, func, select, table
+from sqlalchemy import ScalarSelect, Select, and_, case, column, func, select, table
 
 from lightwatch.structure import schema as s
 
@@ -42,6 +42,7 @@ _STAR_FLUXES = (
     "normalised_flux",
     "flags",
 )
+_IN_APERTURES = ("aperture_flux", "aperture_flux_uncertainty")
 
 
 def light_curves_with_covariates() -> Select[Any]:
@@ -64,6 +65,7 @@ def light_curves_with_covariates() -> Select[Any]:
             x.c.local_background,
             k.c.coefficient.label("normalization_coefficient"),
             k.c.coefficient_uncertainty.label("normalization_coefficient_uncertainty"),
+            k.c.flux_kind,
             p.c.chi2.label("psf_chi2"),
         )
         .select_from(view)
@@ -151,9 +153,36 @@ def quality_of_frames(footprint_hash: str, band: str) -> Select[Any]:
 
 
 def star_fluxes_on_frames() -> Select[Any]:
-    """The view current_star_fluxes, in order of star and time."""
-    view = table("current_star_fluxes", *(column(name) for name in _STAR_FLUXES))
-    return select(view).order_by(view.c.star_gaia_id, view.c.mjd_mid)
+    """The view current_star_fluxes with the fluxes that the normalization rests on, in order of star and time."""
+    view = table("current_star_fluxes", *(column(name) for name in _STAR_FLUXES), *map(column, _IN_APERTURES))
+    f, c, k = s.frames, s.combined_footprint, s.normalization_coefficients
+    in_apertures = func.coalesce(k.c.flux_kind, "psf") == "aperture"
+    flux = case((in_apertures, view.c.aperture_flux), else_=view.c.flux)
+    measured = {
+        "flux": flux,
+        "flux_uncertainty": case(
+            (in_apertures, view.c.aperture_flux_uncertainty), else_=view.c.flux_uncertainty
+        ),
+        "normalised_flux": flux / view.c.coefficient,
+    }
+    return (
+        select(
+            *(measured[name].label(name) if name in measured else view.c[name] for name in _STAR_FLUXES),
+            f.c.exptime,
+        )
+        .select_from(view)
+        .join(f, f.c.id == view.c.frame_id)
+        .join(c, c.c.is_current == 1)
+        .outerjoin(
+            k,
+            and_(
+                k.c.combined_footprint_hash == c.c.hash,
+                k.c.frame_id == view.c.frame_id,
+                k.c.recipe == _in_use("calculate_normalization_coefficient"),
+            ),
+        )
+        .order_by(view.c.star_gaia_id, view.c.mjd_mid)
+    )
 
 
 def measured_stars(footprint_hash: str, frame_id: int) -> Select[Any]:

@@ -398,6 +398,23 @@ def test_why_gives_chi2_and_limits_of_poor_fits(lightwatch, filled):
     assert "poor_fit: star a: reduced chi2 7.5 (expected 0 to 3)" in out
     assert "star b" not in out
     assert "flux of target A: 1 +- 1 electron/s (poor_fit), reduced chi2 2.5 (expected 0.6 to 1.6)" in out
+    assert "aperture" not in out
+
+
+def test_why_says_that_a_point_was_measured_in_an_aperture(lightwatch, filled):
+    recipe = all_recipes(filled)
+    key = {"combined_footprint_hash": HASH, "frame_id": 7, "filter": "r"}
+    add(filled, schema.rois, {"name": "target", "ra": 42.2, "dec": 19.2})
+    add(filled, schema.point_sources, {"roi": "target", "name": "A", "ra": 42.2, "dec": 19.2})
+    add(
+        filled, schema.normalization_coefficients,
+        {**key, "coefficient": 1.0, "n_stars": 5, "flux_kind": "aperture",
+         "recipe": recipe["calculate_normalization_coefficient"]},
+    )  # fmt: skip
+    point = {**key, "roi": "target", "point_source": "A", "flux": 2.0, "flux_uncertainty": 1.0}
+    add(filled, schema.roi_flux, {**point, "recipe": recipe["model_calibrated_cutouts"]})
+    out = lightwatch("why", filled.workdir, 7)[1]
+    assert "flux of target A: 2 +- 1 electron/s\n    measured in an aperture" in out
 
 
 def test_why_knows_files_that_never_became_frames(lightwatch, filled):

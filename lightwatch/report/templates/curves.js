@@ -33,7 +33,7 @@ function curveSpec(index) {
       points = n.mjd.map((mjd, i) => curvePoint(n, i, mjd, () => [`night of ${dayOf(mjd)}, ${n.count[i]} frame${n.count[i] > 1 ? "s" : ""}`], 0)).filter(Boolean);
     } else {
       points = source.frame.map((f, i) => {
-        const more = () => [`χ² ${fixed(source.chi2[i], 2)}${source.flags[i] ? " · " + flagText(source.flags[i]) : " · no flags"}`, frameText(f)];
+        const more = () => [[source.chi2[i] === null ? "" : `χ² ${fixed(source.chi2[i], 2)}`, source.flags[i] ? flagText(source.flags[i]) : "no flags"].filter(Boolean).join(" · "), frameText(f)];
         const point = curvePoint(source, i, FRAMES.mjd[f], more, source.flags[i]);
         return point && { ...point, frame: f };
       }).filter((p) => p && (choice.doubtful || !p.hollow));

@@ -30,9 +30,7 @@ function starsSpec(index) {
   const s = DATA.stars[index], kinds = [["stars", false, "circle", "--s0"], ["disowned", true, "cross", "--s1"]];
   const series = kinds.map(([name, bad, shape, colour]) => ({ name, shape, colour, points: s.name.flatMap((star, i) => s.disowned[i] !== bad || !(s.scatter[i] > 0) ? [] : [{
     x: s.mag[i], y: s.scatter[i], tip: () => `star ${star}${bad ? " (varies or disagrees)" : ""}\n${s.mag[i].toFixed(2)} mag\nscatter ${(100 * s.scatter[i]).toFixed(3)} %, stated ${(100 * s.expected[i]).toFixed(3)} %\n${s.count[i]} frames` }]) })).filter((one) => one.points.length);
-  const sorted = s.mag.map((m, i) => [m, s.expected[i]]).sort((a, b) => a[0] - b[0]), reach = Math.min(4, sorted.length >> 3);
-  // crowded stars have larger errors than others as bright: the line is the middle of neighbours in brightness
-  const stated = sorted.map(([m], i) => [m, middle(sorted.slice(Math.max(0, i - reach), i + reach + 1).map(([, e]) => e))]);
+  const stated = s.mag.map((m, i) => [m, s.stated[i]]).filter(([, y]) => y !== null).sort((a, b) => a[0] - b[0]);
   const lines = [{ name: "stated uncertainty", colour: "--s2", points: stated }, { name: "the star's photons alone", dash: true, colour: "--soft", points: s.photon.mag.map((m, i) => [m, s.photon.noise[i]]).filter(([, y]) => y !== null) }];
   const table = () => ({ name: ["star_scatter", s.filter].filter(Boolean).join("_"), head: ["star", "mag", "scatter", "stated_uncertainty", "n_frames", "disowned"],
     rows: s.name.map((star, i) => [star, s.mag[i], s.scatter[i], s.expected[i], s.count[i], s.disowned[i]]) });
