@@ -101,7 +101,7 @@ def check(ctx: typer.Context, config: ConfigArgument = None) -> None:
     if workspace.database_path is not None:
         for remark in remarks(workspace.database_path):
             say(f"hint, of this machine and not of the configuration: {printable(remark)}")
-    for hint in _hints(workspace):
+    for hint in (*_far_from_pointing(workspace), *_hints(workspace)):
         say(f"hint: {printable(hint)}")
     say(f"{path}: no mistakes")
 
@@ -120,6 +120,24 @@ def _problems(workspace: Workspace) -> Iterator[str]:
         yield from _complaints(partial(recipes.catalog_identity, workspace, catalog))
     yield from _complaints(partial(load_header_parser, workspace.workdir, config.instrument))
     yield from _complaints(partial(read_eliminations, workspace.workdir))
+
+
+def _far_from_pointing(workspace: Workspace) -> list[str]:
+    """What ``init`` remarks too: the telescope pointed elsewhere, as the headers of a few frames say."""
+    from lightwatch.errors import NoUsableData
+    from lightwatch.pipeline.init import far_off
+    from lightwatch.pipeline.init_place import pointing
+    from lightwatch.pipeline.init_sample import sample_headers
+
+    remarks: list[str] = []
+    for raw_dir in workspace.config.raw_dirs:
+        try:
+            headers = [item.header for item in sample_headers(raw_dir).science]
+        except NoUsableData:  # no frame there yet
+            continue
+        of_rois = [far_off(roi.coordinates, pointing(headers)) for roi in workspace.config.rois.values()]
+        remarks += min(of_rois, key=len)  # none where one of the targets is near
+    return remarks
 
 
 def _hints(workspace: Workspace) -> Iterator[str]:

@@ -141,7 +141,7 @@ def _target(
         except ValueError as error:
             raise ConfigError(f"--ra, --dec: {error}") from None
         values["rois"] = {request.name or (found.object if found else None) or "target": _roi(position)}
-        remarks += _far_off(position, found)
+        remarks += far_off(position, found.pointing if found else None)
     elif "rois" in values:
         if request.name:
             first, *others = values["rois"].items()
@@ -156,16 +156,16 @@ def _target(
         )
 
 
-def _far_off(target: tuple[float, float], found: Survey | None) -> list[str]:
+def far_off(target: tuple[float, float], pointing: tuple[float, float] | None) -> list[str]:
     """A remark where the target cannot be in the frames, such as hours given as degrees."""
-    if found is None or found.pointing is None:
+    if pointing is None:
         return []
-    distance = separation_deg(target, found.pointing)
+    distance = separation_deg(target, pointing)
     if distance < _FAR_DEG:
         return []
-    in_hours = separation_deg(((target[0] * 15) % 360, target[1]), found.pointing) < _FAR_DEG
-    hint = "; --ra is in degrees unless it is written as 02:04:10.2" if in_hours else ""
-    where = "{:.4f} {:+.4f}".format(*found.pointing)
+    in_hours = separation_deg(((target[0] * 15) % 360, target[1]), pointing) < _FAR_DEG
+    hint = "; --ra is in degrees unless it is written as 02:04:10.2, config.yaml always" if in_hours else ""
+    where = "{:.4f} {:+.4f}".format(*pointing)
     return [f"rois: the target is {distance:.1f} degrees from where the telescope pointed ({where}){hint}"]
 
 

@@ -99,7 +99,8 @@ class TaskRunner:
             counts = by_scope[task.scope](task)
         except CatalogError as error:  # may pass: the task waits for its stars, the others go on
             LOG.warning("%s: waits: %s: %s", task.name, error.reason_code, error)
-            counts = {"waits": True, "note": f"waits: {one_line(error)}"}
+            remedy = "; or give a table in reference_stars.catalog" * error.reason_code.startswith("network")
+            counts = {"waits": True, "note": f"waits: {one_line(error)}{remedy}"}
         except (LightwatchError, OSError, DBAPIError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001 - unforeseen, and of no single item: the other tasks go on

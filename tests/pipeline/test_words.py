@@ -6,11 +6,15 @@ import json
 import os
 from contextlib import closing
 
+import numpy as np
 import pytest
+from astropy.io import fits
 from sqlalchemy import delete, insert, update
 
 from lightwatch.pipeline import cli, cli_run, recipes
+from lightwatch.pipeline.reporting import TaskSummary
 from lightwatch.pipeline.runner import TaskRunner
+from lightwatch.pipeline.workflow_manager import RunResult
 from lightwatch.structure import queries, schema
 from lightwatch.structure.database import transaction
 from lightwatch.structure.workspace import Workspace
@@ -184,3 +188,27 @@ def test_a_choice_of_frames_that_cannot_be_meant(lightwatch, workdir, words, cod
     assert ended == code
     assert told in " ".join(err.replace("│", " ").split())
     assert not any(row["eliminated"] for row in json.loads(lightwatch("frames", workdir, "--json")[1]))
+
+
+def test_config_check_tells_of_a_target_where_the_telescope_did_not_point(lightwatch, workdir):
+    """As init does: hours given as degrees, a slip of a digit."""
+    for number in range(2):
+        header = fits.Header({"EXPTIME": 60.0, "RA": 42.2, "DEC": 19.2})
+        fits.writeto(workdir / "raw" / f"a{number}.fits", np.ones((20, 20), np.float32), header)
+    assert not [line for line in lightwatch("config", "check", workdir)[1].splitlines() if "rois" in line]
+    path = workdir / "config.yaml"
+    path.write_text(path.read_text().replace("42.2031", "2.81354"))
+    code, out, _ = lightwatch("config", "check", workdir)
+    (hint,) = [line for line in out.splitlines() if "rois" in line]
+    assert code == 0
+    assert hint.startswith(
+        "hint: rois: the target is 37.1 degrees from where the telescope pointed (42.2000 +19.2000)"
+    )
+    assert "config.yaml always" in hint
+
+
+def test_a_result_shows_itself_in_a_line():
+    summaries = tuple(TaskSummary(name, done=2, seconds=1.0) for name in ("plate_solving", "psf_modeling"))
+    result = RunResult(summaries, 10)
+    line = "plate_solving 2/2; psf_modeling 2/2 | 0 rejected, 0 failed | 2.0 s"
+    assert (str(result), repr(result)) == (line, f"RunResult(exit_code=10): {line}")
