@@ -247,7 +247,10 @@ class StarPhotometry(Section):
         0.3, description="Prior on the catalogue position after the common shift."
     )
     local_background: Switch = Field(False, description="Fit a constant under each star.")
-    aperture_radius_fwhm: Positive = Field(1.2, description="Aperture radius in units of the seeing.")
+    aperture_radius_fwhm: Positive = Field(
+        1.2,
+        description="Aperture radius in units of the PSF's FWHM, at least 4 px: of stars, and ROIs measured like them.",
+    )
 
 
 class Normalization(Section):
