@@ -136,7 +136,8 @@ def _far_from_pointing(workspace: Workspace) -> list[str]:
         except NoUsableData:  # no frame there yet
             continue
         of_rois = [far_off(roi.coordinates, pointing(headers)) for roi in workspace.config.rois.values()]
-        remarks += min(of_rois, key=len)  # none where one of the targets is near
+        if all(of_rois):  # else one of the targets is near
+            remarks += of_rois[0]
     return remarks
 
 

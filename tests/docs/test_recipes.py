@@ -138,7 +138,7 @@ def add_frame_and_wcs(home: Home, spare: Path) -> None:
     """Two new frames without a WCS, and their WCS in files elsewhere."""
     with fits.open(spare) as hdus:
         for name in ("night3_0042.wcs", "night3_0043.wcs"):
-            fits.PrimaryHDU(hdus[0].data, WCS(hdus[0].header).to_header()).writeto(home.path / name)
+            fits.PrimaryHDU(header=WCS(hdus[0].header).to_header()).writeto(home.path / name)
         for key in set(WCS(hdus[0].header).to_header()) - {"MJD-OBS", "DATE-OBS"}:
             hdus[0].header.remove(key, ignore_missing=True)
         for key in [key for key in hdus[0].header if re.match(r"CD\d_\d|CTYPE\d", key)]:
