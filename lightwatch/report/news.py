@@ -12,7 +12,7 @@ from lightwatch.structure import queries, queries_news
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
 
-_MAX_NAMES = 12
+_MAX_NAMES = 3
 _MAX_SETTINGS = 40
 _MAX_TEXT = 80
 

@@ -84,6 +84,7 @@ def collect(workspace: Workspace) -> Content:
     models = add_models(workspace, footprint_hash, curves, data)
     psfs = psf_words(workspace, footprint_hash, frames, chosen)
     notable = [*chosen, *newest_night(frames, gap_days)[:_MAX_NIGHT]]
+    notable += [epoch.frame_id for model in models for epoch in model.epochs]
     notable += [frame for alarm in alarms if alarm.newest for frame in alarm.frames]
     words = _nothing(workspace) | {
         "system": magnitude_system(workspace),

@@ -15,7 +15,7 @@ from lightwatch.structure.queries import Row
 
 _MAX_OUTLINES = 1500
 _VIEW = 600.0
-_MARGIN = 1.06
+_MARGIN = 1.08
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ def sky_map(
     outlines = [line for line in outlines if np.isfinite(line).all()]
     if not outlines:
         return None
-    corners = np.concatenate(outlines)
+    seen = _plane([(row["ra"], row["dec"]) for row in stars], centre)
+    corners = np.concatenate([*outlines, seen[np.isfinite(seen).all(axis=1)]])
     low, high = corners.min(axis=0), corners.max(axis=0)
     middle, size = (low + high) / 2, (high - low) * _MARGIN
     scale = _VIEW / max(size.max(), 1e-6)
