@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lightwatch.processes.astrometry_sky import sky_to_plane
 from lightwatch.processes.roi_place import far_from_expected
 from lightwatch.structure import queries, queries_report
+from lightwatch.structure.config_values import separation_deg
 from lightwatch.structure.workspace import Workspace
 
 
@@ -49,7 +49,7 @@ def displaced_sources(workspace: Workspace) -> list[Displaced]:
             here = configured.get((row["roi"], name))
             if here is None or ra is None or dec is None:
                 continue
-            offset = float(np.hypot(*sky_to_plane(np.array(ra), np.array(dec), *here)))
+            offset = round(3600.0 * separation_deg((ra, dec), here), 3)
             if far_from_expected(np.array(offset), fwhm):
                 roi = workspace.config.rois.get(row["roi"])
                 inner = f".point_sources.{name}" if roi is not None and roi.point_sources else ""
