@@ -64,6 +64,10 @@ def sql(
         config = Path(query)
     elif query is None:
         raise typer.BadParameter("give a query in quotes, or --serve")
+    elif config is not None and os.path.exists(query) and not config.exists():
+        raise typer.BadParameter(
+            "the query comes first, then the workdir: lightwatch sql 'SELECT ...' ~/j0248"
+        )
     if serve and (as_csv or as_json):
         raise typer.BadParameter("--csv and --json are for a query, not for --serve")
     if as_csv and as_json:

@@ -212,3 +212,9 @@ def test_a_result_shows_itself_in_a_line():
     result = RunResult(summaries, 10)
     line = "plate_solving 2/2; psf_modeling 2/2 | 0 rejected, 0 failed | 2.0 s"
     assert (str(result), repr(result)) == (line, f"RunResult(exit_code=10): {line}")
+
+
+def test_a_workdir_before_the_query_is_told_the_order(lightwatch, workdir):
+    code, _, err = lightwatch("sql", workdir, "SELECT 1")
+    assert code == 2
+    assert "the query comes first" in err
