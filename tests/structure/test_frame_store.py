@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from datetime import datetime
 from types import SimpleNamespace
 
@@ -93,6 +94,20 @@ def test_truncated_frames_are_refused(tmp_path, frame, fraction):
     (tmp_path / "a.fits").write_bytes(whole[: int(fraction * len(whole))])
     with pytest.raises(StorageError, match=r"a\.fits"):
         read_stored_frame(tmp_path, "a.fits")
+
+
+def test_no_byte_is_lost_without_a_word(tmp_path, frame):
+    """A disk that takes so many bytes and no more, at any place of the file."""
+    size = write_frame(tmp_path, "whole.fits", frame).size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit in np.linspace(0, size - 1, 150).astype(int).tolist():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            with pytest.raises(StorageError, match="File too large"):
+                write_frame(tmp_path, "cut.fits", frame)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir()] == ["whole.fits"]
 
 
 def test_missing_frame_and_missing_sources(tmp_path, frame):
