@@ -80,7 +80,8 @@ def test_a_frame_measured_again_is_noticed_by_all_that_rest_on_it(small):
     small.change("UPDATE star_flux_in_frame SET flux = flux * 0.5 WHERE frame_id = 7")
     small.change("UPDATE task_results SET run_id = 99 WHERE task = ? AND frame_id = 7", FLUX)
     before = _coefficients(small)[7][0]
-    small.change("INSERT INTO runs (id, started, version, config_hash, config) VALUES (100, '', '', '', '')")
+    columns, moment = "id, version, config_hash, config, started, ended", "'2026-01-01T00:00:00Z'"
+    small.change(f"INSERT INTO runs ({columns}) VALUES (100, '', '', '', {moment}, {moment})")
     assert {line.task: line.pending for line in plan(small.open(), NIGHT)}[NORM] == 1
     assert _solve(small) == [1, 1]
     assert _coefficients(small)[7][0] == pytest.approx(0.5 * before, rel=1e-3)
