@@ -146,6 +146,8 @@ def _got(path: KeyPath, told: list[str], data: Mapping[str, Any]) -> str:
         return ""
     value: Any = data
     for part in path:
+        if part == "[key]":  # of a name that is no name of an entry: the message says it
+            return ""
         value = value[part]
     shown = "***" if path[:1] == ("database",) else repr(value)
     return f" (got {shown if len(shown) <= _LONGEST_SHOWN else shown[: _LONGEST_SHOWN - 3] + '...'})"
