@@ -70,6 +70,7 @@ def _services(*addresses: str) -> Iterator[None]:
 def _workdir(scratch: Path, field: Any, budget_s: float) -> Workdir:
     """Frames whose stars come from an archive."""
     workdir = make_workdir(scratch / "workdir", field, range(N_FRAMES))
+    (scratch / "raw").mkdir()  # one of its two raw directories stays empty
     workdir.configure("catalog: stars.csv", "catalog: gaia")
     _allow(workdir, budget_s)
     return workdir
