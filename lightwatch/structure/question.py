@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-_BUSY_MS = 30_000
+_BUSY_SECONDS = 30
 _ROWS_AT_ONCE = 1000
 _LONGEST_VALUE = 100_000_000
 #: opening for reading alone does not suffice: ATTACH and VACUUM INTO make files elsewhere
@@ -52,11 +52,14 @@ def answer(database: Path, query: str) -> Iterator[Answer]:
     except UnicodeEncodeError as error:  # bytes of a command line that are no text
         raise QuestionError("not UTF-8") from error
     connection = sqlite3.connect(
-        f"file:{quote(str(database))}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+        f"file:{quote(str(database))}?mode=ro",
+        uri=True,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
     )
     # a thread of its own: the interpreter would see Ctrl-C only when SQLite has answered
     with closing(connection), ThreadPoolExecutor(max_workers=1) as thread:
-        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
         connection.text_factory = _text
         connection.set_authorizer(_only_reading)
