@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -32,25 +31,19 @@ def test_first_run_did_every_frame_filter_and_roi(night):
     ]  # fmt: skip
 
 
-def test_second_run_does_nothing_quickly(workdir, compare):
+def test_second_run_does_nothing(workdir, compare):
     results, files = workdir.results(), workdir.files()
-    version = workdir.sql("SELECT count(*) FROM runs")
-    best = 60.0
-    for _ in range(2):  # the better of two: this machine may be busy
-        begun = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-m", "lightwatch.pipeline.cli", "run", str(workdir.config)],
-            capture_output=True,
-            text=True,
-        )
-        best = min(best, time.perf_counter() - begun)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.strip().splitlines()[-1] == "nothing to do"
-    print(f"a run with nothing to do: {best:.2f} s")
-    assert best < 6.0  # the goal is 2 s on an idle machine
+    ((before,),) = workdir.sql("SELECT count(*) FROM runs")
+    done = subprocess.run(
+        [sys.executable, "-m", "lightwatch.pipeline.cli", "run", str(workdir.config)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == "nothing to do"
     assert compare(results, workdir.results()) == []
     assert workdir.files() == files
-    assert workdir.sql("SELECT count(*) FROM runs") == [(version[0][0] + 2,)]
+    assert workdir.sql("SELECT count(*) FROM runs") == [(before + 1,)]
     assert workdir.sql("SELECT exit_code, summary FROM runs ORDER BY id DESC LIMIT 1") == [
         (0, "nothing to do")
     ]
