@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from reliability.small_night import N_FRAMES, Workdir, differences, make_field, make_workdir
 
+from lightwatch.pipeline import cli
 from lightwatch.simulation import SimulatedField
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -70,3 +71,16 @@ def empty_workdir(tmp_path: Path, field: SimulatedField) -> Callable[..., Workdi
         return make_workdir(tmp_path / name, field, frames)
 
     return make
+
+
+@pytest.fixture
+def lightwatch(capsys):
+    """Run a command in this process: (exit code, standard output, standard error)."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            cli.main([str(word) for word in words])
+        told = capsys.readouterr()
+        return int(end.value.code or 0), told.out, told.err
+
+    return run

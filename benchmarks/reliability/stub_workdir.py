@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from lightwatch.flags import Flag
 from lightwatch.structure import frame_store, schema, store
@@ -44,7 +45,7 @@ class Builder:
         }
         (directory / "raw").mkdir(parents=True)
         (directory / "gaia.csv").write_text("source_id,ra,dec,phot_g_mean_mag\n")
-        (directory / "config.yaml").write_text(json.dumps(config))
+        (directory / "config.yaml").write_text(yaml.safe_dump(config))
         self.workspace = Workspace.open(directory / "config.yaml")
         self.workspace.initialize()
         self.ids = list(range(1, n_frames + 1))

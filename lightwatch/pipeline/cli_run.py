@@ -137,7 +137,7 @@ def _run_logged(
     with ConsoleReporter(quiet=quiet, bars=bars) as reporter:
         result = WorkflowManager(workspace, reporter=reporter).run(**arguments)
     LOG.info("%s", result.line)
-    if any(summary.task == "model_calibrated_cutouts" and summary.done for summary in result.summaries):
+    if any(summary.task == MODEL_TASK and summary.done for summary in result.summaries):
         for source in displaced_sources(workspace):  # cron mails it, quiet or not
             complain(printable(source.text), session.secrets)
             LOG.warning("%s", source.text)
@@ -149,11 +149,10 @@ def _say_light_curves(workspace: Workspace) -> None:
     """What all was for, in a line."""
     from lightwatch.structure import queries, queries_report
 
-    rows = queries.rows(workspace.reader, queries_report.light_curves_with_covariates())
-    positive = [row for row in rows if (row["flux"] or 0.0) > 0.0 and row["flux_uncertainty"] is not None]
-    errors = [row["flux_uncertainty"] / row["flux"] for row in positive]
+    points = [error for (error,) in queries.stream(workspace.reader, queries_report.relative_errors())]
+    errors = [error for error in points if error is not None]
     if errors:
-        say(f"{len(rows)} points, median error {100 * median(errors):.2g} %; next: lightwatch report")
+        say(f"{len(points)} points, median error {100 * median(errors):.2g} %; next: lightwatch report")
 
 
 def _say_causes(causes: Sequence[Mapping[str, Any]]) -> None:

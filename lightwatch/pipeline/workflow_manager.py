@@ -178,11 +178,10 @@ class WorkflowManager:
         """Which raw directories are not there, or what a workdir without any frame is to be given."""
         config = self.workspace.config_path.name
         if unlisted:
-            (path, reason), more = unlisted[0], len(unlisted) - 1
-            others = f" (and {more} more)" * bool(more)
+            paths = _first([path for path, _ in unlisted])
             what = (
-                f"{path_text(path)}{others} cannot be listed: {reason}: mount its disk, mend its permissions, or "
-                f"correct raw_dirs in {config}"
+                f"{paths} cannot be listed: {unlisted[0][1]}: mount its disk, mend its permissions, or correct "
+                f"raw_dirs in {config}"
             )
             return f"new frames may be missing: {what}" if has_frames else f"no frames: {what}"
         return (
@@ -191,9 +190,8 @@ class WorkflowManager:
         )
 
     def _exit_code(self, summaries: Sequence[TaskSummary], n_unlisted: int, has_frames: bool) -> int:
-        if n_unlisted == len(
-            self.workspace.config.raw_dirs
-        ):  # as on an unmounted disk: no new night can come
+        # as on an unmounted disk: no new night can come
+        if n_unlisted == len(self.workspace.config.raw_dirs):
             return ExitCode.NO_DATA
         if any(summary.rejected or summary.failed or summary.waits for summary in summaries):
             return ExitCode.PARTIAL

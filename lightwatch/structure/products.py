@@ -227,9 +227,8 @@ def make_pending(connection: Connection, product: Product) -> int:
     n = sum(
         connection.execute(delete(table).where(condition)).rowcount for table, condition in _results(product)
     )
-    if (
-        product.task == IMPORT_TASK
-    ):  # the raw file is looked at again; where it is no frame any more, this one is out
+    # the raw file is looked at again; where it is no frame any more, this one is out
+    if product.task == IMPORT_TASK:
         connection.execute(update(s.files).where(s.files.c.frame_id == product.frame_id).values(recipe=""))
     elif product.task == _STARS:
         pinned = s.combined_footprint

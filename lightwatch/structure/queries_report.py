@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ScalarSelect, Select, and_, case, column, func, select, table
+from sqlalchemy import Double, ScalarSelect, Select, and_, case, column, func, select, table
 
 from lightwatch.structure import schema as s
 
@@ -84,6 +84,12 @@ def light_curves_with_covariates() -> Select[Any]:
         .outerjoin(p, and_(p.c.combined_footprint_hash == in_use, p.c.frame_id == view.c.frame_id))
         .order_by(view.c.roi, view.c.filter, view.c.point_source, view.c.mjd, view.c.frame_id)
     )
+
+
+def relative_errors() -> Select[Any]:
+    """Uncertainty over flux of every point of a light curve; NULL where there is no light."""
+    view = table("light_curves", column("flux", Double), column("flux_uncertainty", Double))
+    return select(case((view.c.flux > 0, view.c.flux_uncertainty / view.c.flux)))
 
 
 def point_sources() -> Select[Any]:

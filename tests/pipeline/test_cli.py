@@ -18,7 +18,7 @@ from sqlalchemy import select, update
 
 from lightwatch.errors import StorageError
 from lightwatch.flags import Flag
-from lightwatch.pipeline import cli, night
+from lightwatch.pipeline import night
 from lightwatch.pipeline.cli_status import status_of
 from lightwatch.pipeline.recipes import all_recipes
 from lightwatch.simulation import FieldSpec, simulate_field
@@ -40,19 +40,6 @@ IMPORT = "read_convert_skysub_character_catalog"
 def _no_variables(monkeypatch):
     monkeypatch.delenv("LIGHTWATCH_CONFIG", raising=False)
     monkeypatch.delenv("LIGHTCURVER_CONFIG", raising=False)
-
-
-@pytest.fixture
-def lightwatch(capsys):
-    """Run a command in this process: (exit code, standard output, standard error)."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            cli.main([str(word) for word in words])
-        told = capsys.readouterr()
-        return int(end.value.code or 0), told.out, told.err
-
-    return run
 
 
 @pytest.fixture

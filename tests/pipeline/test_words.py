@@ -11,7 +11,7 @@ import pytest
 from astropy.io import fits
 from sqlalchemy import delete, insert, update
 
-from lightwatch.pipeline import cli, cli_run, recipes
+from lightwatch.pipeline import cli_run, recipes
 from lightwatch.pipeline.reporting import TaskSummary
 from lightwatch.pipeline.runner import TaskRunner
 from lightwatch.pipeline.workflow_manager import RunResult
@@ -32,19 +32,6 @@ def _no_variables(monkeypatch):
 @pytest.fixture
 def workdir(tmp_path):
     return make_workdir(tmp_path / "w")
-
-
-@pytest.fixture
-def lightwatch(capsys):
-    """Run a command in this process: (exit code, standard output, standard error)."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            cli.main([str(word) for word in words])
-        told = capsys.readouterr()
-        return int(end.value.code or 0), told.out, told.err
-
-    return run
 
 
 @pytest.mark.parametrize(("others", "code"), [([], 65), (["more"], 10)])
@@ -70,9 +57,7 @@ def test_a_disk_that_is_not_mounted_is_told_on_standard_error(lightwatch, workdi
 
 
 def test_a_run_that_made_light_curves_ends_with_their_error(capsys, monkeypatch, workdir):
-    points = [{"flux": 100.0, "flux_uncertainty": error} for error in (0.1, 0.42, 3.0)]
-    points.append({"flux": -1.0, "flux_uncertainty": 1.0})
-    monkeypatch.setattr(queries, "rows", lambda *_query: points)
+    monkeypatch.setattr(queries, "stream", lambda *_query: [(0.001,), (0.0042,), (0.03,), (None,)])
     with closing(Workspace.open(workdir)) as workspace:
         workspace.initialize()
         cli_run._say_light_curves(workspace)

@@ -8,23 +8,9 @@ import time
 import pytest
 from sqlalchemy import update
 
-from lightwatch.pipeline import cli
 from lightwatch.report.serve import ReportServer
 from lightwatch.structure import schema
 from lightwatch.structure.database import transaction
-
-
-@pytest.fixture
-def lightwatch(capsys):
-    """Run a command in this process: (exit code, standard output, standard error)."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            cli.main([str(word) for word in words])
-        told = capsys.readouterr()
-        return int(end.value.code or 0), told.out, told.err
-
-    return run
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from lightwatch.report import aavso, table_files
 from lightwatch.report.exports import export_light_curves
 from lightwatch.report.light_curve_table import DOUBTFUL, light_curve_rows, light_curve_table
 from lightwatch.report.places import with_places
-from lightwatch.structure import schema
+from lightwatch.structure import queries, queries_report, schema
 from lightwatch.structure.database import transaction
 from lightwatch.structure.light_curve_columns import LIGHT_CURVE, NIGHTLY
 from lightwatch.structure.light_curve_files import write_light_curves
@@ -61,6 +61,15 @@ def wcs_of(frame_id: int) -> WCS:
 def rows(workspace):
     told = with_places(workspace.reader, light_curve_rows(workspace))
     return [row for row in told if row["filter"] == "r"]
+
+
+def test_the_relative_errors_are_those_of_the_points(workspace):
+    """The line at a run's end asks for these alone, not for whole light curves."""
+    told = [error for (error,) in queries.stream(workspace.reader, queries_report.relative_errors())]
+    points = light_curve_rows(workspace)
+    expected = [row["flux_uncertainty"] / row["flux"] if row["flux"] > 0 else None for row in points]
+    assert len(told) == len(points) > 10
+    assert sorted(error or 0.0 for error in told) == pytest.approx(sorted(error or 0.0 for error in expected))
 
 
 def _same(table: Table, rows) -> None:
