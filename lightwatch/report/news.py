@@ -38,12 +38,14 @@ class Setting:
 
 @dataclass(frozen=True)
 class News:
-    """``idle``: later runs found nothing to do. ``n_new``: frames; ``new``: names of the last of them."""
+    """``idle``: later runs found nothing to do. ``n_new``: frames; ``new``: names of the last of them;
+    ``n_again``: frames known before whose import was done again."""
 
     run: Row
     idle: bool
     n_new: int
     new: list[str]
+    n_again: int
     work: list[Work]
     settings: list[Setting]
     more_settings: int
@@ -58,13 +60,15 @@ def news_of(workspace: Workspace) -> News | None:
         return None
     last = queries.rows(engine, queries.last_run())[0]
     before = next(iter(queries.rows(engine, queries_news.run_before(run["id"]))), None)
-    frames = queries.rows(engine, queries_news.new_frames(run["id"]))
+    imported = queries.rows(engine, queries_news.imported_frames(run["id"]))
+    frames = [row for row in imported if row["attempts"] == 1]
     settings = changed_settings(before["config"], run["config"]) if before else []
     return News(
         run=run,
         idle=last["id"] != run["id"],
         n_new=len(frames),
         new=[PurePosixPath(row["original_image_path"]).name for row in frames[-_MAX_NAMES:]][::-1],
+        n_again=len(imported) - len(frames),
         work=_work(queries.rows(engine, queries_news.items_of_run(run["id"]))),
         settings=settings[:_MAX_SETTINGS],
         more_settings=max(0, len(settings) - _MAX_SETTINGS),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from lightwatch.structure import schema as s
 from lightwatch.structure.queries import Row
+from lightwatch.structure.task_names import IMPORT_TASK
 
 _SUPERSEDED = "superseded: the raw file changed"
 
@@ -34,6 +35,18 @@ def save_frame(connection: Connection, row: Row, verdict: Row) -> int:
     set_columns(connection, frame_id, {**reset, **row})
     connection.execute(delete(s.task_results).where(s.task_results.c.frame_id == frame_id))
     return frame_id
+
+
+def times_imported(connection: Connection, content_hash: str) -> int:
+    """How often the content of a raw file has become a frame so far; to be asked before ``save_frame``."""
+    f, t = s.frames, s.task_results
+    query = (
+        select(func.coalesce(t.c.attempts, 1))  # without its result: it was forgotten, the frame is known
+        .select_from(f)
+        .outerjoin(t, (t.c.frame_id == f.c.id) & (t.c.task == IMPORT_TASK))
+        .where(f.c.content_hash == content_hash)
+    )
+    return int(connection.execute(query).scalar() or 0)
 
 
 def supersede(connection: Connection, path: str, frame_id: int | None) -> None:

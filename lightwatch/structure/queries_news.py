@@ -21,11 +21,11 @@ def run_before(run_id: int) -> Select[Any]:
     return select(s.runs).where(s.runs.c.id < run_id).order_by(s.runs.c.id.desc()).limit(1)
 
 
-def new_frames(run_id: int) -> Select[Any]:
-    """Frames that a run imported, in order of time."""
+def imported_frames(run_id: int) -> Select[Any]:
+    """Frames that a run imported, in order of time; ``attempts`` 1: for the first time."""
     t, f = s.task_results, s.frames
     return (
-        select(f.c.id, f.c.original_image_path, f.c.mjd_mid, f.c.filter)
+        select(f.c.id, f.c.original_image_path, f.c.mjd_mid, f.c.filter, t.c.attempts)
         .join(t, t.c.frame_id == f.c.id)
         .where(t.c.task == IMPORT_TASK, t.c.run_id == run_id, t.c.state == "done")
         .order_by(f.c.mjd_mid, f.c.id)
@@ -33,14 +33,15 @@ def new_frames(run_id: int) -> Select[Any]:
 
 
 def items_of_run(run_id: int) -> Select[Any]:
-    """Items that a run worked on: task, state, number, and how many belong to frames that it imported.
+    """Items that a run worked on: task, state, number, and how many belong to frames that it imported first.
 
     Joint tasks begin anew whenever there is a new frame: theirs count as new.
     """
     t, g, r = s.task_results, s.group_results, s.task_recipes
     imported = t.alias()
-    imported = t.alias()
-    new = select(imported.c.frame_id).where(imported.c.task == IMPORT_TASK, imported.c.run_id == run_id)
+    new = select(imported.c.frame_id).where(
+        imported.c.task == IMPORT_TASK, imported.c.run_id == run_id, imported.c.attempts == 1
+    )
     is_new = func.sum(case((t.c.frame_id.in_(new), 1), else_=0)).label("n_new")
     frames = select(t.c.task, t.c.state, func.count().label("n"), is_new).where(t.c.run_id == run_id)
     groups = select(g.c.task, g.c.state, func.count().label("n"), func.count().label("n_new")).where(

@@ -217,6 +217,7 @@ def test_changed_parser_imports_again_and_keeps_what_the_owner_wrote(workdir):
     workdir.configure("instrument: simulation", "instrument: null")
     assert workdir.done(stop=IMPORT)[IMPORT].items == 6
     ids = workdir.sql("SELECT id, content_hash FROM frames ORDER BY id")
+    times = workdir.sql("SELECT frame_id, attempts + 1 FROM task_results WHERE task = ?", IMPORT)
     workdir.change("UPDATE frames SET eliminated = 1, comment = 'satellite' WHERE id = 2")
     _own_parser(workdir, PARSER.replace('"filter": header["FILTER"]', '"filter": "white"'))
     assert workdir.done(stop=FOOTPRINT)[IMPORT].items == 6
@@ -224,6 +225,7 @@ def test_changed_parser_imports_again_and_keeps_what_the_owner_wrote(workdir):
     assert workdir.sql("SELECT DISTINCT filter FROM frames") == [("white",)]
     assert workdir.sql("SELECT eliminated, comment FROM frames WHERE id = 2") == [(1, "satellite")]
     assert workdir.sql("SELECT sum(eliminated), sum(plate_solved) FROM frames") == [(1, 5)]
+    assert workdir.sql("SELECT frame_id, attempts FROM task_results WHERE task = ?", IMPORT) == times
 
 
 def test_changed_catalogue_is_used(workdir):

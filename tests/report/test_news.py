@@ -187,6 +187,21 @@ def test_what_the_last_run_brought(second_run):
     text = site.render(second_run)
     assert "psf.min_snr" in text
     assert "<b>2 new frames</b>" in text
+    assert "imported again" not in text
+
+
+def test_frames_whose_import_was_done_again_are_not_new(second_run):
+    r = schema.task_results
+    imports = r.c.task == "read_convert_skysub_character_catalog"
+    with transaction(second_run.engine) as connection:
+        connection.execute(update(r).where(imports, r.c.frame_id == 5).values(attempts=2))
+    news = news_of(second_run)
+    assert (news.n_new, news.new, news.n_again) == (1, ["5.fits"], 1)
+    work = {one.task: (one.new, one.again, one.failed) for one in news.work}
+    assert work == {"read_convert_skysub_character_catalog": (1, 1, 0), "psf_modeling": (1, 4, 1)}
+    text = site.render(second_run)
+    assert "<b>1 new frame</b>" in text
+    assert "<b>1 frame imported again</b>" in text
 
 
 def test_a_run_without_work_is_told_of(second_run):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 
 from lightwatch.structure import frame_rows, region_rows, result_rows, schema, upgrade
 from lightwatch.structure.database import open_engine, transaction
+from lightwatch.structure.task_names import IMPORT_TASK
 
 FRAME = {
     "content_hash": "one",
@@ -84,6 +85,15 @@ def test_a_frame_that_is_imported_again_keeps_what_its_owner_wrote(connection):
     columns = ("eliminated", "comment", "airmass", "plate_solved", "gain")
     assert _rows(connection, schema.frames, *columns) == [(1, "by hand", None, 0, 2.0)]
     assert _rows(connection, schema.task_results, "task") == []
+
+
+def test_imports_of_a_frame_are_counted_whatever_the_recipe(connection):
+    assert frame_rows.times_imported(connection, "never seen") == 0
+    assert frame_rows.times_imported(connection, FRAME["content_hash"]) == 1  # its result was forgotten
+    result_rows.save_result(connection, {**RESULT, "task": IMPORT_TASK, "state": "done"})
+    assert frame_rows.times_imported(connection, FRAME["content_hash"]) == 1
+    connection.execute(update(schema.task_results).values(attempts=3, recipe="another"))
+    assert frame_rows.times_imported(connection, FRAME["content_hash"]) == 3
 
 
 def test_a_file_with_new_content_takes_its_old_frame_out_and_with_the_old_one_back_in(connection):

@@ -253,6 +253,7 @@ def _save_frame(
 ) -> int:
     why = job.beside.eliminated
     verdict = {} if why is None else {"eliminated": 1, "comment": why}
+    before = frame_rows.times_imported(connection, row["content_hash"])
     frame_id = frame_rows.save_frame(connection, row, verdict)
     result = {
         "task": IMPORT_TASK,
@@ -260,6 +261,7 @@ def _save_frame(
         "frame_id": frame_id,
         "state": "done",
         "flags": row["flags"],
+        "attempts": before + 1,  # whatever the recipes: news tells frames that are new by it
         "seconds": seconds,
         "run_id": run_id,
         "recipe": context.recipe,
