@@ -196,6 +196,13 @@ def _outputs(scratch: Path, texts: tuple[str, ...], plain: Mapping[str, Skeleton
     return [f"{problem} (with {texts[0][:30]!r}...)" for problem in problems]
 
 
+def _harmless(path: Path, text: str) -> dict[str, Skeleton]:
+    """The pages of a workdir in which all names are this word."""
+    workdir = _workdir(path, (text,))
+    command("report", str(workdir))
+    return {name: Skeleton(html) for name, html in _pages(workdir).items()}
+
+
 def _log_problems() -> list[str]:
     formatter = OneLineFormatter(())
     told = [formatter.format(logging.LogRecord("x", 20, "", 0, "%s", (text,), None)) for text in PAYLOADS]
@@ -273,16 +280,15 @@ def hostile_text(scratch: Path, effort: Effort) -> Measured:
     logging.getLogger("lightwatch").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        harmless = _workdir(scratch / "harmless", ("plain",))
-        command("report", str(harmless))
-        plain = {name: Skeleton(html) for name, html in _pages(harmless).items()}
+        # pages are in the order of their filters, and the first text names one beside "r"
+        before, after = (_harmless(scratch / text, text) for text in ("plain", "~plain"))
         usable = tuple(text for text in PAYLOADS if text.strip())
-        dealt = [usable[k:] + usable[:k] for k in ((0, 41) if not effort.full else range(0, len(usable), 5))]
+        dealt = [usable[k:] + usable[:k] for k in ((0, 41, 45) if not effort.full else range(0, len(usable), 5))]
         alone = [(text,) for text in usable] if effort.full else []
         problems = [
             line
             for k, texts in enumerate([*dealt, *alone])
-            for line in _outputs(scratch / f"w{k}", texts, plain)
+            for line in _outputs(scratch / f"w{k}", texts, before if texts[0] < "r" else after)
         ]
         problems += _log_problems() + _catalog_problems(scratch / "stars.csv")
         problems += _import_problems(scratch / "import", effort.of(6, 40))

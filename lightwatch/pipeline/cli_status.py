@@ -300,7 +300,8 @@ def _say_story(story: Mapping[str, Any]) -> None:
         if "poor_fit" in point["flag_names"]:
             flags += f", {_told_chi2(point['reduced_chi2'], EPOCH_CHI2)}"
         error = f" +- {point['flux_uncertainty']:.4g}" if point["flux_uncertainty"] is not None else ""
-        say(f"  flux of {point['roi']} {point['point_source']}: {point['flux']:.6g}{error} electron/s{flags}")
+        name = printable(f"{point['roi']} {point['point_source']}")
+        say(f"  flux of {name}: {point['flux']:.6g}{error} electron/s{flags}")
         if point["flux_kind"] == "aperture" and point["reduced_chi2"] is None:
             say(
                 "    measured in an aperture: stars are small against the pixels, and poor_fit of PSF and stars "
