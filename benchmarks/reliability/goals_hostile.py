@@ -283,7 +283,9 @@ def hostile_text(scratch: Path, effort: Effort) -> Measured:
         # pages are in the order of their filters, and the first text names one beside "r"
         before, after = (_harmless(scratch / text, text) for text in ("plain", "~plain"))
         usable = tuple(text for text in PAYLOADS if text.strip())
-        dealt = [usable[k:] + usable[:k] for k in ((0, 41, 45) if not effort.full else range(0, len(usable), 5))]
+        dealt = [
+            usable[k:] + usable[:k] for k in ((0, 41, 45) if not effort.full else range(0, len(usable), 5))
+        ]
         alone = [(text,) for text in usable] if effort.full else []
         problems = [
             line
