@@ -7,27 +7,42 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lightwatch.report.check_star import CheckStar
 from lightwatch.report.light_curve_table import DOUBTFUL
+from lightwatch.structure.filter_names import band_of
 from lightwatch.structure.queries import Row
 
 #: the format's codes for bands of zero points; any other band is O (other), named in the notes
 _FILTERS = {
-    "V": "V", "R": "R", "Ic": "I", "g_sdss": "SG", "r_sdss": "SR", "i_sdss": "SI", "z_sdss": "SZ",
+    "B": "B", "V": "V", "R": "R", "Ic": "I", "g_sdss": "SG", "r_sdss": "SR", "i_sdss": "SI", "z_sdss": "SZ",
 }  # fmt: skip
-_WIDTHS = {"name": 30, "date": 16, "mag": 8, "error": 6, "airmass": 7, "notes": 100}
+#: without a filter, with magnitudes of comparison stars in a band
+_UNFILTERED = {"V": "CV", "R": "CR"}
+_WIDTHS = {"name": 30, "date": 16, "mag": 8, "error": 6, "star": 20, "airmass": 7, "chart": 20}
+_LONGEST_NOTE = 60  # of a word of foreign origin; the field itself may have thousands of characters
 _FIELDS = "NAME,DATE,MAG,MERR,FILT,TRANS,MTYPE,CNAME,CMAG,KNAME,KMAG,AMASS,GROUP,CHART,NOTES"
 _MJD_ZERO = 2400000.5
+_UNKNOWN = "na"
+_HOW_MEASURED = {"psf": "PSF photometry", "aperture": "aperture photometry"}
+Head = Mapping[str, str | float]
 
 
 def write_aavso(
-    rows: Sequence[Row], head: Mapping[str, str | float], observer_code: str | None, path: Path
+    rows: Sequence[Row],
+    head: Head,
+    checks: Mapping[str, CheckStar | None],
+    observer_code: str | None,
+    path: Path,
 ) -> None:
-    """Points with a magnitude or a limit; doubtful ones are left out. DATE is JD (UTC) of mid-exposure."""
+    """Points of an ROI with a magnitude or a limit; doubtful ones are left out. DATE is JD (UTC) of mid-exposure.
+
+    ``checks``: the check star of each point source.
+    """
     sound = [row for row in rows if not row["flags"] & DOUBTFUL]
     told = [row for row in sound if _brightness(row) is not None]
     lines = [
         "#TYPE=EXTENDED",
-        f"#OBSCODE={_plain(observer_code or 'na')}",
+        f"#OBSCODE={_plain(observer_code or _UNKNOWN)}",
         f"#SOFTWARE={_plain(str(head['ORIGIN']))[:255]}",
         "#DELIM=,",
         "#DATE=JD",
@@ -35,36 +50,65 @@ def write_aavso(
         f"#Magnitudes in {_plain(str(head['MAGBAND']))} ({_plain(str(head['MAGSYS']))}),"
         f" filter {_plain(str(head['FILTER']))}; left out: {len(rows) - len(sound)} doubtful points,"
         f" {len(sound) - len(told)} without magnitude or limit",
+        f"#Measured by {_HOW_MEASURED[str(head['FLUXKIND'])]} against the reference stars of the catalogue"
+        f" {_plain(str(head['MAGCAT']))}; the check star is one of them, named by its id there",
+        "#MERR leaves out the uncertainty of the zero point, which all points share: ZPERR of the notes, in mag",
     ]
     if observer_code is None:
         lines.append("#The observer code is missing: export again with yours")
     lines.append(f"#{_FIELDS}")
-    lines += [_line(row, str(head["MAGBAND"]), str(head["MAGSYS"])) for row in told]
+    lines += [_line(row, head, checks[row["point_source"]]) for row in told]
     path.write_text("\n".join(lines) + "\n", encoding="ascii")
 
 
-def _line(row: Row, band: str, system: str) -> str:
+def _line(row: Row, head: Head, check: CheckStar | None) -> str:
     limit = row["mag"] is None
+    check_mag = check.mags.get(row["frame_id"]) if check else None
     fields = (
         star_name(row["roi"], row["point_source"]),
         f"{row['mjd'] + _MJD_ZERO:.6f}",
         _brightness(row),
-        "na" if limit else _error(row),
-        _FILTERS.get(band, "O"),
+        _UNKNOWN if limit else _error(row),
+        filter_code(row["filter"], str(head["MAGBAND"])),
         "NO",
         "STD",
         "ENSEMBLE",
-        "na",
-        "na",
-        "na",
+        _UNKNOWN,
+        _plain(check.name)[: _WIDTHS["star"]] if check and check_mag is not None else _UNKNOWN,
+        _fitting(check_mag, _WIDTHS["mag"], decimals=4),
         _fitting(row["airmass"], _WIDTHS["airmass"], decimals=4),
-        "na",
-        "na",
-        _plain(f"{band} {system}; filter {row['filter'] or 'unknown'}; frame {row['frame_id']}")[
-            : _WIDTHS["notes"]
-        ],
+        _UNKNOWN,
+        _plain(str(head["MAGCAT"]))[: _WIDTHS["chart"]] or _UNKNOWN,
+        _notes(row, head, check if check_mag is not None else None),
     )
     return ",".join(str(field) for field in fields)
+
+
+def _notes(row: Row, head: Head, check: CheckStar | None) -> str:
+    """Subfields by the convention of the format: text, then |KEY=value."""
+    told: dict[str, object] = {
+        "BAND": head["MAGBAND"],
+        "SYSTEM": head["MAGSYS"],
+        "FILTER": row["filter"] or "unknown",
+        "FRAME": row["frame_id"],
+        "ZPERR": _decimal(row["zeropoint_uncertainty"]),
+    }
+    if check:
+        told |= {"KREFMAG": _decimal(check.catalog_mag), "KREFERR": _decimal(check.catalog_error)}
+    parts = [f"{key}={_plain(str(value))[:_LONGEST_NOTE]}" for key, value in told.items()]
+    return "|".join([_HOW_MEASURED[str(head["FLUXKIND"])], *parts])
+
+
+def _decimal(value: float | None) -> str:
+    return _UNKNOWN if value is None else f"{value:.4f}"
+
+
+def filter_code(filter_name: str, band: str) -> str:
+    """The code of a light curve: that of the band, unless the name of the filter says that it is another one."""
+    known = band_of(filter_name)
+    if known == "G":
+        return _UNFILTERED.get(band, "O")
+    return _FILTERS.get(band, "O") if known in (None, band) else "O"
 
 
 def star_name(roi: str, source: str) -> str:
@@ -93,12 +137,12 @@ def _error(row: Row) -> str:
 def _fitting(value: float | None, width: int, *, decimals: int) -> str:
     """A decimal number with a dot in at most so many characters, or na."""
     if value is None or not math.isfinite(value):
-        return "na"
+        return _UNKNOWN
     for places in range(decimals, 0, -1):
         text = f"{value:.{places}f}"
         if len(text) <= width:
             return text
-    return "na"
+    return _UNKNOWN
 
 
 def _plain(text: str) -> str:

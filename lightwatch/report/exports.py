@@ -14,9 +14,9 @@ from astropy.table import Table
 
 from lightwatch.errors import ConfigError, NoUsableData
 from lightwatch.report import aavso, table_files
+from lightwatch.report.check_star import check_star
 from lightwatch.report.light_curve_table import (
     by_roi_and_filter,
-    flux_kind,
     light_curve_rows,
     light_curve_table,
     metadata,
@@ -110,7 +110,7 @@ def _export(
     nightly: bool,
     observer_code: str | None,
 ) -> list[Path]:
-    head = metadata(workspace, rows[0]["roi"], rows[0]["filter"]) | {"FLUXKIND": flux_kind(rows)}
+    head = metadata(workspace, rows)
     tables = {stem.name: light_curve_table(rows)}
     if nightly:
         tables[f"{stem.name}_nightly"] = nightly_table(workspace, rows)
@@ -123,7 +123,12 @@ def _export(
             written.append(path)
     if "aavso" in formats:
         path = stem.with_name(f"{stem.name}_aavso.txt")
-        write_atomically(path, partial(aavso.write_aavso, rows, head, observer_code))
+        sources = dict.fromkeys(row["point_source"] for row in rows)
+        checks = {
+            name: check_star(workspace, [row for row in rows if row["point_source"] == name])
+            for name in sources
+        }
+        write_atomically(path, partial(aavso.write_aavso, rows, head, checks, observer_code))
         written.append(path)
     return written
 

@@ -111,8 +111,9 @@ def magnitude_system(workspace: Workspace) -> dict[str, str]:
     return {"band": band, "system": found[0]["system"], "catalog": found[0]["source_catalog"]}
 
 
-def metadata(workspace: Workspace, roi: str, filter_name: str) -> dict[str, str | float]:
-    """What belongs at the head of a file of light curves; keys that FITS can hold."""
+def metadata(workspace: Workspace, rows: Sequence[Row]) -> dict[str, str | float]:
+    """What belongs at the head of a file of points of one ROI and filter; keys that FITS can hold."""
+    roi, filter_name = rows[0]["roi"], rows[0]["filter"]
     ra, dec = workspace.config.rois[roi].coordinates if roi in workspace.config.rois else (np.nan, np.nan)
     told = magnitude_system(workspace)
     head: dict[str, str | float] = {
@@ -126,5 +127,10 @@ def metadata(workspace: Workspace, roi: str, filter_name: str) -> dict[str, str 
         "MAGSYS": told.get("system", "unknown"),
         "MAGCAT": told.get("catalog", "unknown"),
         "LIMSIGMA": workspace.config.light_curves.limit_sigma,
+        "FLUXKIND": flux_kind(rows),
     }
+    for key, name in (("ZPTMAG", "zeropoint"), ("ZPTMUCER", "zeropoint_uncertainty")):
+        values = numbers(rows, name)
+        if np.isfinite(values).any():
+            head[key] = float(np.nanmedian(values))
     return head | ({"RA_OBJ": ra, "DEC_OBJ": dec} if np.isfinite(ra) else {})

@@ -21,6 +21,7 @@ from lightwatch.report.sky_map import disowned_stars, frame_marks, pixel_of, sky
 from lightwatch.report.star_scatter import calibration_by_filter, star_scatter
 from lightwatch.report.star_weights import weights_by_filter
 from lightwatch.report.summary import Summary, date_of, mjd_of, summarise
+from lightwatch.report.trust import trust_of
 from lightwatch.structure import queries, queries_report
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
@@ -98,6 +99,7 @@ def collect(workspace: Workspace) -> Content:
         "names": {row["id"]: frame_name(row) for row in frames},
         "curves": data["curves"],
         "scatter": data["stars"],
+        "trust": trust_of(curves, frames, fluxes, scatter, night_gap_days=gap_days),
         "weights": weights_by_filter(workspace, footprint_hash, judged),
         "models": models,
         "psfs": psfs,
@@ -130,6 +132,7 @@ def _nothing(workspace: Workspace) -> dict[str, Any]:
                 "frames",
                 "curves",
                 "scatter",
+                "trust",
                 "weights",
                 "models",
                 "psfs",

@@ -16,7 +16,7 @@ from astropy.time import Time
 from astropy.timeseries import TimeSeries
 
 from lightwatch.errors import ConfigError, InputError, NoUsableData
-from lightwatch.report.light_curve_table import flux_kind, light_curve_rows, light_curve_table, metadata
+from lightwatch.report.light_curve_table import light_curve_rows, light_curve_table, metadata
 from lightwatch.report.places import with_places
 from lightwatch.structure import upgrade
 from lightwatch.structure.workspace import Workspace
@@ -137,5 +137,5 @@ def _light_curve(workspace: Workspace, wanted: tuple[str | None, str | None, str
     key = found[0]
     points = [row for row in rows if (row["roi"], row["point_source"], row["filter"]) == key]
     table = light_curve_table(with_places(workspace.reader, points))
-    table.meta.update(metadata(workspace, key[0], key[2]), POINT_SOURCE=key[1], FLUXKIND=flux_kind(points))
+    table.meta.update(metadata(workspace, points), POINT_SOURCE=key[1])
     return LightCurve(*key, table)

@@ -29,11 +29,13 @@ class StarScatter:
     ``scatter``: fractional, of normalised fluxes, from the median absolute deviation; ``expected``: median of
     the stated relative uncertainties; ``stated``: that of stars of this brightness on the usual frame;
     ``photon_noise`` (at ``line_mag``): of the star's own photons alone, on the usual frame. Fluxes are those
-    that the normalization rests on.
+    that the normalization rests on; ``zeropoint`` (0: magnitudes are instrumental) is that of a normalised flux.
     """
 
     filter: str
     mag_label: str
+    zeropoint: float
+    ids: tuple[int, ...]
     names: tuple[str, ...]
     mag: Floats
     scatter: Floats
@@ -65,7 +67,7 @@ def star_scatter(
 def _of_filter(
     name: str, rows: Sequence[Row], bits: dict[tuple[str, int], int], zeropoint: float | None, exposure: float
 ) -> StarScatter | None:
-    names, table, disowned = [], [], []
+    ids, names, table, disowned = [], [], [], []
     for star, group in groupby(rows, key=lambda row: row["star_gaia_id"]):
         measured = [row for row in group if usable_flux(row)]
         if len(measured) < _MIN_FRAMES:
@@ -75,6 +77,7 @@ def _of_filter(
         middle = float(np.median(flux))
         if middle <= 0:
             continue
+        ids.append(int(star))
         names.append(measured[0]["star"])
         spread = 1.4826 * np.median(np.abs(flux - middle)) / middle
         electrons = middle * np.array([row["coefficient"] * row["exptime"] for row in measured])
@@ -89,6 +92,8 @@ def _of_filter(
     return StarScatter(
         filter=name,
         mag_label="instrumental magnitude" if zeropoint is None else "magnitude",
+        zeropoint=zero,
+        ids=tuple(ids),
         names=tuple(names),
         mag=zero - 2.5 * np.log10(level),
         scatter=scatter,

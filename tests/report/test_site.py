@@ -30,7 +30,7 @@ def html(workspace, tmp_path_factory):
 
 def test_every_part_is_there(html):
     ids = {value for tag, name, value in Skeleton(html).attributes if tag == "section" and name == "id"}
-    assert ids == {"news", "curves", "quality", "stars", "pixels", "field", "failures", "run"}
+    assert ids == {"news", "trust", "curves", "quality", "stars", "pixels", "field", "failures", "run"}
     for text in ("too_few_stars", "psf_modeling", "no MJD", "all well", "best seeing"):
         assert text in html.replace("<wbr>", "")  # where a long name may be broken
 

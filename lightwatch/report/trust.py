@@ -1,0 +1,286 @@
+"""Whether the stated uncertainties of a light curve may be believed: what stars as bright as its sources do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightwatch.flags import Flag
+from lightwatch.processes.lightcurve import split_nights
+from lightwatch.processes.visit_scatter import VisitScatter, nearest_in_brightness, visit_scatter
+from lightwatch.report.light_curve_table import DOUBTFUL, by_roi_and_filter, flux_kind
+from lightwatch.report.star_scatter import StarScatter, usable_flux
+from lightwatch.structure.queries import Row
+
+Floats = NDArray[np.float64]
+Finding = Literal["more", "as stated", "unknown"]
+
+_EACH_SIDE = 4  # stars next in brightness, as in the line of the stated uncertainty
+_MIN_FRAMES = 3
+_MAX_SOURCES = 6
+
+
+@dataclass(frozen=True)
+class SourceTrust:
+    """``finding``: "more" where three of four stars scatter more than their errors say; ``sentences`` with numbers."""
+
+    name: str
+    finding: Finding
+    headline: str
+    sentences: list[str]
+
+
+@dataclass(frozen=True)
+class Trust:
+    """One light curve. ``facts``: (what, in words, section of the page where it is shown)."""
+
+    roi: str
+    filter: str
+    sources: list[SourceTrust]
+    more_sources: int
+    facts: list[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
+class _Stars:
+    """Of one filter: normalised fluxes of its stars by frame, and which visit each frame belongs to."""
+
+    scatter: StarScatter
+    fluxes: Mapping[tuple[int, int], Row]
+    visit: Mapping[int, int]
+    cameras: Mapping[int, str]
+
+
+def trust_of(
+    curves: Sequence[Row],
+    frames: Sequence[Row],
+    fluxes: Sequence[Row],
+    scatter: Sequence[StarScatter],
+    *,
+    night_gap_days: float,
+) -> list[Trust]:
+    """A verdict for each ROI and filter.
+
+    ``curves``: rows of light_curves_with_covariates, ``frames`` of quality_of_frames, ``fluxes`` of
+    star_fluxes_on_frames; ``scatter`` of star_scatter.
+    """
+    by_filter = {one.filter: one for one in scatter}
+    visit, cameras = _visits(frames, night_gap_days)
+    of_star: dict[str, dict[tuple[int, int], Row]] = {}
+    for row in fluxes:
+        if usable_flux(row):
+            of_star.setdefault(row["filter"] or "", {})[row["star_gaia_id"], row["frame_id"]] = row
+    by_id = {row["id"]: row for row in frames}
+    out = []
+    for (roi, name), rows in by_roi_and_filter(curves).items():
+        found = by_filter.get(name)
+        stars = _Stars(found, of_star.get(name, {}), visit, cameras) if found else None
+        points = [list(group) for _, group in groupby(rows, key=lambda row: row["point_source"])]
+        out.append(
+            Trust(
+                roi=roi,
+                filter=name,
+                sources=[_of_source(own, stars) for own in points[:_MAX_SOURCES]],
+                more_sources=max(0, len(points) - _MAX_SOURCES),
+                facts=_facts(rows, [by_id[row["frame_id"]] for row in points[0]], found),
+            )
+        )
+    return out
+
+
+def _visits(frames: Sequence[Row], night_gap_days: float) -> tuple[dict[int, int], dict[int, str]]:
+    """Visit of every frame, which is a night of a camera, and the camera."""
+    cameras = {
+        row["id"]: f"{row['telescope_name'] or ''} {row['telescope_imager_name'] or ''}".strip()
+        for row in frames
+    }
+    visit: dict[int, int] = {}
+    for camera in sorted(set(cameras.values())):
+        own = [row for row in frames if cameras[row["id"]] == camera]
+        nights = split_nights(
+            np.array([row["mjd_mid"] for row in own], dtype=float), night_gap_days=night_gap_days
+        )
+        begin = max(visit.values(), default=-1) + 1
+        visit |= {row["id"]: begin + int(night) for row, night in zip(own, nights, strict=True)}
+    return visit, cameras
+
+
+def _of_source(points: Sequence[Row], stars: _Stars | None) -> SourceTrust:
+    name = points[0]["point_source"]
+    firm = [row for row in points if not row["flags"] & DOUBTFUL and row["flux_uncertainty"]]
+    used = firm if len(firm) >= _MIN_FRAMES else [row for row in points if row["flux_uncertainty"]]
+    if not used:
+        return SourceTrust(name, "unknown", "No point has an uncertainty.", [])
+    level = float(np.median([row["flux"] for row in used]))
+    if level <= 0:
+        return SourceTrust(name, "unknown", "No light in the middle of its points: nothing to compare.", [])
+    stated = np.median([row["flux_uncertainty"] for row in used]) / level
+    share = np.median([row["normalization_uncertainty"] or 0.0 for row in used]) / level
+    sentences = [
+        f"Stated for a frame: {_percent(stated)} in the middle, of it {_percent(share)} normalization."
+    ]
+    if stars is None:
+        return SourceTrust(name, "unknown", "No star was measured often enough to compare with.", sentences)
+    magnitude = stars.scatter.zeropoint - 2.5 * np.log10(level)
+    chosen = _comparable(stars.scatter, magnitude)
+    ids = [row["frame_id"] for row in used]
+    if len(chosen) == 0 or len(ids) < _MIN_FRAMES:
+        return SourceTrust(name, "unknown", "Too few stars or frames to compare with.", sentences)
+    told = visit_scatter(*_table(stars, chosen, used), [stars.visit[frame] for frame in ids])
+    if len(told.factors) == 0:
+        return SourceTrust(name, "unknown", "No star was measured on these frames.", sentences)
+    finding: Finding = "more" if np.percentile(told.factors, 25) > 1 else "as stated"
+    return SourceTrust(
+        name,
+        finding,
+        _headline(finding, told),
+        [
+            *sentences,
+            _compared(stars.scatter, chosen, magnitude, told, len(ids), firm=used is firm),
+            *_by_visit(told, finding, len({stars.cameras[frame] for frame in ids})),
+        ],
+    )
+
+
+def _comparable(scatter: StarScatter, magnitude: float) -> NDArray[np.int64]:
+    """Indices of the stars next in brightness, without those that the normalization disowned."""
+    trusted = np.flatnonzero(~scatter.disowned)
+    return trusted[nearest_in_brightness(scatter.mag[trusted], magnitude, _EACH_SIDE)]
+
+
+def _table(stars: _Stars, chosen: NDArray[np.int64], points: Sequence[Row]) -> tuple[Floats, Floats]:
+    """(frames, stars) normalised fluxes and uncertainties, the normalization's share that of the source's points."""
+    flux = np.full((len(points), len(chosen)), np.nan)
+    error = flux.copy()
+    for i, point in enumerate(points):
+        share = (point["normalization_uncertainty"] or 0.0) / abs(point["flux"]) if point["flux"] else 0.0
+        for k, star in enumerate(chosen):
+            row = stars.fluxes.get((stars.scatter.ids[star], point["frame_id"]))
+            if row is not None:
+                flux[i, k] = row["normalised_flux"]
+                error[i, k] = np.hypot(row["flux_uncertainty"] / row["coefficient"], share * flux[i, k])
+    return flux, error
+
+
+def _headline(finding: Finding, told: VisitScatter) -> str:
+    measured, stated = _percent(told.total.measured), _percent(told.total.stated)
+    text = f"Stars as bright as this scatter by {measured} where their errors say {stated}"
+    return (
+        f"{text}: {told.total.measured / told.total.stated:.1f} times as much."
+        if finding == "more"
+        else f"{text}."
+    )
+
+
+def _compared(
+    scatter: StarScatter,
+    chosen: NDArray[np.int64],
+    magnitude: float,
+    told: VisitScatter,
+    n_frames: int,
+    *,
+    firm: bool,
+) -> str:
+    low, high = float(scatter.mag[chosen].min()), float(scatter.mag[chosen].max())
+    above = int((told.factors > 1).sum())
+    beside = ""
+    if not low <= magnitude <= high:
+        beside = (
+            f", all {'fainter' if magnitude < low else 'brighter'} than the source with its {magnitude:.1f}"
+        )
+    return (
+        f"{above} of {len(told.factors)} stars scatter more than their errors and the normalization's say, over "
+        f"{n_frames} frames{'' if firm else ', doubtful ones too'} "
+        f"({scatter.mag_label} {low:.1f} to {high:.1f}{beside})."
+    )
+
+
+def _by_visit(told: VisitScatter, finding: Finding, n_cameras: int) -> list[str]:
+    if told.n_visits < 2:
+        return [
+            "All frames are of one visit: what differs from night to night or from camera to camera is not known."
+        ]
+    visits = f"{told.n_visits} visits" + (f" of {n_cameras} cameras" if n_cameras > 1 else "")
+    text = (
+        f"From visit to visit ({visits}) their means scatter by {_percent(told.between.measured)} where errors say "
+        f"{_percent(told.between.stated)}"
+    )
+    if np.isfinite(told.within.measured):
+        within, stated = _percent(told.within.measured), _percent(told.within.stated)
+        text += f"; within a visit single frames by {within}, where {stated} is stated"
+    out = [f"{text}."]
+    if finding == "more" and told.between.excess > 0:
+        out.append(
+            f"Between visits {_percent(told.between.excess)} is missing in the stated uncertainty (in quadrature), "
+            "as far as these stars tell."
+        )
+    return out
+
+
+def _facts(
+    rows: Sequence[Row], frames: Sequence[Row], scatter: StarScatter | None
+) -> list[tuple[str, str, str]]:
+    return [
+        ("Points", _points(rows), "curves"),
+        ("Joint model", _fit(rows), "curves"),
+        ("PSF", _psf(frames), "quality"),
+        ("Normalization", _normalization(frames, scatter), "stars"),
+        ("Astrometry", _astrometry(frames), "quality"),
+    ]
+
+
+def _points(rows: Sequence[Row]) -> str:
+    doubtful = Counter(name.replace("_", " ") for row in rows for name in Flag(row["flags"] & DOUBTFUL).names)
+    n = sum(1 for row in rows if row["flags"] & DOUBTFUL)
+    why = ", ".join(f"{name} {count}" for name, count in doubtful.most_common())
+    limits = sum(1 for row in rows if row["mag"] is None and row["mag_limit"] is not None)
+    text = f"{n} of {len(rows)} doubtful by their flags" + (f" ({why})" if why else "")
+    return text + (f"; {limits} limits" if limits else "")
+
+
+def _fit(rows: Sequence[Row]) -> str:
+    if flux_kind(rows) == "aperture":
+        return "none for these points: they were measured in apertures"
+    return _chi2("reduced χ² {} in the middle", [row["reduced_chi2"] for row in rows])
+
+
+def _psf(frames: Sequence[Row]) -> str:
+    reserved = [row["psf_reserved_chi2"] for row in frames]
+    return _chi2("reduced χ² {} of stars kept out of its fit", reserved) + _chi2(
+        ", {} of those in it", [row["psf_chi2"] for row in frames], unknown=""
+    )
+
+
+def _chi2(text: str, values: Sequence[float | None], unknown: str = "not known") -> str:
+    known = [value for value in values if value is not None]
+    return text.format(f"{np.median(known):.2f}") if known else unknown
+
+
+def _normalization(frames: Sequence[Row], scatter: StarScatter | None) -> str:
+    known = [row for row in frames if row["coefficient"] is not None]
+    if not known:
+        return "not known"
+    text = (
+        f"rests on {np.median([row['normalization_stars'] for row in known]):.0f} stars a frame in the middle"
+    )
+    disowned = int(scatter.disowned.sum()) if scatter else 0
+    return text + (f"; {disowned} of {len(scatter.names)} stars disowned" if scatter and disowned else "")
+
+
+def _astrometry(frames: Sequence[Row]) -> str:
+    rms = [
+        np.hypot(row["astrometric_rms_ra_arcsec"], row["astrometric_rms_dec_arcsec"])
+        for row in frames
+        if row["astrometric_rms_ra_arcsec"] is not None and row["astrometric_rms_dec_arcsec"] is not None
+    ]
+    return f"stars lie {np.median(rms):.2f}″ (rms) from where the WCS has them" if rms else "not known"
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:#.2g}".rstrip(".") + " %"

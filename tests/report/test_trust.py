@@ -1,0 +1,115 @@
+"""Whether a light curve's uncertainties may be believed: told from stars as bright, with the numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lightwatch.flags import Flag
+from lightwatch.report import site
+from lightwatch.report.star_scatter import calibration_by_filter, star_scatter
+from lightwatch.report.trust import trust_of
+
+NIGHTS, PER_NIGHT, STARS = 10, 4, 12
+NOISE, SHARE = 0.004, 0.003
+LEVEL = 3000.0
+
+
+def workdir(between: float, cameras: tuple[str, ...] = ("one", "two"), flags: int = 0) -> tuple:
+    """Rows of frames, star fluxes and a light curve; each star has an offset of its own in each visit."""
+    rng = np.random.default_rng(7)
+    frames, fluxes, curve = [], [], []
+    for i in range(NIGHTS * PER_NIGHT):
+        night = i // PER_NIGHT
+        frames.append({
+            "id": i + 1, "mjd_mid": 60000.0 + night + 0.01 * (i % PER_NIGHT), "filter": "r", "exptime": 60.0,
+            "telescope_name": "T", "telescope_imager_name": cameras[night % len(cameras)], "coefficient": 1.0,
+            "coefficient_uncertainty": SHARE, "normalization_stars": STARS, "normalised_zeropoint": 25.0,
+            "psf_chi2": 0.9, "psf_reserved_chi2": 1.2,
+            "astrometric_rms_ra_arcsec": 0.03, "astrometric_rms_dec_arcsec": 0.04,
+        })  # fmt: skip
+        curve.append({
+            "roi": "R", "filter": "r", "point_source": "R", "frame_id": i + 1, "flux": LEVEL,
+            "flux_uncertainty": LEVEL * np.hypot(NOISE, SHARE), "normalization_uncertainty": LEVEL * SHARE,
+            "mag": 16.3, "mag_limit": None, "reduced_chi2": 1.1, "flux_kind": "psf",
+            "flags": flags if i else int(Flag.POOR_FIT),
+        })  # fmt: skip
+    offset = rng.normal(0, between, (NIGHTS, STARS))
+    for star, level in enumerate(LEVEL * np.linspace(0.5, 1.5, STARS)):
+        for i, frame in enumerate(frames):
+            noise = rng.normal(0, np.hypot(NOISE, SHARE))
+            flux = level * (1 + offset[i // PER_NIGHT, star] + noise)
+            fluxes.append({
+                "frame_id": frame["id"], "star_gaia_id": star, "star": str(star), "filter": "r", "flux": flux,
+                "normalised_flux": flux, "coefficient": 1.0, "exptime": 60.0, "flags": 0,
+                "flux_uncertainty": NOISE * level,
+            })  # fmt: skip
+    return curve, frames, fluxes
+
+
+def verdict(curve: list[dict], frames: list[dict], fluxes: list[dict], judged: tuple = ()):
+    scatter = star_scatter(fluxes, judged, *calibration_by_filter(frames))
+    (one,) = trust_of(curve, frames, fluxes, scatter, night_gap_days=0.5)
+    return one
+
+
+def test_stars_that_scatter_as_stated():
+    one = verdict(*workdir(between=0.0))
+    (source,) = one.sources
+    assert source.finding == "as stated"
+    assert "where their errors say 0.50 %." in source.headline
+    assert "(10 visits of 2 cameras)" in " ".join(source.sentences)
+    assert "missing" not in " ".join(source.sentences)
+
+
+def test_what_is_missing_between_visits_is_told():
+    one = verdict(*workdir(between=0.012))
+    (source,) = one.sources
+    assert source.finding == "more"
+    assert "times as much" in source.headline
+    told = " ".join(source.sentences)
+    assert "8 of 8 stars scatter more" in told
+    within, missing = (
+        float(told.split(words)[1].split(" %")[0])
+        for words in ("within a visit single frames by ", "Between visits ")
+    )
+    assert within == pytest.approx(0.5, abs=0.1)
+    assert missing == pytest.approx(1.2, abs=0.3)
+
+
+def test_facts_are_told_with_their_numbers():
+    facts = {what: told for what, told, _ in verdict(*workdir(between=0.0)).facts}
+    assert facts["Points"] == "1 of 40 doubtful by their flags (poor fit 1)"
+    assert facts["Joint model"] == "reduced χ² 1.10 in the middle"
+    assert facts["PSF"] == "reduced χ² 1.20 of stars kept out of its fit, 0.90 of those in it"
+    assert facts["Normalization"].startswith("rests on 12 stars a frame")
+    assert facts["Astrometry"].startswith("stars lie 0.05″")
+
+
+def test_disowned_stars_are_not_compared():
+    curve, frames, fluxes = workdir(between=0.0)
+    wild = {5, 6, 7}
+    for row in fluxes:
+        if row["star_gaia_id"] in wild:
+            row["normalised_flux"] *= 1 + 0.2 * np.sin(row["frame_id"])
+    judged = [{"filter": "r", "star_gaia_id": star, "flags": int(Flag.VARIABLE)} for star in wild]
+    assert verdict(curve, frames, fluxes, judged).sources[0].finding == "as stated"
+
+
+def test_where_data_are_lacking_it_says_so():
+    curve, frames, fluxes = workdir(between=0.0)
+    assert verdict(curve, frames, []).sources[0].finding == "unknown"
+    faint = [row | {"flux": -1.0} for row in curve]
+    assert "No light" in verdict(faint, frames, fluxes).sources[0].headline
+    one_night = [row for row in curve if row["frame_id"] <= PER_NIGHT]
+    assert "All frames are of one visit" in " ".join(verdict(one_night, frames, fluxes).sources[0].sentences)
+    brighter = [row | {"flux": 10 * row["flux"]} for row in curve]
+    assert "all fainter than the source" in " ".join(verdict(brighter, frames, fluxes).sources[0].sentences)
+    doubtful = workdir(between=0.0, flags=int(Flag.POOR_FIT))
+    assert "doubtful ones too" in " ".join(verdict(*doubtful).sources[0].sentences)
+
+
+def test_the_report_has_a_card_for_every_light_curve(workspace):
+    page = site.render(workspace)
+    assert page.count('<div class="verdict') == 4  # two sources in two filters
+    assert 'href="#trust"' in page
