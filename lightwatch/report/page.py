@@ -22,6 +22,7 @@ from lightwatch.report.star_scatter import calibration_by_filter, star_scatter
 from lightwatch.report.star_weights import weights_by_filter
 from lightwatch.report.summary import Summary, date_of, mjd_of, summarise
 from lightwatch.report.trust import trust_of
+from lightwatch.report.undetected import undetected_sources
 from lightwatch.structure import queries, queries_report
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
@@ -93,6 +94,7 @@ def collect(workspace: Workspace) -> Content:
         "alarms": [alarm for alarm in alarms if alarm.newest],
         "earlier": [alarm for alarm in alarms if not alarm.newest][:_MAX_EARLIER],
         "displaced": displaced_sources(workspace),
+        "undetected": undetected_sources(curves, workspace.config.light_curves.limit_sigma),
         "few_nights": number_of_nights(frames, gap_days) < MIN_NIGHTS,
         "news": news_of(workspace),
         "frames": frames,
@@ -129,6 +131,7 @@ def _nothing(workspace: Workspace) -> dict[str, Any]:
                 "alarms",
                 "earlier",
                 "displaced",
+                "undetected",
                 "frames",
                 "curves",
                 "scatter",

@@ -28,6 +28,8 @@ _POINT_COLUMNS = {
     "flux": "flux", "error": "flux_uncertainty", "mag": "mag", "up": "mag_uncertainty_up",
     "down": "mag_uncertainty_down", "limit": "mag_limit", "chi2": "reduced_chi2", "flags": "flags",
 }  # fmt: skip
+#: JD of MJD 0
+_JD_OF_MJD = 2400000.5
 _NIGHT_COLUMNS = {
     **{k: v for k, v in _POINT_COLUMNS.items() if k != "flags"},
     "mjd": "mjd",
@@ -55,6 +57,7 @@ def chart_payload(
 def _frames(frames: Sequence[Row]) -> dict[str, Any]:
     columns = {short: [_number(row[name], short) for row in frames] for short, name in _FRAME_COLUMNS.items()}
     return columns | {
+        "ahead": [_ahead(row["bjd_tdb"], row["mjd_mid"]) for row in frames],
         "id": [row["id"] for row in frames],
         "name": [PurePosixPath(row["original_image_path"]).name for row in frames],
         "filter": [row["filter"] or "" for row in frames],
@@ -82,7 +85,8 @@ def _curve(
                 "nights": {
                     short: [_number(value, short) for value in own[column]]
                     for short, column in _NIGHT_COLUMNS.items()
-                },
+                }
+                | {"ahead": [_ahead(bjd, mjd) for bjd, mjd in zip(own["bjd_tdb"], own["mjd"], strict=True)]},
             }
         )
     return {"roi": roi, "filter": name, "kind": flux_kind(rows), "sources": sources}
@@ -105,6 +109,11 @@ def _stars(one: StarScatter) -> dict[str, Any]:
 
 def _column(values: Iterable[float]) -> list[float | None]:
     return [_number(value) for value in values]
+
+
+def _ahead(bjd: float | None, mjd: float) -> float | None:
+    """Days, to a tenth of a second; light travel time, leap seconds, and what TDB is ahead of TAI."""
+    return None if bjd is None or not math.isfinite(bjd) else round(float(bjd) - _JD_OF_MJD - mjd, 6)
 
 
 def _number(value: Any, name: str = "") -> float | int | None:

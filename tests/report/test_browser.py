@@ -183,6 +183,7 @@ def test_all_light_curves_zoom_together(page):
     page.execute_script(
         "document.querySelectorAll('[data-chart=curve]').forEach((f) => f.style.height = '300px')"
     )
+    scroll_to(page, one(page, second))
     time.sleep(0.1)
     before = shown(page, second)
     keys(page, "+")
@@ -200,6 +201,27 @@ def test_magnitude_flux_nights_scale_and_doubtful(page):
     assert "night of 20" in tip(page)
     one(page, "input[name=doubtful]").click()
     assert not one(page, "input[name=doubtful]").is_selected()
+
+
+def test_time_is_told_both_ways_and_the_axis_switches(page):
+    keys(page, Keys.ARROW_RIGHT)
+    line = next(line for line in tip(page).splitlines() if line.startswith("MJD"))
+    mjd, bjd = (float(part.split()[1]) for part in line.split(" · "))
+    assert bjd == pytest.approx(mjd + 2400000.505, abs=1.1e-5)
+    keys(page, Keys.ENTER, "+", Keys.ESCAPE)
+    zoomed = shown(page, CURVE)
+    one(page, "input[name=time][value=bjd]").click()
+    barycentric = shown(page, CURVE)
+    assert barycentric != zoomed
+    keys(page, Keys.HOME)
+    assert line in tip(page)
+    keys(page, Keys.ESCAPE)
+    one(page, "input[name=bins][value=nights]").click()
+    keys(page, Keys.HOME)
+    assert "MJD 60004.00500 UTC · BJD 2460004.51000 TDB" in tip(page)
+    one(page, "input[name=bins][value=points]").click()
+    one(page, "input[name=time][value=mjd]").click()
+    assert shown(page, CURVE) not in (barycentric, zoomed)  # all of it again
 
 
 def test_legend_takes_a_source_away(page):
@@ -248,6 +270,7 @@ def test_download_holds_the_numbers_of_the_page(page, downloads):
     assert table[1]["flags"] == "poor fit"
     assert table[1]["doubtful"] == "true"
     assert table[0]["frame"] == "0.fits"
+    assert float(table[0]["bjd_tdb"]) == pytest.approx(2460000.505, abs=2e-6)
     assert next(row["mag"] for row in table if row["point_source"] == "B_1") == ""
 
 

@@ -12,6 +12,9 @@ const make = (tag, parent, text) => {
 };
 const fixed = (value, digits) => value === null || value === undefined ? "–" : value.toFixed(digits);
 const dateOf = (mjd) => new Date((mjd - 40587) * 86400000).toISOString();
+// barycentric dates are told as what they are ahead of the MJD, in days
+const bjdOf = (mjd, ahead) => ahead === null ? null : mjd + 2400000.5 + ahead;
+const bjdText = (mjd, ahead) => ahead === null ? "BJD not known" : `BJD ${bjdOf(mjd, ahead).toFixed(5)} TDB`;
 const dayOf = (mjd) => dateOf(mjd).slice(0, 10);
 const middle = (values) => { const sorted = [...values].sort((a, b) => a - b); return sorted.length ? sorted[sorted.length >> 1] : null; };
 const hasPage = (i) => DATA.pages === "all" || DATA.pages.includes(FRAMES.id[i]);

@@ -1,6 +1,7 @@
 // ------------------------------------------------------------------ a chart
 // spec: series [{name, shape, colour, points [{x, y, lo, hi, limit, hollow, frame, tip}]}], lines [{name, dash, points}],
-//       yLabel, xLabel, inverted, invertedX, log, time, table () => {name, head, rows}, pick (point)
+//       yLabel, xLabel, inverted, invertedX, log, time, barycentric (label of such an axis),
+//       timeOf (frame), table () => {name, head, rows}, pick (point)
 class Chart {
   constructor(figure, build, group) {
     Object.assign(this, { figure, build, group, off: new Set(), at: null });
@@ -107,7 +108,8 @@ class Chart {
     g.beginPath(); g.rect(box.left, box.top, box.right - box.left, box.bottom - box.top); g.clip();
     for (const line of spec.lines || []) this.line(g, line);
     for (const s of this.visible()) this.points(g, s, X);
-    if (this.marked !== undefined) this.line(g, { colour: "--accent", dash: true, points: [[this.marked, spec.log ? 10 ** Y[0] : Y[0]], [this.marked, spec.log ? 10 ** Y[1] : Y[1]]] });
+    const marked = this.marked === undefined ? null : spec.timeOf(this.marked);
+    if (marked !== null) this.line(g, { colour: "--accent", dash: true, points: [[marked, Y[0]], [marked, Y[1]]] });
     if (this.at) this.ring(g);
     if (this.drag) { g.fillStyle = css("--accent"); g.globalAlpha = .15; g.fillRect(this.drag[0], box.top, this.drag[1] - this.drag[0], box.bottom - box.top); }
     g.restore();
@@ -133,10 +135,10 @@ class Chart {
       g.strokeStyle = grid; g.beginPath(); g.moveTo(at, box.top); g.lineTo(at, box.bottom); g.stroke();
       const inside = Math.min(Math.max(at, box.left + 14), box.right - 32);
       g.fillStyle = soft; g.fillText(v.toFixed(x.digits), inside, box.bottom + 6);
-      if (spec.time) { const iso = dateOf(v); g.fillText(x.step < .5 ? iso.slice(5, 16).replace("T", " ") : iso.slice(0, 10), inside, box.bottom + 22); }
+      if (spec.time && !spec.barycentric) { const iso = dateOf(v); g.fillText(x.step < .5 ? iso.slice(5, 16).replace("T", " ") : iso.slice(0, 10), inside, box.bottom + 22); }
     }
-    if (spec.time) { g.textAlign = "left"; g.fillText("MJD", 4, box.bottom + 6); }
-    else { g.textAlign = "center"; g.fillText(spec.xLabel, (box.left + box.right) / 2, box.bottom + 22); }
+    if (spec.time && !spec.barycentric) { g.textAlign = "left"; g.fillText("MJD", 4, box.bottom + 6); }
+    else { g.textAlign = "center"; g.fillText(spec.barycentric || spec.xLabel, (box.left + box.right) / 2, box.bottom + 22); }
     g.strokeStyle = css("--line"); g.strokeRect(box.left + .5, box.top + .5, box.right - box.left, box.bottom - box.top);
   }
   short(v, digits) {

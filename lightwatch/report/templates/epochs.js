@@ -39,7 +39,7 @@ class Epochs {
     const chi2 = at < 0 || source.chi2[at] === null ? "" : ` · χ² ${fixed(source.chi2[at], 2)}`;
     this.text.append(` · ${dateOf(FRAMES.mjd[frame]).slice(0, 16).replace("T", " ")} UTC · seeing ${fixed(FRAMES.seeing[frame], 2)}″${chi2} · data, model, residual (−5σ to +5σ)`);
     this.slider.setAttribute("aria-valuetext", FRAMES.name[frame]);
-    if (mark) { this.chart.marked = FRAMES.mjd[frame]; this.chart.draw(); }
+    if (mark) { this.chart.marked = frame; this.chart.draw(); }
   }
   fill(canvas, bytes, k, palette) {
     const { width, height } = this.pixels, g = canvas.getContext("2d"), image = g.createImageData(width, height);

@@ -18,6 +18,7 @@ document.querySelectorAll(".controls").forEach((box) => {
   box.addEventListener("change", (e) => {
     if (e.target.name === "roi") return curves.charts.forEach((c) => { c.figure.hidden = e.target.value !== "" && c.figure.dataset.roi !== e.target.value; });
     choice[e.target.name] = e.target.type === "checkbox" ? e.target.checked : e.target.value;
+    if (e.target.name === "time") curves.view = null;
     curves.charts.forEach((c) => c.renew());
   });
 });
