@@ -36,10 +36,25 @@ not doubtful.
 """
 AAVSO = """## AAVSO files
 
-The extended format has columns of its own: `NAME` is ROI and point source within 30 characters, `DATE` the Julian date
-(UTC) of mid-exposure, `MAG` is `mag` or `<` and `mag_limit`, `MERR` the larger of `mag_uncertainty_up` and
-`mag_uncertainty_down`, `FILT` the code of the zero point's band, `AMASS` is `airmass`; `NOTES` name band, filter and
-frame.
+`lightwatch export --format aavso --observer CODE`: the extended format has columns of its own.
+
+| Field | What is written |
+|---|---|
+| `NAME` | ROI and point source within 30 characters |
+| `DATE` | Julian date (UTC) of mid-exposure |
+| `MAG` | `mag`, or `<` and `mag_limit` |
+| `MERR` | the larger of `mag_uncertainty_up` and `mag_uncertainty_down`; `na` for a limit |
+| `FILT` | the code of the zero point's band; `O` where filter and band differ, `CV` and `CR` without a filter |
+| `CNAME`, `CMAG` | `ENSEMBLE`, `na`: the scale rests on all reference stars |
+| `KNAME`, `KMAG` | a check star by its id in the catalogue, and its magnitude on that frame by the same zero point |
+| `AMASS` | `airmass` |
+| `CHART` | the catalogue |
+| `NOTES` | how it was measured, then `BAND`, `SYSTEM`, `FILTER`, `FRAME`, `ZPERR`, `KREFMAG` and `KREFERR` |
+
+`ZPERR` is `zeropoint_uncertainty`, which `MERR` leaves out because all points share it; `KREFMAG` is the check star's
+magnitude in the catalogue. The check star is the steady reference star, measured on nearly all frames, that is nearest
+to the point source in magnitude. It is itself one of the ensemble: its scatter is telling, an error that all stars
+share it cannot show.
 """
 DATABASE_HEAD = """## Tables of the database
 

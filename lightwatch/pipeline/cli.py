@@ -148,6 +148,10 @@ def export(
     )
     for path in written:
         say(str(path))
+    if "aavso" in (formats or []) and observer is None:
+        complain(
+            "the AAVSO files lack your observer code (OBSCODE) and would be refused: export with --observer CODE"
+        )
     flags = [row["flags"] for row in light_curve_rows(workspace, roi)]
     doubtful = sum(bool(flag & DOUBTFUL) for flag in flags)
     if doubtful and (nightly or "aavso" in (formats or [])):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,22 +15,9 @@ import numpy as np
 from lightwatch.pipeline.init_pixels import read_stars
 from lightwatch.pipeline.init_survey import Survey
 from lightwatch.processes.cutouts import cutout_size_px
+from lightwatch.structure.filter_names import band_of
 from lightwatch.structure.frames import shown
 
-#: filter names as cameras write them, and the band of the zero point that is closest
-_BANDS = (
-    (r"(sdss|sloan)?[ _-]?g[p'′]?([ _-]?(sdss|sloan|gunn).*)?", "g_sdss"),
-    (r"(sdss|sloan)?[ _-]?r[p'′]?([ _-]?(sdss|sloan|gunn|decam).*)?", "r_sdss"),
-    (r"(sdss|sloan)?[ _-]?i[p'′]?([ _-]?(sdss|sloan|gunn|decam).*)?", "i_sdss"),
-    (r"(sdss|sloan)?[ _-]?z[ps'′]?([ _-]?(sdss|sloan|gunn|decam).*)?", "z_sdss"),
-    (r"(clear|open|none|l|lum|luminance|g ?band|white|unfiltered)", "G"),
-)
-_BANDS_BY_CASE = (
-    (r"(?i:bessell?|johnson|bes)?[ _-]?B([ _#/-].*)?", "B"),
-    (r"(?i:bessell?|johnson|bes)?[ _-]?V([ _#/-].*)?", "V"),
-    (r"(?i:bessell?|cousins|johnson|bes)?[ _-]?Rc?([ _#/-].*)?", "R"),
-    (r"(?i:bessell?|cousins|johnson|bes)?[ _-]?Ic?([ _#/-].*)?", "Ic"),
-)
 _FEW_STARS = 20  # a table with fewer in the field serves astrometry, not photometry
 _SNR_OF_SEVERAL_CAMERAS = 100.0
 _UNDERSAMPLED_PX = 1.5
@@ -45,16 +31,6 @@ class Proposal:
     values: dict[str, Any] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
-
-
-def band_of(name: str) -> str | None:
-    """Band of the zero point for a filter's name; None when it is not one of the known ones."""
-    text = name.strip()
-    for patterns, flags in ((_BANDS_BY_CASE, re.RegexFlag(0)), (_BANDS, re.IGNORECASE)):
-        for pattern, band in patterns:
-            if re.fullmatch(pattern, text, flags):
-                return band
-    return None
 
 
 # ---------------------------------------------------------------- summary

@@ -14,6 +14,7 @@ from lightwatch.flags import Flag
 from lightwatch.processes import lightcurve
 from lightwatch.structure import queries, queries_report
 from lightwatch.structure.light_curve_columns import LIGHT_CURVE, NIGHTLY, numbers, table_of
+from lightwatch.structure.light_curve_files import zero_point
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
 
@@ -128,9 +129,6 @@ def metadata(workspace: Workspace, rows: Sequence[Row]) -> dict[str, str | float
         "MAGCAT": told.get("catalog", "unknown"),
         "LIMSIGMA": workspace.config.light_curves.limit_sigma,
         "FLUXKIND": flux_kind(rows),
+        **zero_point(rows),
     }
-    for key, name in (("ZPTMAG", "zeropoint"), ("ZPTMUCER", "zeropoint_uncertainty")):
-        values = numbers(rows, name)
-        if np.isfinite(values).any():
-            head[key] = float(np.nanmedian(values))
     return head | ({"RA_OBJ": ra, "DEC_OBJ": dec} if np.isfinite(ra) else {})

@@ -25,6 +25,21 @@ class Column:
 _FLUX_UCD = "phot.flux;em.opt"
 _MAG_UCD = "phot.mag;em.opt"
 
+_MAG_UP = Column(
+    "mag_uncertainty_up",
+    "number",
+    "mag",
+    f"stat.error;{_MAG_UCD}",
+    "1 sigma of mag towards fainter, without that of the zero point",
+)
+_MAG_DOWN = Column(
+    "mag_uncertainty_down",
+    "number",
+    "mag",
+    f"stat.error;{_MAG_UCD}",
+    "1 sigma of mag towards brighter, without that of the zero point",
+)
+
 #: one row per point source and frame, in the order of the files: when, flux, magnitude, conditions, identity
 LIGHT_CURVE: tuple[Column, ...] = (
     Column(
@@ -37,28 +52,36 @@ LIGHT_CURVE: tuple[Column, ...] = (
     Column("filter", "text", "", "meta.id;instr.filter", "filter of the frame"),
     Column("flux", "number", "electron/s", _FLUX_UCD, "flux of the whole PSF on the normalised scale"),
     Column(
-        "flux_uncertainty", "number", "electron/s", f"stat.error;{_FLUX_UCD}", "1 sigma of flux, all parts"
+        "flux_uncertainty",
+        "number",
+        "electron/s",
+        f"stat.error;{_FLUX_UCD}",
+        "1 sigma of flux: its parts of photons, background and normalization in quadrature",
     ),
     Column(
-        "photon_uncertainty", "number", "electron/s", f"stat.error;{_FLUX_UCD}", "part: photons, sky, shifts"
+        "photon_uncertainty",
+        "number",
+        "electron/s",
+        f"stat.error;{_FLUX_UCD}",
+        "part of flux_uncertainty: photons of source and sky, shift and local background of the epoch",
     ),
     Column(
         "background_uncertainty",
         "number",
         "electron/s",
         f"stat.error;{_FLUX_UCD}",
-        "part: common background and positions",
+        "part of flux_uncertainty: what errors of the common background and positions change from epoch to epoch",
     ),
     Column(
         "normalization_uncertainty",
         "number",
         "electron/s",
         f"stat.error;{_FLUX_UCD}",
-        "part: normalization coefficient",
+        "part of flux_uncertainty: flux times the relative 1 sigma of the frame's normalization coefficient",
     ),
     Column("mag", "number", "mag", _MAG_UCD, "magnitude; empty for a non-detection"),
-    Column("mag_uncertainty_up", "number", "mag", f"stat.error;{_MAG_UCD}", "1 sigma towards fainter"),
-    Column("mag_uncertainty_down", "number", "mag", f"stat.error;{_MAG_UCD}", "1 sigma towards brighter"),
+    _MAG_UP,
+    _MAG_DOWN,
     Column(
         "mag_limit",
         "number",
@@ -74,13 +97,13 @@ LIGHT_CURVE: tuple[Column, ...] = (
         "number",
         "mag",
         "stat.error;phot.mag;arith.zp",
-        "of the zero point, common to all points and part of no other uncertainty",
+        "1 sigma of zeropoint, common to all points and part of no other uncertainty",
     ),
     Column("airmass", "number", "", "obs.airMass", "airmass at mid-exposure"),
     Column("seeing_arcseconds", "number", "arcsec", "instr.obsty.seeing", "FWHM of the stars"),
     Column("sky_level_electron_per_second", "number", "electron/s", "instr.skyLevel", "sky per pixel"),
     Column("normalization_coefficient", "number", "", "arith.factor", "the frame was divided by it"),
-    Column("normalization_coefficient_uncertainty", "number", "", "stat.error", "1 sigma"),
+    Column("normalization_coefficient_uncertainty", "number", "", "stat.error", "its 1 sigma, all parts"),
     Column(
         "x", "number", "pix", "pos.cartesian.x;instr.det", "column on the frame by its WCS, first pixel 0"
     ),
@@ -91,7 +114,7 @@ LIGHT_CURVE: tuple[Column, ...] = (
         "local_background", "number", "electron/s", "instr.background", "constant under the ROI, per pixel"
     ),
     Column("psf_chi2", "number", "", "stat.fit.chi2", "reduced chi2 of the frame's PSF"),
-    Column("reduced_chi2", "number", "", "stat.fit.chi2", "of the model in the epoch's cutout"),
+    Column("reduced_chi2", "number", "", "stat.fit.chi2", "reduced chi2 of the model in the epoch's cutout"),
     Column("flags", "integer", "", "meta.code.qual", "bits of lightwatch.flags.Flag, 0 = good"),
     Column("flag_names", "text", "", "meta.code.qual", "the bits of flags by name"),
     Column("frame_id", "integer", "", "meta.id;obs.image", "id of the frame in the database"),
@@ -117,10 +140,16 @@ NIGHTLY: tuple[Column, ...] = (
         "flux_scatter", "number", "electron/s", f"stat.stdev;{_FLUX_UCD}", "standard deviation in the night"
     ),
     Column("mag", "number", "mag", _MAG_UCD, "magnitude of the mean flux; empty for a non-detection"),
-    Column("mag_uncertainty_up", "number", "mag", f"stat.error;{_MAG_UCD}", "1 sigma towards fainter"),
-    Column("mag_uncertainty_down", "number", "mag", f"stat.error;{_MAG_UCD}", "1 sigma towards brighter"),
-    Column("mag_limit", "number", "mag", f"{_MAG_UCD};stat.max", "limit; only where there is no mag"),
-    Column("reduced_chi2", "number", "", "stat.fit.chi2", "of the points around their mean"),
+    _MAG_UP,
+    _MAG_DOWN,
+    Column(
+        "mag_limit",
+        "number",
+        "mag",
+        f"{_MAG_UCD};stat.max",
+        "upper limit in brightness; only where there is no mag",
+    ),
+    Column("reduced_chi2", "number", "", "stat.fit.chi2", "reduced chi2 of the points around their mean"),
     Column("n_points", "integer", "", "meta.number", "points used"),
     Column("n_rejected", "integer", "", "meta.number", "points left out as outliers of the night"),
 )

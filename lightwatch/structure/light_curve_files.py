@@ -14,7 +14,7 @@ from astropy.table import Table
 
 from lightwatch.structure.files import write_atomically
 from lightwatch.structure.fits_files import write_hdus
-from lightwatch.structure.light_curve_columns import LIGHT_CURVE, table_of
+from lightwatch.structure.light_curve_columns import LIGHT_CURVE, numbers, table_of
 
 Head = Mapping[str, str | float]
 
@@ -23,8 +23,14 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u20
 #: the columns that a run knows when it writes the files beside its rows, in their order
 WRITTEN_BY_A_RUN = (
     "point_source", "frame_id", "filter", "bjd_tdb", "mjd", "flux", "flux_uncertainty", "mag", "mag_uncertainty_up",
-    "mag_uncertainty_down", "mag_limit", "zeropoint", "reduced_chi2", "seeing_arcseconds", "flags",
+    "mag_uncertainty_down", "mag_limit", "zeropoint", "zeropoint_uncertainty", "reduced_chi2",
+    "seeing_arcseconds", "flags",
 )  # fmt: skip
+#: of keywords at the head of a FITS file
+_COMMENTS = {
+    "ZPTMAG": "mag of 1 electron/s, median",
+    "ZPTMUCER": "its 1 sigma, common to all points",
+}
 
 
 def write_light_curves(directory: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
@@ -33,10 +39,21 @@ def write_light_curves(directory: Path, name: str, rows: Sequence[Mapping[str, A
     told = [dict.fromkeys(WRITTEN_BY_A_RUN) | dict(row) for row in rows]
     told.sort(key=lambda row: (row["point_source"], row["mjd"]))
     table = table_of(told, [known[column] for column in WRITTEN_BY_A_RUN])
+    head: Head = {"TIMESYS": "TDB", **zero_point(told)}
     paths = [directory / f"{name}.ecsv", directory / f"{name}.fits"]
-    write_atomically(paths[0], partial(write_ecsv, table, {"TIMESYS": "TDB"}))
-    write_atomically(paths[1], partial(write_fits, table, {"TIMESYS": "TDB"}))
+    write_atomically(paths[0], partial(write_ecsv, table, head))
+    write_atomically(paths[1], partial(write_fits, table, head))
     return paths
+
+
+def zero_point(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """What the head of a file says of the zero point of its points; nothing where there is none."""
+    medians = {}
+    for key, name in (("ZPTMAG", "zeropoint"), ("ZPTMUCER", "zeropoint_uncertainty")):
+        values = numbers(rows, name)
+        if np.isfinite(values).any():
+            medians[key] = float(np.nanmedian(values))
+    return medians
 
 
 def one_line(text: str) -> str:
@@ -64,14 +81,8 @@ def write_fits(table: Table, head: Head, path: Path) -> None:
         hdu.header[f"TCOMM{number}"] = column.description
         hdu.header[f"TUCD{number}"] = column.meta["ucd"]
     for key, value in head.items():
-        hdu.header[key] = _ascii(value)[:68] if isinstance(value, str) else value
+        hdu.header[key] = (_ascii(value)[:68] if isinstance(value, str) else value, _COMMENTS.get(key))
     hdu.header["JDREF"] = (0.0, "bjd_tdb is a full Julian date")
-    for name, key, comment in (
-        ("zeropoint", "ZPTMAG", "mag of 1 electron/s, median"),
-        ("zeropoint_uncertainty", "ZPTMUCER", "its 1 sigma"),
-    ):
-        if name in told.colnames and np.isfinite(told[name]).any():
-            hdu.header[key] = (float(np.nanmedian(told[name])), comment)
     write_hdus(fits.HDUList([fits.PrimaryHDU(), hdu]), path)
 
 

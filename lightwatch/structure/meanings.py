@@ -65,6 +65,7 @@ _WORDS: dict[str, str] = {
     "catalog_name": "reference catalogue",
     "combined_footprint_hash": "the choice of region and stars",
     "common_area_deg2": "area common to all frames",
+    "coefficient_uncertainty": "of coefficient",
     "config_hash": "sha256 of config",
     "cutouts_sha256": "of the file of cutouts",
     "dec": "declination",
@@ -87,6 +88,7 @@ _WORDS: dict[str, str] = {
     "local_background": "constant under the source",
     "mag": "of the star or point source",
     "mag_err": "1 sigma of mag",
+    "mean_flux_uncertainty": "1 sigma of mean_flux",
     "message": "one line for people",
     "method": "way of solving",
     "model_sha256": "of the file of the model",
@@ -98,10 +100,11 @@ _WORDS: dict[str, str] = {
     "n_reserved": "stars kept out of the fit, to test it",
     "n_stars": "stars used",
     "name": "its name",
+    "normalised_zeropoint_uncertainty": "1 sigma of normalised_zeropoint",
     "object": "OBJECT of the header",
     "original_catalog_id": "the star's id in its own catalogue",
     "outcome": "what came out",
-    "pending": "items that wait for their turn",
+    "pending": "frames that wait for their turn; NULL for a step without a queue of frames: 'lightwatch plan' tells",
     "pid": "process of the run",
     "pixel_scale": "of the WCS",
     "plate_solve_method": "way that gave the WCS",
@@ -167,10 +170,11 @@ def meaning(table: str, column: str) -> str:
     """What a column of a table or view is, with its unit; empty for a column that this version does not know."""
     if (table, column) in _OWN:
         return _OWN[table, column]
-    if table == "light_curves":
-        for known in LIGHT_CURVE:
-            if known.name == column:
-                return f"{known.description}, {known.unit}" if known.unit else known.description
+    for known in LIGHT_CURVE:
+        if known.name == column and (
+            table == "light_curves" or (table == "roi_flux" and known.kind == "number")
+        ):
+            return f"{known.description}, {known.unit}" if known.unit else known.description
     for name in _DRAWS_ON.get(table, (table,)):
         if name in metadata.tables and column in metadata.tables[name].columns:
             return "; ".join(_of_schema(metadata.tables[name].columns[column]))

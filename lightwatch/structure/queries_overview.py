@@ -11,14 +11,12 @@ from sqlalchemy import (
     Select,
     Table,
     and_,
-    case,
     cast,
     column,
     func,
     inspect,
     literal,
     literal_column,
-    null,
     or_,
     select,
     table,
@@ -46,13 +44,8 @@ def progress() -> Select[Any]:
     """Numbers of items per task; ``pending`` is NULL where only a plan can tell it."""
     names = ("task", "done", "pending", "rejected", "failed", "position")
     view = table("progress", *(column(name) for name in names))
-    r = s.task_recipes
-    n = {name: _whole(view.c[name]).label(name) for name in names[1:5]}
-    pending = case((r.c.upstream.is_(None), null()), else_=n["pending"]).label("pending")
-    return (
-        select(view.c.task, n["done"], pending, n["rejected"], n["failed"])
-        .join(r, r.c.task == view.c.task)
-        .order_by(view.c.position)
+    return select(view.c.task, *(_whole(view.c[name]).label(name) for name in names[1:5])).order_by(
+        view.c.position
     )
 
 

@@ -191,6 +191,41 @@ def star_fluxes_on_frames() -> Select[Any]:
     )
 
 
+def fluxes_of_star(star_id: int, filter_name: str) -> Select[Any]:
+    """The same of one star in one filter."""
+    known = star_fluxes_on_frames().subquery()
+    return (
+        select(known.c.frame_id, known.c.normalised_flux, known.c.flags)
+        .where(known.c.star_gaia_id == star_id, known.c.filter == filter_name)
+        .order_by(known.c.frame_id)
+    )
+
+
+def steady_stars(filter_name: str, band: str) -> Select[Any]:
+    """Reference stars that nothing speaks against in a filter, with their magnitudes of the catalogue."""
+    n, m, c = s.normalization_stars, s.catalog_star_photometry, s.combined_footprint
+    return (
+        select(n.c.star_gaia_id, n.c.mean_flux, n.c.n_frames, m.c.original_catalog_id, m.c.mag, m.c.mag_err)
+        .join(c, and_(c.c.hash == n.c.combined_footprint_hash, c.c.is_current == 1))
+        .outerjoin(
+            m,
+            and_(
+                m.c.catalog == c.c.catalog_name,
+                m.c.band == band,
+                m.c.star_gaia_id == n.c.star_gaia_id,
+                m.c.recipe == _in_use("calculate_absolute_zeropoints"),
+            ),
+        )
+        .where(
+            n.c.filter == filter_name,
+            n.c.recipe == _in_use("calculate_normalization_coefficient"),
+            n.c.flags == 0,
+            n.c.mean_flux > 0,
+        )
+        .order_by(n.c.star_gaia_id)
+    )
+
+
 def measured_stars(footprint_hash: str, frame_id: int) -> Select[Any]:
     """Stars of a frame with what the star photometry of today's recipe measured, nearest to an ROI first."""
     x, n = s.star_flux_in_frame, s.stars

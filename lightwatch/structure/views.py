@@ -62,7 +62,8 @@ VIEWS: dict[str, str] = {
                 AND o.combined_footprint_hash = q.place AND o.frame_id = t.frame_id) GROUP BY r.task)
         SELECT r.task,
                (SELECT coalesce(sum(done), 0) FROM counted c WHERE c.task = r.task) AS done,
-               (SELECT coalesce(sum(n), 0) FROM waiting w WHERE w.task = r.task) AS pending,
+               CASE WHEN r.upstream IS NOT NULL
+                    THEN (SELECT coalesce(sum(n), 0) FROM waiting w WHERE w.task = r.task) END AS pending,
                (SELECT coalesce(sum(rejected), 0) FROM counted c WHERE c.task = r.task) AS rejected,
                (SELECT coalesce(sum(failed), 0) FROM counted c WHERE c.task = r.task) AS failed,
                r.position

@@ -18,8 +18,9 @@ from lightwatch.errors import ConfigError, NoUsableData
 from lightwatch.pipeline import cli
 from lightwatch.processes.astrometry_sky import wcs_to_header
 from lightwatch.report import aavso, table_files
+from lightwatch.report.check_star import CheckStar
 from lightwatch.report.exports import export_light_curves
-from lightwatch.report.light_curve_table import DOUBTFUL, light_curve_rows, light_curve_table
+from lightwatch.report.light_curve_table import DOUBTFUL, light_curve_rows, light_curve_table, metadata
 from lightwatch.report.places import with_places
 from lightwatch.structure import queries, queries_report, schema
 from lightwatch.structure.database import transaction
@@ -225,7 +226,7 @@ def test_aavso_fields_have_their_widths(workspace, rows, tmp_path):
     assert len(data) == len(good) < len(rows)
     for fields, row in zip(data, good, strict=True):
         assert len(fields) == 15
-        for value, width in zip(fields, (30, 16, 8, 6, 5, 3, 3, 20, 8, 20, 8, 7, 5, 20, 100), strict=True):
+        for value, width in zip(fields, (30, 16, 8, 6, 5, 3, 3, 20, 8, 20, 8, 7, 5, 20, 1000), strict=True):
             assert 0 < len(value) <= width
         assert float(fields[1]) == pytest.approx(row["mjd"] + 2400000.5, abs=1e-6)
         sides = (row["mag_uncertainty_up"], row["mag_uncertainty_down"])
@@ -235,6 +236,62 @@ def test_aavso_fields_have_their_widths(workspace, rows, tmp_path):
         assert fields[2].startswith("<") == (row["mag"] is None)
         assert float(fields[2].lstrip("<")) == pytest.approx(row["mag"] or row["mag_limit"], abs=1e-3)
     assert {fields[4] for fields in data} == {"SR"}
+    assert {(fields[7], fields[8], fields[13]) for fields in data} == {("ENSEMBLE", "na", "gaia")}
+
+
+def notes_of(fields: list[str]) -> dict[str, str]:
+    """Subfields of the last field, by the convention of the format."""
+    return dict(part.split("=", 1) for part in fields[14].split("|")[1:])
+
+
+def test_aavso_names_a_check_star(workspace, rows, tmp_path):
+    """The steady star next to the source in magnitude: A has 19.5 mag, B_1 19.9, the stars 15, 16 ... 19 and 20."""
+    with transaction(workspace.engine) as connection:
+        told = {"catalog": "gaia", "band": "r_sdss", "star_gaia_id": 104, "mag": 19.01, "mag_err": 0.02}
+        connection.execute(schema.catalog_star_photometry.insert(), told | {"recipe": "r6", "flags": 0})
+    export_light_curves(workspace, tmp_path, ["aavso"], observer_code="XYZ")
+    lines = (tmp_path / "J0248_r_aavso.txt").read_text().splitlines()
+    data = [line.split(",") for line in lines if not line.startswith("#")]
+    fluxes = {
+        row["frame_id"]: row["normalised_flux"]
+        for row in queries.rows(workspace.reader, queries_report.star_fluxes_on_frames())
+        if row["star_gaia_id"] == 104
+    }
+    assert {fields[9] for fields in data} == {"104"}, "105 varies"
+    for fields in data:
+        told = notes_of(fields)
+        assert float(fields[10]) == pytest.approx(27 - 2.5 * np.log10(fluxes[int(told["FRAME"])]), abs=1e-4)
+        assert (told["KREFMAG"], told["KREFERR"], told["ZPERR"]) == ("19.0100", "0.0200", "0.0200")
+        assert fields[14].startswith("PSF photometry|BAND=r_sdss|SYSTEM=AB|FILTER=r|")
+
+
+def test_a_check_star_without_a_measurement_is_not_named(workspace, rows, tmp_path):
+    head = metadata(workspace, rows)
+    good = [row for row in rows if row["point_source"] == "A" and not row["flags"]]
+    checks = {"A": CheckStar("104", {good[0]["frame_id"]: 19.0}, None, None)}
+    aavso.write_aavso(good[:2], head, checks, "X", tmp_path / "a.txt")
+    first, second = (line.split(",") for line in (tmp_path / "a.txt").read_text().splitlines()[-2:])
+    assert (first[9:11], notes_of(first)["KREFMAG"]) == (["104", "19.0000"], "na")
+    assert (second[9:11], "KREFMAG" in notes_of(second)) == (["na", "na"], False)
+
+
+@pytest.mark.parametrize(
+    ("name", "band", "code"),
+    [("V", "V", "V"), ("B", "B", "B"), ("Bes V 550_80", "V", "V"), ("", "V", "V"), ("Astrodon 3", "Ic", "I"),
+     ("rp", "r_sdss", "SR"), ("i", "r_sdss", "O"), ("R", "V", "O"), ("Clear", "V", "CV"), ("Clear", "r_sdss", "O"),
+     ("Clear", "G", "O"), ("V", "V_T", "O")],
+)  # fmt: skip
+def test_aavso_code_of_a_filter(name, band, code):
+    assert aavso.filter_code(name, band) == code
+
+
+def test_aavso_file_says_how_fluxes_were_measured(workspace, rows, tmp_path):
+    row = next(row for row in rows if row["mag"] is not None and not row["flags"])
+    aperture = {**row, "flux_kind": "aperture", "reduced_chi2": None}
+    aavso.write_aavso([aperture], metadata(workspace, [aperture]), {"A": None}, "X", tmp_path / "a.txt")
+    text = (tmp_path / "a.txt").read_text()
+    assert "\n#Measured by aperture photometry against the reference stars of the catalogue gaia;" in text
+    assert ",aperture photometry|BAND=" in text
 
 
 @pytest.mark.parametrize(
@@ -319,12 +376,12 @@ def test_parquet_without_its_library_stops_no_other_format(workspace, tmp_path, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["J0248_i.ecsv", "J0248_r.ecsv"]
 
 
-def test_aavso_tells_why_points_are_left_out(rows, tmp_path):
-    head = {"ORIGIN": "x", "MAGBAND": "V", "MAGSYS": "Vega", "FILTER": "V"}
+def test_aavso_tells_why_points_are_left_out(workspace, rows, tmp_path):
+    head = metadata(workspace, rows)
     row = next(row for row in rows if row["mag"] is not None and not row["flags"])
     unknown = {**row, "mag": None, "mag_limit": None}
     bad = {**row, "flags": int(DOUBTFUL)}
-    aavso.write_aavso([row, unknown, bad, bad], head, "X", tmp_path / "a.txt")
+    aavso.write_aavso([row, unknown, bad, bad], head, {row["point_source"]: None}, "X", tmp_path / "a.txt")
     assert "left out: 2 doubtful points, 1 without magnitude or limit" in (tmp_path / "a.txt").read_text()
 
 
@@ -369,4 +426,14 @@ def test_the_command_says_how_many_points_are_left_out(workspace, tmp_path, caps
     assert not end.value.code
     doubtful = sum(bool(row["flags"] & DOUBTFUL) for row in rows)
     assert doubtful
-    assert (f"{doubtful} of {len(rows)} points are doubtful" in capsys.readouterr().err) == told
+    err = capsys.readouterr().err
+    assert (f"{doubtful} of {len(rows)} points are doubtful" in err) == told
+    assert ("lack your observer code (OBSCODE)" in err) == ("aavso" in words)
+
+
+def test_an_observer_code_is_written_as_it_was_given(workspace, tmp_path, capsys):
+    words = ["--out", str(tmp_path), "--format", "aavso", "--observer", "ABCD"]
+    with pytest.raises(SystemExit):
+        cli.main(["export", str(workspace.workdir), *words])
+    assert "OBSCODE" not in capsys.readouterr().err
+    assert "\n#OBSCODE=ABCD\n" in (tmp_path / "J0248_r_aavso.txt").read_text()
