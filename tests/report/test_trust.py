@@ -111,5 +111,5 @@ def test_where_data_are_lacking_it_says_so():
 
 def test_the_report_has_a_card_for_every_light_curve(workspace):
     page = site.render(workspace)
-    assert page.count('<div class="verdict') == 4  # two sources in two filters
+    assert page.count('<details class="verdict') == 4  # two sources in two filters
     assert 'href="#trust"' in page

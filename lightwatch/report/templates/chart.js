@@ -66,10 +66,12 @@ class Chart {
     const seen = this.visible().flatMap((s) => s.points.filter((p) => p.x >= x0 && p.x <= x1));
     // limits wait at the edge rather than press what was measured together
     const measured = seen.filter((p) => !p.limit), known = measured.length ? measured : seen;
-    const firm = known.filter((p) => !p.hollow), use = firm.length ? firm : known;
+    // nor do doubtful points set the scale, unless most are doubtful
+    const firm = known.filter((p) => !p.hollow), use = 2 * firm.length >= known.length ? firm : known;
     if (!use.length) return this.spec.log ? [-3, 0] : [0, 1];
     let values = use.flatMap((p) => p.y === null ? [] : [p.y]);
     for (const p of use) { if (p.lo !== undefined && p.hi - p.lo < this.wide(use)) values.push(p.lo, p.hi); }
+    for (const line of this.spec.lines || []) values.push(...line.points.flatMap(([x, y]) => x >= x0 && x <= x1 ? [y] : []));
     if (this.spec.log) values = values.filter((v) => v > 0).map(Math.log10);
     values.sort((a, b) => a - b);
     // a few wild points must not flatten the others

@@ -3,7 +3,7 @@ const told = document.querySelector(".live");
 const EVERY_MS = 4000, SHORTEST_MS = 15000, loaded = Date.now();
 let stamp = null;
 // somebody who looks at a point or a part of a chart is not thrown out of it
-const busy = () => all.some((c) => c.at || c.group.view) || document.querySelector("details[open]") !== null;
+const busy = () => all.some((c) => c.at || c.group.view) || document.querySelector("details[open]:not(.verdict)") !== null;
 async function ask() {
   const answer = await fetch("state", { cache: "no-store" });
   if (!answer.ok) throw new Error(String(answer.status));
