@@ -103,7 +103,7 @@ NIGHT: tuple[Task, ...] = (
     ),
     Task(
         name="calculate_absolute_zeropoints",
-        version=1,
+        version=2,
         after=("calculate_normalization_coefficient",),
         scope="groups",
         sections=("zeropoints",),
@@ -124,7 +124,7 @@ NIGHT: tuple[Task, ...] = (
     ),
     Task(
         name="model_calibrated_cutouts",
-        version=4,
+        version=5,
         after=("prepare_calibrated_cutouts",),
         scope="groups",
         sections=("roi_model", "light_curves.limit_sigma"),

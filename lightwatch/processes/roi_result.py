@@ -150,6 +150,14 @@ def epoch_flags(shift: FloatArray, chi2: FloatArray, shift_sigma_px: float) -> I
     return flags
 
 
+def forgiven_small_chi2(flags: IntArray, chi2: FloatArray, granted: FloatArray) -> IntArray:
+    """(T,) flags of epochs; where a fraction ``granted`` (T,) of the PSF's light counted as error, a small chi2 is
+    no poor fit: one error for all stars of a frame is a rough one, and too large for many of them.
+    """
+    rough = (granted > 0) & (chi2 <= EPOCH_CHI2[0])
+    return np.where(rough, flags & ~int(Flag.POOR_FIT), flags)
+
+
 def source_flags(measurable: BoolArray, flux: FloatArray, sigma: FloatArray) -> IntArray:
     """(T, S) flags of single fluxes."""
     flags = np.zeros(flux.shape, dtype=np.int64)

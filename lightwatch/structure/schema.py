@@ -39,6 +39,8 @@ from lightwatch.structure.schema_runs import (
     task_results,
 )
 
+_SYSTEM = "AB, Vega, or instrumental where the stars are those of the frames themselves"
+
 __all__ = [
     "PSFs",
     "absolute_zeropoints",
@@ -242,7 +244,7 @@ catalog_star_photometry = strict_table(
     number("mag", "magnitude", required=True),
     number("mag_err", "magnitude"),
     Column("original_catalog_id", Text),
-    Column("system", Text, comment="AB or Vega"),
+    Column("system", Text, comment=_SYSTEM),
     recipe_column(),
     flags_column(),
 )
@@ -374,7 +376,7 @@ absolute_zeropoints = strict_table(
     frame_key(),
     Column("band", Text, primary_key=True, nullable=False),
     Column("source_catalog", Text, nullable=False),
-    Column("system", Text, nullable=False, comment="AB or Vega"),
+    Column("system", Text, nullable=False, comment=_SYSTEM),
     number("zeropoint", "magnitude of 1 electron/s in this frame", required=True),
     number("zeropoint_uncertainty", "error of the mean, magnitude"),
     number("zeropoint_scatter", "star to star, magnitude"),

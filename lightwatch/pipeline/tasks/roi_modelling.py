@@ -19,7 +19,7 @@ from lightwatch.processes import astrometry_sky, lightcurve, roi_model
 from lightwatch.processes.aperture import aperture_flags, aperture_light
 from lightwatch.processes.psf_model import LocalPSF
 from lightwatch.processes.roi_place import far_from_expected
-from lightwatch.processes.roi_result import LOW_SNR
+from lightwatch.processes.roi_result import LOW_SNR, forgiven_small_chi2
 from lightwatch.structure import light_curve_files, queries, region_rows, store
 from lightwatch.structure.config import LightCurves, RoiModel
 from lightwatch.structure.unknown import or_null
@@ -160,7 +160,8 @@ def _solve(
     solution = _fit(inputs, granted, sources, _NEVER_REJECT)
     local = solution.local_uncertainty * _share_of_noise(epochs, granted, solution)[:, None]
     total = np.sqrt(local**2 + solution.background_uncertainty**2 + solution.normalization_uncertainty**2)
-    return replace(solution, local_uncertainty=local, flux_uncertainty=total)
+    flags = forgiven_small_chi2(solution.flags, solution.reduced_chi2, model_error)
+    return replace(solution, local_uncertainty=local, flux_uncertainty=total, flags=flags)
 
 
 def _share_of_noise(

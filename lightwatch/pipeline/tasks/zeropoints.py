@@ -38,6 +38,7 @@ _SAME = {
     )
 }
 _SAME_DEPTH = {"limiting_magnitude": Tolerance(1e-6)}
+_INSTRUMENTAL = "instrumental"
 _UNFIT = Flag.VARIABLE | Flag.UNLINKED
 
 Floats = NDArray[np.float64]
@@ -153,6 +154,10 @@ def compute(inputs: ZeropointInputs) -> Outcome:
     """
     settings = inputs.settings
     band = zeropoint.band_named(settings.band)
+    if (
+        inputs.catalog == "frames"
+    ):  # stars that were measured here: no catalogue stands behind their magnitudes
+        band = replace(band, system=_INSTRUMENTAL)
     magnitudes = zeropoint.catalog_magnitudes(
         inputs.gmag, inputs.bmag, inputs.rmag,
         band=band,
