@@ -24,7 +24,7 @@ from lightwatch.structure.workspace import Workspace
 
 IMAGES = Path(__file__).parent / "images"
 #: width and height of the picture, px
-SIZES = ((1400, 2300), (400, 2300))
+SIZES = ((1400, 2300), (400, 2700))
 MAX_BYTES = 400_000
 OPTIONS = (
     "--headless=new",
