@@ -16,9 +16,9 @@ from pathlib import Path
 
 from lightwatch.errors import ConfigError, LightwatchError
 from lightwatch.pipeline.init_lightcurver import translate
-from lightwatch.pipeline.init_place import sky_position
 from lightwatch.structure import schema
 from lightwatch.structure.config_file import load_config, resolve_paths
+from lightwatch.structure.header_tools import sky_position
 from reliability.commands import command
 from reliability.goal import Effort, Goal, Measured, NotMeasured
 from reliability.wrong_configs import BASE, BY_HAND, by_chance, examples

@@ -109,9 +109,9 @@ BY_HAND: tuple[tuple[str, str], ...] = (
     ("rois.J0248.coordinates", _instead("[42.2031, 19.22528]", "[-42.2031, 19.0] #!")),
     ("rois.J0248.coordinates", _instead("[42.2031, 19.22528]", "[42.2031] #!")),
     ("rois.J0248.coordinates", _instead("[42.2031, 19.22528]", "[42.2031, 19.2, 0] #!")),
-    ("rois.J0248.coordinates", _instead("[42.2031, 19.22528]", "[1:30, 19.2] #!")),
-    ("rois.J0248.coordinates", _instead("[42.2031, 19.22528]", "['02:48:48.7', 19.2] #!")),
-    ("rois.J0248.coordinates", _instead("[42.2031, 19.22528]", "42.2031 19.22528 #!")),
+    ("rois.J0248.coordinates", _instead("[42.2031, 19.22528]", "[61:30, 19.2] #!")),
+    ("rois.J0248.coordinates", _instead("[42.2031, 19.22528]", "['02:68:48.7', 19.2] #!")),
+    ("rois.J0248.coordinates", _instead("[42.2031, 19.22528]", "42.2031 19.22528 7 #!")),
     ("rois.J0248", _instead("J0248:", "J0248: #!").replace("A: [42.202991", "A: [4.2202991")),
     (
         "rois.J0248",

@@ -12,13 +12,14 @@ from lightwatch.errors import ConfigError
 from lightwatch.pipeline.init_lightcurver import Translation, translate
 from lightwatch.pipeline.init_notes import Proposal, propose, summary
 from lightwatch.pipeline.init_parser import common_parser_text
-from lightwatch.pipeline.init_place import separation_deg, sky_position
+from lightwatch.pipeline.init_place import separation_deg
 from lightwatch.pipeline.init_survey import Survey, survey
 from lightwatch.pipeline.init_takeover import Takeover, remark_on_letters, take_over
-from lightwatch.structure.config_file import load_config
+from lightwatch.structure.config_file import load_config, refuse_unwritable_name
 from lightwatch.structure.config_template import template
 from lightwatch.structure.files import write_atomically
 from lightwatch.structure.header_parsing import load_header_parser
+from lightwatch.structure.header_tools import sky_position
 from lightwatch.structure.lightcurver_workdir import read_lightcurver_workdir
 
 _CATALOG_WORDS = ("gaia", "vizier", "frames")
@@ -61,6 +62,7 @@ def initialize_workdir(request: InitRequest) -> InitResult:
         When no frame in the given directory can be read.
     """
     config_path = request.directory / "config.yaml"
+    refuse_unwritable_name(request.directory)
     if config_path.exists():
         raise ConfigError(f"{config_path}: exists already; remove it, or choose another directory")
     old = translate(request.from_lightcurver) if request.from_lightcurver else None
@@ -164,7 +166,7 @@ def far_off(target: tuple[float, float], pointing: tuple[float, float] | None) -
     if distance < _FAR_DEG:
         return []
     in_hours = separation_deg(((target[0] * 15) % 360, target[1]), pointing) < _FAR_DEG
-    hint = "; --ra is in degrees unless it is written as 02:04:10.2, config.yaml always" if in_hours else ""
+    hint = "; a right ascension is in degrees unless it is written as 02:04:10.2" if in_hours else ""
     where = "{:.4f} {:+.4f}".format(*pointing)
     return [f"rois: the target is {distance:.1f} degrees from where the telescope pointed ({where}){hint}"]
 

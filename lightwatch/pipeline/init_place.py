@@ -21,7 +21,7 @@ from lightwatch.pipeline.init_keywords import (
     told,
 )
 from lightwatch.processes.ephemeris import frame_ephemeris
-from lightwatch.structure.header_tools import degrees, number
+from lightwatch.structure.header_tools import degrees, number, sky_position
 
 _LATITUDE = (
     "LATITUDE", "SITELAT", "LAT-OBS", "OBS-LAT", "OBSLAT", "GEOLAT", "OBSGEO-B", "ESO TEL GEOLAT", "LAT_OBS", "TELLAT",
@@ -184,29 +184,6 @@ def _position(header: Any, ra_key: str, dec_key: str) -> tuple[float, float] | N
 def in_hours(header: Any, key: str) -> bool:
     """Whether a right ascension is a number of hours, as its comment says."""
     return is_number(header, key) and float(header[key]) <= 24 and bool(_HOURS.search(comment(header, key)))
-
-
-def sky_position(ra: Any, dec: Any) -> tuple[float, float]:
-    """(ra, dec) in degrees, of numbers (degrees) or of sexagesimal text (hours and degrees).
-
-    Raises
-    ------
-    ValueError
-        When they are no position; the message is one line.
-    """
-    angles = []
-    for value, hours, example in ((ra, True, "31.0427 or 02:04:10.2"), (dec, False, "46.6878 or +46:41:16")):
-        try:
-            angle = degrees(value, hours=hours)
-        except ValueError:
-            angle = None
-        if angle is None or not math.isfinite(angle):
-            word = "right ascension" if hours else "declination"
-            raise ValueError(f"{str(value)!r} is no {word}: write {example}")
-        angles.append(angle)
-    if not (0.0 <= angles[0] < 360.0 and -90.0 <= angles[1] <= 90.0):
-        raise ValueError(f"{ra} {dec} is no position: expected degrees, 0 <= ra < 360 and -90 <= dec <= 90")
-    return angles[0], angles[1]
 
 
 def separation_deg(one: tuple[float, float], other: tuple[float, float]) -> float:

@@ -23,6 +23,7 @@ from lightwatch.report.light_curve_table import (
     nightly_table,
 )
 from lightwatch.report.places import with_places
+from lightwatch.structure.config_file import refuse_unwritable_name
 from lightwatch.structure.files import write_atomically
 from lightwatch.structure.light_curve_columns import LIGHT_CURVE, NIGHTLY
 from lightwatch.structure.light_curve_files import write_ecsv, write_fits
@@ -59,7 +60,8 @@ def export_light_curves(
     Raises
     ------
     ConfigError
-        For a format or an ROI that is not known; for Parquet without pyarrow, after the other formats.
+        For a format or an ROI that is not known, and a directory whose path is not UTF-8; for Parquet without
+        pyarrow, after the other formats.
     NoUsableData
         When there is no light curve yet.
     StorageError
@@ -74,6 +76,7 @@ def export_light_curves(
         raise NoUsableData("no light curves yet: run the pipeline through model_calibrated_cutouts first")
     curves = by_roi_and_filter(with_places(workspace.reader, rows))
     folder = Path(out_dir)
+    refuse_unwritable_name(folder)
     written: list[Path] = []
     for key, stem in _stems(list(curves)).items():
         written += _export(workspace, curves[key], folder / stem, wanted, nightly, observer_code)

@@ -59,11 +59,11 @@ class Roi(Section):
     """A region of interest: the target."""
 
     coordinates: SkyPosition = Field(
-        description="[ra, dec] of its centre, degrees ICRS; BJD and airmass are for that of the first ROI."
+        description="[ra, dec] of its centre, ICRS: degrees, or 02:48:48.74 +19:13:31.0; BJD is for the first ROI."
     )
     point_sources: Annotated[dict[Name, SkyPosition], Field(min_length=1)] | None = Field(
         None,
-        description="Label: [ra, dec] of each point source; default: one at the coordinates, labelled as the ROI.",
+        description="Label: [ra, dec] of each point source, as coordinates; default: one there, labelled as the ROI.",
     )
 
     @model_validator(mode="after")

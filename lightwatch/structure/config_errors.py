@@ -10,10 +10,11 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from lightwatch.structure.config import Config
+from lightwatch.structure.config_values import POSITIONS
 from lightwatch.structure.config_yaml import KeyPath, commented_sections, dotted, line_of
 
 _LONGEST_SHOWN = 60
-_POSITION = "expected [ra, dec] in degrees, such as [42.2031, 19.22528]"
+_POSITION = f"expected [ra, dec] {POSITIONS}"
 #: by pydantic's kind of error, with its context
 _EXPECTED = {
     "float_type": "expected a number",
@@ -114,7 +115,8 @@ def _unknown_key(path: KeyPath, text: str, line: int) -> str:
 
 def _expected(item: Mapping[str, Any], path: KeyPath) -> str:
     kind = item["type"]
-    if kind != "value_error" and path[:1] == ("rois",) and {"coordinates", "point_sources"} & set(path[2:4]):
+    is_position = path[2:] == ("coordinates",) or (path[2:3] == ("point_sources",) and len(path) > 3)
+    if kind != "value_error" and path[:1] == ("rois",) and is_position:
         return _POSITION
     if kind == "missing":  # of a pair
         return _EXPECTED["tuple_type"]

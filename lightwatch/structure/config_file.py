@@ -14,7 +14,7 @@ from lightwatch.structure.config import Config
 from lightwatch.structure.config_errors import explained
 from lightwatch.structure.config_values import absolute_database_url, checked_database_url
 from lightwatch.structure.config_yaml import KeyPath, line_of, parse, read_text
-from lightwatch.structure.files import PRODUCT_DIRECTORIES
+from lightwatch.structure.files import PRODUCT_DIRECTORIES, path_text
 from lightwatch.structure.frames_guard import open_regular
 
 _MAX_SECRET_BYTES = 10_000
@@ -42,7 +42,7 @@ def resolve_paths(config: Config, path: Path) -> Config:
     Raises
     ------
     ConfigError
-        When a raw directory is a file or one of products, or others can read database.url_file.
+        When a raw directory is a file or one of products, others can read database.url_file, or a path is not UTF-8.
     """
     base = path.resolve().parent
     workdir = (base / config.workdir) if config.workdir else base
@@ -59,6 +59,8 @@ def resolve_paths(config: Config, path: Path) -> Config:
                     path,
                 )
             )
+    for directory in (workdir, *(base / raw for raw in config.raw_dirs)):
+        refuse_unwritable_name(directory)
     updates: dict[str, Any] = {"workdir": workdir, "raw_dirs": [base / raw for raw in config.raw_dirs]}
     url, url_file = config.database.url, config.database.url_file
     if url_file is not None:
@@ -71,6 +73,23 @@ def resolve_paths(config: Config, path: Path) -> Config:
         secret = {"url": absolute_database_url(url, base), "url_file": url_file}
         updates["database"] = config.database.model_copy(update=secret)
     return config.model_copy(update=updates)
+
+
+def refuse_unwritable_name(directory: Path) -> None:
+    """A directory whose path a database, which holds text alone, and some libraries cannot open.
+
+    Raises
+    ------
+    ConfigError
+        When it is not UTF-8.
+    """
+    real = directory.resolve()
+    try:
+        str(real).encode("utf-8")
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"{path_text(real)}: not UTF-8, which databases and libraries cannot open: rename the directory"
+        ) from None
 
 
 def _read_secret(path: Path) -> SecretStr:

@@ -7,11 +7,27 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, Strict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    Strict,
+    WithJsonSchema,
+)
 
 _INCONCEIVABLE = 1e6
 _LONGEST_NAME = 255  # bytes
 _SQLITE = "sqlite:///"
+_COORDINATES = 2
+_COORDINATE = {"anyOf": [{"type": "number"}, {"type": "string"}]}
+#: how a position may be written
+POSITIONS = (
+    'in degrees such as [42.2031, 19.22528], or in hours and degrees such as "02:48:48.74 +19:13:31.0"; '
+    "a number is never hours"
+)
 
 
 class Section(BaseModel):
@@ -61,10 +77,32 @@ def no_star_twice(used: list[str] | None, excluded: list[str]) -> None:
         raise ValueError(f"stars_to_use and stars_to_exclude both name {', '.join(both)}")
 
 
+def _in_degrees(position: Any) -> Any:
+    """Of a position written as text, as a whole or in its parts, the numbers; others as they are."""
+    parts = _parts(position) if isinstance(position, str) else position
+    if not isinstance(parts, list | tuple) or not any(isinstance(part, str) for part in parts):
+        return position
+    # most configurations give numbers, and need no astropy to be read
+    from lightwatch.structure.header_tools import sky_position
+
+    if len(parts) != _COORDINATES:
+        raise ValueError(f"expected a right ascension and a declination, {POSITIONS}")
+    return list(sky_position(*parts))
+
+
+def _parts(text: str) -> list[str]:
+    """Right ascension and declination of one text: at the comma, else in the middle of its words."""
+    if text.count(",") == 1:
+        return text.split(",")
+    words = text.split()
+    half, odd = divmod(len(words), 2)
+    return words if odd else [" ".join(words[:half]), " ".join(words[half:])]
+
+
 def _sky_position(position: Interval) -> Interval:
     ra, dec = position
     if not (0.0 <= ra < 360.0 and -90.0 <= dec <= 90.0):
-        raise ValueError("expected [ra, dec] in degrees, 0 <= ra < 360 and -90 <= dec <= 90")
+        raise ValueError(f"expected 0 <= ra < 360 and -90 <= dec <= 90, {POSITIONS}")
     return position
 
 
@@ -144,7 +182,19 @@ def _path_text(text: Any) -> Any:
 
 
 OrderedInterval = Annotated[Interval, AfterValidator(_ordered)]
-SkyPosition = Annotated[Interval, AfterValidator(_sky_position)]
+SkyPosition = Annotated[
+    Interval,
+    BeforeValidator(_in_degrees),
+    AfterValidator(_sky_position),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "prefixItems": [_COORDINATE] * 2, "minItems": 2, "maxItems": 2},
+                {"type": "string"},
+            ]
+        }
+    ),
+]
 Band = Literal["G", "BP", "RP", "g_sdss", "r_sdss", "i_sdss", "z_sdss", "B", "V", "R", "Ic", "B_T", "V_T"]
 StarName = Annotated[str, BeforeValidator(_as_text)]
 StarId = Annotated[str, BeforeValidator(_as_text), AfterValidator(_star_id)]

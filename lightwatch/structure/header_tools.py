@@ -6,6 +6,7 @@ text that can be read in two ways raises ValueError, and the frame is put aside 
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import date as calendar_date
 from typing import Any
@@ -122,6 +123,31 @@ def degrees(value: Any, *, hours: bool = False) -> float | None:
         return float(Angle(text, unit="hourangle" if hours else "deg").deg)
     except ValueError:
         raise ValueError(f"{text!r} is no angle") from None
+
+
+def sky_position(ra: Any, dec: Any) -> tuple[float, float]:
+    """(ra, dec) in degrees, of numbers (degrees) or of sexagesimal text (hours and degrees).
+
+    Raises
+    ------
+    ValueError
+        When they are no position; the message is one line.
+    """
+    angles = []
+    for value, hours, example in ((ra, True, "31.0427 or 02:04:10.2"), (dec, False, "46.6878 or +46:41:16")):
+        try:
+            angle = degrees(
+                value.replace("\N{MINUS SIGN}", "-") if isinstance(value, str) else value, hours=hours
+            )
+        except ValueError:
+            angle = None
+        if angle is None or not math.isfinite(angle):
+            word = "right ascension" if hours else "declination"
+            raise ValueError(f"{str(value)!r} is no {word}: write {example}")
+        angles.append(angle)
+    if not (0.0 <= angles[0] < 360.0 and -90.0 <= angles[1] <= 90.0):
+        raise ValueError(f"{ra} {dec} is no position: expected degrees, 0 <= ra < 360 and -90 <= dec <= 90")
+    return angles[0], angles[1]
 
 
 def number(value: Any) -> float | None:

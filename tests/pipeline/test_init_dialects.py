@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from lightwatch.errors import HeaderError
 from lightwatch.pipeline.init_notes import propose
-from lightwatch.pipeline.init_place import sky_position
 from lightwatch.pipeline.init_sample import spread
 from lightwatch.pipeline.init_survey import survey
 from lightwatch.pipeline.init_time import choose_time
 from lightwatch.structure.filter_names import band_of
 from lightwatch.structure.header_parsing import HeaderParser, load_header_parser, read_metadata
+from lightwatch.structure.header_tools import sky_position
 
 _TABLE = runpy.run_path(str(Path(__file__).with_name("header_dialects.py")))
 DIALECTS, START_MJD, EXPOSED = (_TABLE[name] for name in ("DIALECTS", "START_MJD", "EXPOSED"))

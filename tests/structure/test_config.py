@@ -86,6 +86,28 @@ def test_a_configuration_cannot_be_changed():
         loaded(MINIMAL).psf.min_stars = 7
 
 
+@pytest.mark.parametrize(
+    "written",
+    ['["02:04:10.28", "+46:41:16.2"]', "[02:04:10.28, +46:41:16.2]", "02:04:10.28 +46:41:16.2",
+     "[2h04m10.28s, +46d41m16.2s]", "2h04m10.28s +46d41m16.2s", "2h 04m 10.28s +46d 41m 16.2s",
+     "02 04 10.28 +46 41 16.2", '"02:04:10.28, 46:41:16.2"',
+     "2h04m10.28s, 46d41m16.2s", "[31d02m34.2s, 46.687833333333333]", '"31.042833333333 46.687833333333"'],
+)  # fmt: skip
+def test_coordinates_in_hours_and_degrees(written):
+    """Without quotes too: YAML 1.1 would make the number 7450.28 of 02:04:10.28."""
+    text = MINIMAL.replace("[42.2031, 19.22528]", written).replace("[42.202991, 19.225400]", written)
+    text = text.replace("[42.202944, 19.225186]", "[31.04, 46.68]")
+    roi = loaded(text).rois["J0248"]
+    assert roi.coordinates == pytest.approx((31.04283333, 46.68783333), abs=1e-7)
+    assert roi.point_sources["A"] == roi.coordinates
+
+
+@pytest.mark.parametrize("written", ["00:00:01 -00:00:30", "[00:00:01, \N{MINUS SIGN}0:00:30]"])
+def test_a_declination_just_south_of_the_equator_stays_there(written):
+    text = "raw_dirs: [raw]\nrois: {J: {coordinates: " + written + "}}\n"
+    assert loaded(text).rois["J"].coordinates == pytest.approx((1 / 240, -1 / 120))
+
+
 # ---------------------------------------------------------------- what is wrong
 WRONG = {
     "unknown_key": ("psff: {}\n", 10, "psff: unknown key; did you mean 'psf'?"),
@@ -154,10 +176,16 @@ PLAIN = {
     "zeropoints: {band: r}": "or 'V_T'; did you mean 'r_sdss'? (got 'r')",
     "calibrated_cutouts: {constraints_on_coefficient: [1, 2, 3]}": "expected at most 2 values (got [1, 2, 3])",
     "raw_dirs: raw": "raw_dirs: expected a list, such as [a, b] (got 'raw')",
-    "rois: {J: {coordinates: ['02:04:10.28', '+46:41:16']}}":
-        "in degrees, such as [42.2031, 19.22528] (got ['02:04:10.28', '+46:41:16'])",
-    "rois: {J: {coordinates: [31.0427 46.6878]}}": "rois.J.coordinates: expected [ra, dec] in degrees, such as [42",
-    "rois: {J: {coordinates: [1, 2], point_sources: {A: 5}}}": "point_sources.A: expected [ra, dec] in degrees",
+    "rois: {J: {coordinates: ['46:41:16', '+02:04:10']}}":
+        "rois.J.coordinates: '46:41:16' is no right ascension: write 31.0427 or 02:04:10.2 (got",
+    "rois: {J: {coordinates: [02:64:10.28, 3]}}": "'02:64:10.28' is no right ascension: write 31.0427 or 02:04:10.2",
+    "rois: {J: {coordinates: [3, two]}}": "'two' is no declination: write 46.6878 or +46:41:16",
+    "rois: {J: {coordinates: 02:04:10.28}}": "coordinates: expected a right ascension and a declination, in degrees",
+    "rois: {J: {coordinates: [31.0427 46.6878]}}": "expected a right ascension and a declination, in degrees",
+    "rois: {J: {coordinates: [400, 2]}}": "expected 0 <= ra < 360 and -90 <= dec <= 90, in degrees such as [42.2031,",
+    "rois: {J: {coordinates: [1, true]}}": "rois.J.coordinates: expected [ra, dec] in degrees such as [42.2031,",
+    "rois: {J: {coordinates: [1, 2], point_sources: {}}}": "rois.J.point_sources: expected at least 1 of them",
+    "rois: {J: {coordinates: [1, 2], point_sources: {A: 5}}}": "point_sources.A: expected [ra, dec] in degrees such",
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -160,3 +161,14 @@ def test_the_write_ahead_log_is_emptied(workdir):
     """So that a copy of the one file is a copy of the database."""
     workdir.run()
     assert not list(workdir.path.glob("database.sqlite3-*"))
+
+
+def test_a_path_that_is_not_utf_8_is_told_in_a_line(tmp_path):
+    """No database could be opened there."""
+    named = Path(os.fsdecode(os.fsencode(tmp_path / "night") + b"\xff"))
+    named.mkdir()
+    (named / "config.yaml").write_text("raw_dirs: [raw]\nrois: {J: {coordinates: [1, 2]}}\n")
+    (tmp_path / "link").symlink_to(named)
+    for directory in (named, tmp_path / "link"):
+        with pytest.raises(ConfigError, match=r"night\\xff: not UTF-8, .*: rename the directory$"):
+            Workspace.open(directory)
