@@ -309,6 +309,15 @@ def test_a_finger_finds_buttons_large_enough(driver, url):
     assert min(sizes) >= 40
 
 
+def test_a_finger_turns_the_pages_of_frames(driver, url):
+    chromium.show(driver, url, 400)
+    chromium.show(driver, one(driver, "#pixels a").get_attribute("href"), 400)
+    links = driver.find_elements("css selector", ".turn a, .brand a")
+    assert len(links) > 1
+    assert min(link.size["height"] for link in links) >= 40
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= 400
+
+
 def test_fingers_choose_and_spread(driver, url):
     chromium.show(driver, url, 400)
     driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 2})
