@@ -14,6 +14,11 @@ from lightwatch.processes.astrometry_sky import ARCSEC_PER_RADIAN, sky_angles, u
 
 Floats = NDArray[np.float64]
 
+#: frames that the catalogue is made of, at most
+BEST_FRAMES = 12
+#: a catalogue is made anew when it can be made of so many times the frames
+WORTH_RENEWING = 1.5
+
 
 @dataclass(frozen=True)
 class FrameSources:
@@ -35,6 +40,26 @@ class FramesCatalog:
     dec: Floats
     mag: Floats
     n_frames: NDArray[np.int64]
+
+
+def best_frames(names: Sequence[str], filters: Sequence[str], n_sources: Sequence[int]) -> list[str]:
+    """Names of the frames to make a catalogue of, those with most sources first, of the filter that shows most."""
+    shown: dict[str, int] = {}
+    for name, n in zip(filters, n_sources, strict=True):
+        shown[name] = shown.get(name, 0) + n
+    if not shown:
+        return []
+    most = max(sorted(shown), key=lambda name: shown[name])
+    of_filter = [(-n, name) for name, f, n in zip(names, filters, n_sources, strict=True) if f == most]
+    return [name for _, name in sorted(of_filter)[:BEST_FRAMES]]
+
+
+def is_worth_renewing(present: Sequence[str], best: Sequence[str]) -> bool:
+    """Whether a catalogue made of the frames ``present`` should give way to one of the ``best`` there are now.
+
+    A handful of first frames show few stars; from BEST_FRAMES on a catalogue stays, so that nights can be compared.
+    """
+    return len(best) >= WORTH_RENEWING * len(present)
 
 
 def combine_sources(

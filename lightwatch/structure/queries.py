@@ -220,9 +220,9 @@ def plate_solved_frames() -> Select[Any]:
     return select(s.frames).where(usable_frames(), s.frames.c.plate_solved == 1)
 
 
-def frames_with_roi() -> Select[Any]:
-    """Usable frames with a trusted WCS and an ROI on them."""
-    return select(s.frames).where(usable_frames_with_roi())
+def frames_by_content(hashes: Sequence[str]) -> Select[Any]:
+    """The frames with these pixels, usable or not."""
+    return select(s.frames).where(s.frames.c.content_hash.in_(hashes))
 
 
 def story_of_frame(frame_id: int) -> Select[Any]:
@@ -243,10 +243,11 @@ def current_footprint() -> Select[Any]:
 
 
 def outlines_of_frames_with_roi() -> Select[Any]:
-    """Footprints of the frames that hold an ROI, with what tells their extent."""
+    """Footprints of the frames that hold an ROI, with what tells their extent and how many sources they show."""
     f = s.frames
+    extent = (s.footprints.c.polygon, f.c.naxis1, f.c.naxis2, f.c.pixel_scale)
     return (
-        select(s.footprints.c.polygon, f.c.naxis1, f.c.naxis2, f.c.pixel_scale)
+        select(*extent, f.c.content_hash, f.c.filter, f.c.n_sources)
         .join(f, f.c.id == s.footprints.c.frame_id)
         .where(usable_frames_with_roi())
     )

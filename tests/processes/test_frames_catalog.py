@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from lightwatch.errors import TooFewStars
-from lightwatch.processes.frames_catalog import FrameSources, combine_sources
+from lightwatch.processes.frames_catalog import (
+    BEST_FRAMES,
+    FrameSources,
+    best_frames,
+    combine_sources,
+    is_worth_renewing,
+)
 
 
 def frames(n_frames=5, n_stars=30, seed=3):
@@ -46,3 +52,24 @@ def test_nothing_in_common_is_told():
     other = FrameSources(np.array([2.0]), np.array([0.0]), np.array([1.0]))
     with pytest.raises(TooFewStars):
         combine_sources([one, other, other], match_arcsec=1.0, min_fraction=0.9)
+
+
+def test_the_best_frames_are_of_the_filter_that_shows_most():
+    names = [f"f{i:02d}" for i in range(30)]
+    filters = ["up"] * 14 + ["rp"] * 16
+    n_sources = [20] * 14 + list(range(100, 116))
+    best = best_frames(names, filters, n_sources)
+    assert best == names[:-13:-1]
+    assert len(best) == BEST_FRAMES
+    assert best_frames(["b", "a"], ["", ""], [5, 5]) == ["a", "b"], "the same whatever the order of arrival"
+    assert best_frames([], [], []) == []
+
+
+def test_a_catalogue_is_made_anew_a_few_times_and_then_stays():
+    present, renewed = [], []
+    for n in range(1, 40):
+        best = [str(i) for i in range(min(n, BEST_FRAMES))]
+        if is_worth_renewing(present, best):
+            present = best
+            renewed.append(n)
+    assert renewed == [1, 2, 3, 5, 8, 12]

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from lightwatch.errors import ConfigError
 from lightwatch.pipeline.recipes import catalog_identity
 from lightwatch.pipeline.task import Outcome, TaskContext
-from lightwatch.processes import footprint
+from lightwatch.processes import footprint, frames_catalog
 from lightwatch.processes.astrometry_sky import parse_wcs
 from lightwatch.structure import frame_rows, queries, region_rows
 from lightwatch.structure.queries import Row
@@ -103,6 +103,14 @@ def _definition(
         definition["vertices"] = pinned.get("vertices") or [
             [np.round(ring, _VERTEX_DECIMALS).tolist() for ring in polygon] for polygon in common.polygons
         ]
+    if settings.catalog == "frames":
+        stored = [] if renew else pinned.get("catalog_frames", [])
+        best = frames_catalog.best_frames(
+            [row["content_hash"] for row in frames],
+            [row["filter"] or "" for row in frames],
+            [row["n_sources"] or 0 for row in frames],
+        )
+        definition["catalog_frames"] = best if frames_catalog.is_worth_renewing(stored, best) else stored
     return definition
 
 
@@ -118,7 +126,7 @@ def _pinned(workspace: Workspace, definition: dict[str, Any]) -> dict[str, Any]:
     if not rows:
         return {}
     stored: dict[str, Any] = json.loads(rows[0]["definition"])
-    from_frames = {"vertices"} | (
+    from_frames = {"vertices", "catalog_frames"} | (
         {"roi_disk_radius_arcsec"} if definition["roi_disk_radius_arcsec"] is None else set()
     )
     same = {k: v for k, v in stored.items() if k not in from_frames} == {

@@ -27,7 +27,6 @@ from lightwatch.structure.workspace import Workspace
 
 _MARGIN_PX = 4.0
 _BATCH = 200
-_BEST_FRAMES = 12
 _SEEN_FRACTION = 0.5
 _MATCH_PX = 2.0
 _CROWDING_FWHM_ARCSEC = 2.0
@@ -89,7 +88,7 @@ def _catalog(context: TaskContext, row: Row) -> ReferenceCatalog:
         return read_pinned(workspace.workdir, row["catalog_relpath"], row["catalog_digest"])
     source = workspace.config.reference_stars.catalog
     if source == "frames":
-        return _from_frames(workspace)
+        return _from_frames(workspace, json.loads(row["definition"]).get("catalog_frames", []))
     radius = json.loads(row["definition"]).get("roi_disk_radius_arcsec")
     if workspace.config.reference_stars.strategy != "ROI_disk" or radius is None:
         radius = _total_radius_arcsec(workspace, row)
@@ -120,14 +119,12 @@ def _roi_positions(workspace: Workspace) -> tuple[NDArray[np.float64], NDArray[n
     return ra, dec
 
 
-def _from_frames(workspace: Workspace) -> ReferenceCatalog:
-    """Catalogue made of the detections of the best frames, of the filter that shows most stars."""
-    rows = queries.rows(workspace.reader, queries.frames_with_roi())
-    by_filter: dict[str, list[Row]] = {}
-    for row in rows:
-        by_filter.setdefault(row["filter"] or "", []).append(row)
-    most = max(by_filter.values(), key=lambda group: sum(row["n_sources"] or 0 for row in group))
-    best = sorted(most, key=lambda row: (-(row["n_sources"] or 0), row["content_hash"]))[:_BEST_FRAMES]
+def _from_frames(workspace: Workspace, names: Sequence[str]) -> ReferenceCatalog:
+    """Catalogue made of the detections of the frames of these contents, the best first."""
+    rows = {
+        row["content_hash"]: row for row in queries.rows(workspace.reader, queries.frames_by_content(names))
+    }
+    best = [rows[name] for name in names if name in rows]
     if not best:
         raise CatalogError("no_stars", "no solved frame to make a reference catalogue from")
     scale = float(np.median([row["pixel_scale"] for row in best]))
