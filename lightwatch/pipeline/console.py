@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from lightwatch.pipeline.night import NIGHT
 from lightwatch.pipeline.reporting import LOG, LoggingReporter, TaskSummary
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from lightwatch.structure.config import Config
 
 _HIDDEN = "***"
+#: what tasks count that do not count frames
+_ITEMS = {task.name: "group" for task in NIGHT if task.scope == "groups"}
 
 
 def secrets_of(config: Config) -> tuple[str, ...]:
@@ -129,7 +132,7 @@ class ConsoleReporter(LoggingReporter):
     def begin(self, task: str, total: int) -> None:
         super().begin(task, total)
         if self._bars:
-            self._bar[task] = self._started().add_task(task, total=total)
+            self._bar[task] = self._started().add_task(task, total=total, item=_ITEMS.get(task, "frame"))
 
     def advance(self, task: str, count: int = 1) -> None:
         super().advance(task, count)
@@ -152,15 +155,8 @@ class ConsoleReporter(LoggingReporter):
 
     def _started(self) -> Progress:
         if self._progress is None:
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+            from lightwatch.pipeline.progress_bars import new_bars
 
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-            )
-            self._progress = Progress(*columns, console=Console(stderr=True))
+            self._progress = new_bars()
             self._progress.start()
         return self._progress
