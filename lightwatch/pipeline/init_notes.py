@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from lightwatch.pipeline.init_parser import IF_NOT_FOUND
 from lightwatch.pipeline.init_pixels import read_stars
 from lightwatch.pipeline.init_survey import Survey
 from lightwatch.processes.cutouts import cutout_size_px
@@ -64,6 +65,9 @@ def _facts(found: Survey) -> list[tuple[str, str]]:
         ("filters", _listed(found.filters)),
         ("cameras", f"{_listed(cameras)}; {_listed(sizes)}" if cameras else _listed(sizes)),
         ("exposures", _exposures([meta.exptime_s for meta in metadata])),
+        ("gain", _detector(found, "gain", [meta.gain for meta in metadata], "electron/ADU")),
+        ("read noise", _detector(found, "read_noise", [meta.read_noise for meta in metadata], "electron")),
+        ("saturation", _detector(found, "saturation", [meta.saturation_adu for meta in metadata], "ADU")),
         ("site", _site(found)),
         ("others", f"{_listed(others)}: not used" if others else ""),
         ("unreadable", f"{len(unreadable)}, such as {shown(unreadable[0])}" if unreadable else ""),
@@ -73,6 +77,22 @@ def _facts(found: Survey) -> list[tuple[str, str]]:
 def _exposures(seconds: Sequence[float]) -> str:
     counts = Counter(f"{exposure:.4g} s" for exposure in seconds)
     return _listed(counts) if len(counts) < _LISTED else f"{min(seconds):.4g} to {max(seconds):.4g} s"
+
+
+def _detector(found: Survey, name: str, values: Sequence[float], unit: str) -> str:
+    """A property of the camera, and where it is from: a keyword, or the pixels; or what is done without."""
+    known = sorted({float(f"{value:.4g}") for value in values if math.isfinite(value)})
+    guess = found.detector[name]
+    if not known and (found.instrument or guess.code is None):
+        return f"not found; {IF_NOT_FOUND.get(name, 'frames are refused without it')}"
+    source = guess.why
+    if found.instrument:
+        is_keyword = isinstance(guess.value, float) and float(f"{guess.value:.4g}") in known
+        source = f"{f'{guess.why}, ' if is_keyword else ''}by the shipped parser for {found.instrument}"
+    if not known:  # the parser takes none of the headers
+        return shown(source)
+    ends = dict.fromkeys((f"{known[0]:g}", f"{known[-1]:g}"))
+    return shown(f"{' to '.join(ends)} {unit} ({source})")
 
 
 def _nights(starts: Sequence[float]) -> str:

@@ -38,10 +38,11 @@ _ORDER = (
     "filter", "read_noise", "saturation", "object", "telescope", "instrument", "airmass", "ra", "dec", "pixel_scale",
     "latitude", "longitude", "elevation",
 )  # fmt: skip
-_IF_NOT_FOUND = {
-    "filter": "; frames of different filters would be taken for one",
-    "read_noise": "; the noise of the sky is measured in any case",
-    "saturation": "; pixels count as saturated at the largest number that the file can hold",
+#: what follows from it
+IF_NOT_FOUND = {
+    "filter": "frames of different filters would be taken for one",
+    "read_noise": "the noise of the sky is measured in any case",
+    "saturation": "pixels count as saturated at the largest number that the file can hold",
 }
 _WIDTH = 108
 _WORD_ADU = 65536  # of 16 bits
@@ -65,17 +66,15 @@ def common_parser_text() -> str:
     return _assembled([remark], time, _COMMON_GUESSES)
 
 
-def parser_text(
-    sample: Sample, time: TimeChoice, guesses: Mapping[str, Guess], pixels: Pixels, doubts: Sequence[str]
-) -> str:
+def parser_text(sample: Sample, time: TimeChoice, guesses: Mapping[str, Guess], doubts: Sequence[str]) -> str:
     """Source of ``parse_header.py``."""
     n, example = len(sample.science), shown(sample.science[0].path)
     remarks = [f"Guessed from the headers of {n} of {sample.n_files} files, such as {example}."]
     remarks += [f"CHECK: {doubt}" for doubt in doubts]
-    return _assembled(remarks, time, {**guesses, **_from_pixels(guesses, pixels)})
+    return _assembled(remarks, time, guesses)
 
 
-def _from_pixels(guesses: Mapping[str, Guess], pixels: Pixels) -> dict[str, Guess]:
+def from_pixels(guesses: Mapping[str, Guess], pixels: Pixels) -> dict[str, Guess]:
     """Values that no keyword tells but the pixels do."""
     found: dict[str, Guess] = {}
     transfer = pixels.transfer
@@ -114,7 +113,7 @@ def _assembled(remarks: Sequence[str], time: TimeChoice, guesses: Mapping[str, G
             body += [*_about(name, guess, 8), f'        "{name}": {guess.code},']
         elif name in ("filter", "read_noise", "saturation"):
             body += [
-                *_comment(f"{_WHAT[name]}: not found{_IF_NOT_FOUND[name]}", 8),
+                *_comment(f"{_WHAT[name]}: not found; {IF_NOT_FOUND[name]}", 8),
                 f'        "{name}": None,',
             ]
     source = "\n".join([*body, "    }"]) + "\n"

@@ -17,7 +17,7 @@ from astropy.io import fits
 from lightwatch.errors import ConfigError, FrameError, HeaderError
 from lightwatch.pipeline import init_keywords, init_place
 from lightwatch.pipeline.init_keywords import Guess, quoted
-from lightwatch.pipeline.init_parser import parser_text
+from lightwatch.pipeline.init_parser import from_pixels, parser_text
 from lightwatch.pipeline.init_pixels import Pixels, look_at_pixels, read_stars
 from lightwatch.pipeline.init_sample import Sample, sample_headers
 from lightwatch.pipeline.init_time import TimeChoice, choose_time
@@ -55,6 +55,9 @@ class Survey:
     pointing: tuple[float, float] | None
     object: str | None
     pixels: Pixels
+    detector: dict[
+        str, Guess
+    ]  # gain, read_noise and saturation, as the parser made for these frames has them
 
     @property
     def filters(self) -> Counter[str]:
@@ -105,7 +108,8 @@ def survey(raw_dir: Path, *, catalog: Path | None = None) -> Survey:
         epoch_mjd=epoch,
     )
     doubts = (*time.doubts, *(doubt for guess in guesses.values() for doubt in guess.doubts), *site_doubts)
-    text = parser_text(sample, time, guesses | site, pixels, doubts)
+    guesses |= from_pixels(guesses, pixels)
+    text = parser_text(sample, time, guesses | site, doubts)
     metadata, refused, instrument = _tried(sample, instrument, text)
     wcs_texts = [wcs for item in sample.science if (wcs := _wcs_text(item.header, item.path.name))]
     scale, why = _pixel_scale(wcs_texts, guesses["pixel_scale"], len(headers))
@@ -115,6 +119,7 @@ def survey(raw_dir: Path, *, catalog: Path | None = None) -> Survey:
         wcs=_wcs_evidence(headers, wcs_texts, pixels),
         plate_solved=len(wcs_texts), pixel_scale=scale, pixel_scale_why=why,
         pointing=init_place.pointing(headers), object=_common_object(headers, guesses["object"]), pixels=pixels,
+        detector={name: guesses[name] for name in ("gain", "read_noise", "saturation")},
     )  # fmt: skip
 
 

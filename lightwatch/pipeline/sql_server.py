@@ -7,13 +7,16 @@ import importlib.util
 import secrets
 import socket
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightwatch.errors import ConfigError
+from sqlalchemy.exc import SQLAlchemyError
+
+from lightwatch.errors import ConfigError, LightwatchError
 from lightwatch.structure.canned_queries import CANNED
 from lightwatch.structure.database import open_reader
 from lightwatch.structure.files import path_text
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from datasette.app import Datasette
 
 LOOPBACK = "127.0.0.1"
+_OF_A_SIGNAL = 128  # exit codes above are those of a program that was told to end
 #: few queries are answered at a time: one that never ends makes other pages wait, and keeps the log from being emptied
 _SETTINGS = {
     "sql_time_limit_ms": 5000,
@@ -62,7 +66,7 @@ class SqlServer:
     Raises
     ------
     ConfigError
-        When datasette is not installed, or would take a part of the path for something else.
+        When datasette is not installed or cannot begin, or would take a part of the path for something else.
     OSError
         When the port is taken; 0 takes any free one.
     """
@@ -72,22 +76,53 @@ class SqlServer:
             raise ConfigError("SQL in a browser needs datasette: pip install datasette")
         if set("?#%") & set(str(database)):
             raise ConfigError(f"{path_text(database)}: datasette cannot open a path with ?, # or % in it")
+        self._socket = socket.create_server((LOOPBACK, port))
+        self.port: int = self._socket.getsockname()[1]
+        try:
+            with _said_in_a_line():
+                self._begin(database)
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def _begin(self, database: Path) -> None:
         from datasette.app import Datasette
 
         # not as immutable: a run may be writing. It is opened with mode=ro, and the writer waits for no reader
         served = Datasette(files=[str(database)], metadata=description(database), settings=_SETTINGS)
-        self._socket = socket.create_server((LOOPBACK, port))
-        self.port: int = self._socket.getsockname()[1]
         self.door = Door(self.port, served.urls.database(database.stem), secrets.token_urlsafe())
         self.url = f"http://{LOOPBACK}:{self.port}/?{self.door.key}"
         self.server = _server(self.door.guarding(served.app()), served)
 
     def run(self) -> None:
-        """Answer until told to end."""
+        """Answer until told to end.
+
+        Raises
+        ------
+        ConfigError
+            When it ends before it has begun to answer.
+        """
         try:
-            self.server.run(sockets=[self._socket])
+            with _said_in_a_line():
+                self.server.run(sockets=[self._socket])
         finally:
             self._socket.close()
+
+
+@contextmanager
+def _said_in_a_line() -> Iterator[None]:
+    """What other people's code raises, or ends the program with, as an error of this program."""
+    try:
+        yield
+    except (LightwatchError, sqlite3.Error, SQLAlchemyError):  # of the database, which has words of its own
+        raise
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > _OF_A_SIGNAL:
+            raise
+        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise ConfigError(
+            f"datasette failed: {what}; try 'datasette --version', or install it anew"
+        ) from error
 
 
 def _server(app: App, served: Datasette) -> Any:

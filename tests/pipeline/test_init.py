@@ -113,6 +113,9 @@ def test_what_is_not_in_the_headers_stays_unknown_and_is_told(tmp_path):
     assert "GAIN = 100 is a setting" in text
     assert "# TO DO: no keyword with the time (UTC) was found" in text
     assert any("gain was not found" in remark for remark in result.remarks)
+    told = "\n".join(result.found)
+    assert "gain: not found; frames are refused without it" in told
+    assert "read noise: not found; the noise of the sky is measured in any case" in told
     with pytest.raises(HeaderError, match="gain"):
         parsed(config, raw)
 
@@ -133,6 +136,14 @@ def test_hostile_header_text_stays_text(tmp_path):
     assert set(names) >= {"parse_header"}
     assert "os" not in names
     assert len(config.rois) == 1
+
+
+def test_gain_noise_and_saturation_are_told_with_their_source(tmp_path):
+    raw = write(tmp_path / "raw", **PLAIN, RDNOISE=7.5, SATURATE=60000.0)
+    told = "\n".join(made(tmp_path, frames=raw)[0].found)
+    assert "gain: 1.4 electron/ADU (GAIN = 1.4)" in told
+    assert "read noise: 7.5 electron (RDNOISE = 7.5)" in told
+    assert "saturation: 60000 ADU (SATURATE = 60000.0)" in told
 
 
 def test_a_shipped_parser_is_recognised(tmp_path):
@@ -230,6 +241,9 @@ def test_the_gain_is_measured_where_no_keyword_tells_it(tmp_path):
     assert metadata.gain == pytest.approx(gain, rel=0.1)
     assert metadata.read_noise == pytest.approx(noise, rel=0.2)
     assert "measured: noise of the sky against its level" in " ".join(result.parser_path.read_text().split())
+    told = "\n".join(result.found)
+    assert f"gain: {metadata.gain:.4g} electron/ADU (measured: noise of the sky against its level (" in told
+    assert f"read noise: {metadata.read_noise:.4g} electron (measured with the gain)" in told
     assert not any("gain" in remark for remark in result.remarks)
 
 

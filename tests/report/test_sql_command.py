@@ -9,6 +9,7 @@ import http.client
 import importlib.util
 import io
 import json
+import os
 import re
 import signal
 import subprocess
@@ -253,6 +254,45 @@ def test_without_datasette_a_line_says_how_to_get_it(ask, monkeypatch):
     assert ask("--serve") == (78, "", "SQL in a browser needs datasette: pip install datasette\n")
 
 
+def broken_datasette(folder: Path, **modules: str) -> dict[str, str]:
+    """The environment of a command that finds these modules in place of those of datasette."""
+    (folder / "datasette").mkdir(parents=True)
+    for name, source in {"__init__": "", **modules}.items():
+        (folder / "datasette" / f"{name}.py").write_text(source)
+    return {**os.environ, "PYTHONPATH": str(folder)}
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("import a_module_that_nobody_has", "ModuleNotFoundError: No module named 'a_module_that_nobody_has'"),
+        ("def Datasette(**_):\n    raise ValueError('no\\nplugins')", "datasette failed: ValueError: no plugins"),
+        ("import sys\nsys.exit(3)", "datasette failed: SystemExit: 3"),
+    ],
+)  # fmt: skip
+def test_a_datasette_that_fails_is_told_in_a_line(workdir, tmp_path, source, told):
+    command = [sys.executable, "-m", "lightwatch.pipeline.cli", "sql", "--serve", str(workdir), "--port", "0"]
+    environment = broken_datasette(tmp_path / "path", app=source)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    assert (ended.returncode, ended.stdout) == (78, "")
+    (line,) = ended.stderr.splitlines()
+    assert told in line
+
+
+@pytest.mark.skipif(not HAS_DATASETTE, reason="datasette is not installed")
+def test_a_server_that_ends_at_its_start_is_told_in_a_line(ask, monkeypatch):
+    """As uvicorn does when the application that it serves says that it cannot begin."""
+    import uvicorn
+
+    async def startup(self, sockets=None):
+        sys.exit(3)
+
+    monkeypatch.setattr(uvicorn.Server, "startup", startup)
+    code, _, err = ask("--serve", "--port", "0")
+    assert code == 78
+    assert err.startswith("datasette failed: SystemExit: 3")
+
+
 @pytest.mark.parametrize("name", ["a?mode=rwc", "100%", "a#b"])
 def test_path_that_would_be_taken_for_something_else(monkeypatch, tmp_path, name):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
@@ -404,6 +444,15 @@ def test_command_of_the_page_is_quiet_and_ends_while_queries_run(workdir):
     assert (process.returncode, out.strip(), err) == (0, "", "")
     for thread in asking:
         thread.join(5)
+
+
+@pytest.mark.skipif(not HAS_DATASETTE, reason="datasette is not installed")
+def test_a_server_that_is_told_to_end_has_not_failed(workdir):
+    with in_a_terminal("sql", "--serve", str(workdir), "--port", "0") as process:
+        assert fetch_at(process.stdout.readline().split()[0], "/database/frames.json")[0] == 200
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (143, "")
 
 
 def _asked_in_vain(url: str, path: str) -> None:
