@@ -36,3 +36,9 @@ class Flag(IntFlag):
 
 #: bits of a pixel that keep it out of every fit
 UNUSABLE_PIXEL = Flag.BAD | Flag.COSMIC_RAY | Flag.SATURATED | Flag.NEIGHBOUR_OF_BAD | Flag.OUTSIDE
+
+#: bits of a point of a light curve that keep it apart and out of every mean; a faint point is not doubtful
+DOUBTFUL = (
+    Flag.BAD | Flag.SATURATED | Flag.OUTSIDE | Flag.LOW_COVERAGE | Flag.NOT_CONVERGED | Flag.POOR_FIT
+    | Flag.LARGE_SHIFT | Flag.OUTLIER | Flag.TOO_FEW_STARS | Flag.UNLINKED
+)  # fmt: skip

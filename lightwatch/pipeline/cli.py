@@ -134,8 +134,9 @@ def export(
     ] = None,
 ) -> None:
     """Light curves as files for other programs."""
+    from lightwatch.flags import DOUBTFUL
     from lightwatch.report.exports import export_light_curves
-    from lightwatch.report.light_curve_table import DOUBTFUL, light_curve_rows
+    from lightwatch.report.light_curve_table import light_curve_rows
 
     workspace = session_of(ctx).open_existing(config)
     written = export_light_curves(

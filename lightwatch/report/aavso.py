@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lightwatch.flags import DOUBTFUL
 from lightwatch.report.check_star import CheckStar
-from lightwatch.report.light_curve_table import DOUBTFUL
 from lightwatch.structure.filter_names import band_of
 from lightwatch.structure.queries import Row
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lightwatch.report.light_curve_table import DOUBTFUL
+from lightwatch.flags import DOUBTFUL
 from lightwatch.structure import queries, queries_report
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace

@@ -10,7 +10,7 @@ import numpy as np
 from astropy.table import Table
 
 import lightwatch
-from lightwatch.flags import Flag
+from lightwatch.flags import DOUBTFUL, Flag
 from lightwatch.processes import lightcurve
 from lightwatch.structure import queries, queries_report
 from lightwatch.structure.light_curve_columns import LIGHT_CURVE, NIGHTLY, numbers, table_of
@@ -18,11 +18,6 @@ from lightwatch.structure.light_curve_files import zero_point
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
 
-#: points with one of these bits are shown apart and enter no mean; a faint point is not doubtful
-DOUBTFUL = (
-    Flag.BAD | Flag.SATURATED | Flag.OUTSIDE | Flag.LOW_COVERAGE | Flag.NOT_CONVERGED | Flag.POOR_FIT
-    | Flag.LARGE_SHIFT | Flag.OUTLIER | Flag.TOO_FEW_STARS | Flag.UNLINKED
-)  # fmt: skip
 _NIGHT_CLIP_SIGMA = 3.0
 
 

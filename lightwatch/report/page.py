@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from lightwatch.flags import DOUBTFUL
 from lightwatch.pipeline.displaced import displaced_sources
 from lightwatch.processes.astrometry_sky import parse_wcs
 from lightwatch.report.alarms import MIN_NIGHTS, number_of_nights, visit_alarms
 from lightwatch.report.chosen import newest_night, representative_frames
-from lightwatch.report.light_curve_table import DOUBTFUL, light_curve_rows, magnitude_system
+from lightwatch.report.light_curve_table import light_curve_rows, magnitude_system
 from lightwatch.report.news import news_of
 from lightwatch.report.page_pixels import add_models, frame_name, psf_words
 from lightwatch.report.payload import chart_payload

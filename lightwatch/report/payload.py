@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from lightwatch.flags import Flag
-from lightwatch.report.light_curve_table import DOUBTFUL, by_roi_and_filter, flux_kind, nightly_table
+from lightwatch.flags import DOUBTFUL, Flag
+from lightwatch.report.light_curve_table import by_roi_and_filter, flux_kind, nightly_table
 from lightwatch.report.star_scatter import StarScatter
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lightwatch.flags import DOUBTFUL
 from lightwatch.report.figure import (
     COLOURS,
     MARKERS,
@@ -22,7 +23,6 @@ from lightwatch.report.figure import (
     time_axis,
 )
 from lightwatch.report.light_curve_table import (
-    DOUBTFUL,
     by_roi_and_filter,
     light_curve_rows,
     magnitude_system,

@@ -11,10 +11,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lightwatch.flags import Flag
+from lightwatch.flags import DOUBTFUL, Flag
 from lightwatch.processes.lightcurve import split_nights
 from lightwatch.processes.visit_scatter import VisitScatter, nearest_in_brightness, visit_scatter
-from lightwatch.report.light_curve_table import DOUBTFUL, by_roi_and_filter, flux_kind
+from lightwatch.report.light_curve_table import by_roi_and_filter, flux_kind
 from lightwatch.report.star_scatter import StarScatter, usable_flux
 from lightwatch.structure.queries import Row
 

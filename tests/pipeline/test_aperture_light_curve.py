@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lightwatch.flags import Flag
+from lightwatch.flags import DOUBTFUL, Flag
 from lightwatch.pipeline.tasks.roi_modelling import ModelInputs, Modelled, _flux_rows, compute
-from lightwatch.report.light_curve_table import DOUBTFUL
 from lightwatch.structure.config import LightCurves, RoiModel
 
 COUNT, SIZE, CENTRE = 6, 16, 7.5

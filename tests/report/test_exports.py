@@ -15,12 +15,13 @@ from reliability.stub_workdir import CENTRE
 from sqlalchemy import update
 
 from lightwatch.errors import ConfigError, NoUsableData
+from lightwatch.flags import DOUBTFUL
 from lightwatch.pipeline import cli
 from lightwatch.processes.astrometry_sky import wcs_to_header
 from lightwatch.report import aavso, table_files
 from lightwatch.report.check_star import CheckStar
 from lightwatch.report.exports import export_light_curves
-from lightwatch.report.light_curve_table import DOUBTFUL, light_curve_rows, light_curve_table, metadata
+from lightwatch.report.light_curve_table import light_curve_rows, light_curve_table, metadata
 from lightwatch.report.places import with_places
 from lightwatch.structure import queries, queries_report, schema
 from lightwatch.structure.database import transaction
