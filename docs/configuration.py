@@ -26,8 +26,8 @@ Every key of `config.yaml`, in the order of the night: what it may be, its defau
   prints the JSON Schema, with which editors complete and check while you type.
 - There are no switches for doing things again: change a setting, and exactly what depends on it is redone
   by the next run; `lightwatch plan` shows it beforehand.
-- Coordinates are degrees, `[31.0428, 46.6878]`, or text, `["02:04:10.28", "+46:41:16.2"]` or `2h04m10.28s +46d41m16.2s`,
-  whose right ascension is in hours; quotes are optional. A bare number is always degrees.
+- Coordinates are degrees, `[31.0428, 46.6878]`, or text, `["02:04:10.28", "+46:41:16.2"]` or
+  `2h04m10.28s +46d41m16.2s`, whose right ascension is in hours; quotes are optional. A bare number is always degrees.
 - `null` means: found from the data, or not set, as the meaning says.
 
 The smallest file that runs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from reliability.stub_workdir import CENTRE
 from sqlalchemy import update
 
 from lightwatch.errors import ConfigError, NoUsableData
-from lightwatch.flags import DOUBTFUL
+from lightwatch.flags import DOUBTFUL, Flag
 from lightwatch.pipeline import cli
 from lightwatch.processes.astrometry_sky import wcs_to_header
 from lightwatch.report import aavso, table_files
@@ -32,6 +33,7 @@ from lightwatch.structure.light_curve_files import write_light_curves
 pytestmark = pytest.mark.filterwarnings("error::astropy.units.UnitsWarning")
 
 NAMES = [column.name for column in LIGHT_CURVE]
+TABLES = ["ecsv", "fits", "votable", "csv", "parquet"]
 
 
 @pytest.fixture(scope="module")
@@ -322,19 +324,11 @@ def test_nightly_means(workspace, rows, tmp_path):
 
 
 def test_nightly_means_in_every_format(workspace, tmp_path):
-    formats = ["ecsv", "fits", "votable", "csv", "parquet"]
-    parquet = pytest.importorskip("pyarrow.parquet")
-    export_light_curves(workspace, tmp_path, formats, nightly=True)
+    export_light_curves(workspace, tmp_path, TABLES, nightly=True)
     stem = tmp_path / "J0248_r_nightly"
     expected = Table.read(stem.with_suffix(".ecsv"))
     assert expected.colnames == [column.name for column in NIGHTLY]
-    found = [
-        Table.read(stem.with_suffix(".fits"), unit_parse_strict="silent"),
-        Table.read(stem.with_suffix(".vot")),
-        Table.read(stem.with_suffix(".csv")),
-        Table(parquet.read_table(stem.with_suffix(".parquet")).to_pydict()),
-    ]
-    for table in found:
+    for table in readings(stem).values():
         for column in NIGHTLY:
             got, told = table[column.name], expected[column.name]
             if column.kind == "text":
@@ -342,6 +336,84 @@ def test_nightly_means_in_every_format(workspace, tmp_path):
             else:
                 values = [np.ma.filled(np.ma.asarray(c, dtype=float), np.nan) for c in (got, told)]
                 np.testing.assert_array_equal(*values)
+
+
+def readings(stem: Path) -> dict[str, Table]:
+    """What the reader of each format makes of a light curve's file."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    return {
+        "ecsv": Table.read(stem.with_suffix(".ecsv")),
+        "fits": Table.read(stem.with_suffix(".fits"), unit_parse_strict="silent"),
+        "votable": Table.read(stem.with_suffix(".vot")),
+        "csv": Table.read(stem.with_suffix(".csv"), format="ascii.csv"),
+        "parquet": Table(parquet.read_table(stem.with_suffix(".parquet")).to_pydict()),
+    }
+
+
+def heads(stem: Path) -> dict[str, dict[str, str]]:
+    """What the formats that have a place for it say of the whole."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    described = votable.parse(stem.with_suffix(".vot")).get_first_table().description
+    metadata = parquet.read_schema(stem.with_suffix(".parquet")).metadata
+    return {
+        "ecsv": {key: str(value) for key, value in Table.read(stem.with_suffix(".ecsv")).meta.items()},
+        "fits": {key: str(value) for key, value in fits.getheader(stem.with_suffix(".fits"), 1).items()},
+        "votable": dict(part.split("=", 1) for part in " ".join(described.split()).split("; ")),
+        "parquet": {key.decode(): value.decode() for key, value in metadata.items()},
+    }
+
+
+@pytest.mark.parametrize("ending", ["", "_nightly"])
+def test_every_format_tells_scale_method_and_zero_point(workspace, tmp_path, ending):
+    export_light_curves(workspace, tmp_path, TABLES, nightly=True)
+    for name, told in heads(tmp_path / f"J0248_r{ending}").items():
+        assert (told["TIMESYS"], told["TREFPOS"], told["FLUXKIND"]) == ("TDB", "BARYCENTER", "psf"), name
+        assert (float(told["ZPTMAG"]), float(told["ZPTMUCER"])) == pytest.approx((27.0, 0.02)), name
+
+
+def test_nightly_means_keep_units_and_meanings(workspace, tmp_path):
+    export_light_curves(workspace, tmp_path, TABLES, nightly=True)
+    found = readings(tmp_path / "J0248_r_nightly")
+    header = fits.getheader(tmp_path / "J0248_r_nightly.fits", 1)
+    for number, column in enumerate(NIGHTLY, start=1):
+        for name in ("ecsv", "votable"):
+            assert str(found[name][column.name].unit or "") == str(u.Unit(column.unit)), (name, column.name)
+            assert " ".join(found[name][column.name].description.split()) == column.description
+        told = (header.get(f"TUNIT{number}", ""), header[f"TUCD{number}"], header[f"TCOMM{number}"])
+        assert told == (column.unit, column.ucd, column.description)
+
+
+def test_names_in_any_script_in_every_format(make_workdir, tmp_path):
+    sources = ("\u00c4 1", "x/y")
+    workspace = make_workdir(tmp_path / "work", n_frames=3, roi="\u03b1 Ori / b", sources=sources)
+    paths = export_light_curves(workspace, tmp_path / "out", [*TABLES, "aavso"], observer_code="X")
+    stem = next(path.with_suffix("") for path in paths if path.suffix == ".ecsv")
+    assert stem.name.isascii()
+    for name, table in readings(stem).items():
+        escaped = name == "fits"  # the standard has ASCII alone
+        assert set(table["point_source"]) == {r"\xc4 1" if escaped else sources[0], "x/y"}, name
+        assert set(table["roi"]) == {r"\u03b1 Ori / b" if escaped else "\u03b1 Ori / b"}, name
+    text = stem.with_name(f"{stem.name}_aavso.txt").read_text(encoding="ascii")
+    assert {line.split(",")[0] for line in text.splitlines() if line[0] != "#"} == {
+        "? Ori / b ? 1",
+        "? Ori / b x/y",
+    }
+
+
+def test_a_light_curve_of_doubtful_points_alone(make_workdir, tmp_path):
+    """Its points are there with their flags, its nights and its AAVSO file are empty, and all can be read."""
+    workspace = make_workdir(tmp_path / "work", n_frames=3)
+    with transaction(workspace.engine) as connection:
+        connection.execute(update(schema.roi_flux).values(flags=int(Flag.POOR_FIT)))
+    export_light_curves(workspace, tmp_path / "out", [*TABLES, "aavso"], nightly=True)
+    for name, table in readings(tmp_path / "out" / "J0248_r").items():
+        assert set(table["flags"]) == {256}, name
+    for name, table in readings(tmp_path / "out" / "J0248_r_nightly").items():
+        assert len(table) == 0, name
+        assert table.colnames == [column.name for column in NIGHTLY], name
+    lines = (tmp_path / "out" / "J0248_r_aavso.txt").read_text().splitlines()
+    assert all(line.startswith("#") for line in lines)
+    assert "left out: 4 doubtful points" in " ".join(lines)
 
 
 @pytest.mark.parametrize("payload", ['=cmd|"/c calc"!A1', "+1+1", "@SUM(A1)", "-2+3", "\t=1", "x\n=1"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -60,7 +62,51 @@ def test_points_without_a_date_are_left_out(curve):
     assert len(replace(curve, table=table).to_timeseries()) == len(table) - 1
 
 
-@pytest.mark.skipif(importlib.util.find_spec("lightkurve") is None, reason="lightkurve is not installed")
+def test_a_written_time_series_is_read_again(curve, tmp_path):
+    """With units, meanings, scale and what its head says."""
+    series = curve.to_timeseries()
+    series.write(tmp_path / "series.ecsv", format="ascii.ecsv")
+    again = TimeSeries.read(tmp_path / "series.ecsv", time_column="time", format="ascii.ecsv")
+    assert again.time.scale == "tdb"
+    np.testing.assert_allclose(again.time.jd, series.time.jd, rtol=0, atol=1e-9)
+    for name in series.colnames[1:]:
+        assert again[name].unit == series[name].unit, name
+        assert again[name].info.description == series[name].info.description
+        expected = np.asarray(series[name])
+        # readers take an empty cell for a missing one
+        missing = "" if expected.dtype.kind == "U" else np.nan
+        got = again[name].filled(missing) if hasattr(again[name], "filled") else again[name]
+        np.testing.assert_array_equal(np.asarray(got), expected)
+    assert again.meta == series.meta
+    assert (again.meta["FLUXKIND"], again.meta["ZPTMUCER"]) == ("psf", pytest.approx(0.02))
+
+
+def test_what_lightkurve_is_given(curve, monkeypatch):
+    """Runs without lightkurve too, whose LightCurve is a time series of astropy with a flux and its error."""
+
+    def light_curve_of(time, flux, flux_err, meta):
+        series = TimeSeries(time=time, data={"flux": flux, "flux_err": flux_err})
+        series.meta.update(meta)
+        return series
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "lightkurve")
+    monkeypatch.setitem(sys.modules, "lightkurve", SimpleNamespace(LightCurve=light_curve_of))
+    light, series = curve.to_lightkurve(), curve.to_timeseries()
+    np.testing.assert_array_equal(light.time.jd, series.time.jd)
+    names = {"flux_uncertainty": "flux_err", "flags": "quality"}
+    assert set(light.colnames) == {names.get(name, name) for name in series.colnames}
+    for name in series.colnames[1:]:
+        got = light[names.get(name, name)]
+        assert got.unit == series[name].unit
+        np.testing.assert_array_equal(np.asarray(got), np.asarray(series[name]))
+    assert (light.meta["LABEL"], light.meta["RA"]) == ("J0248 A r", pytest.approx(42.2031))
+    assert "RA_OBJ" not in light.meta
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("lightkurve") is None,
+    reason="lightkurve is not installed: it needs python-dateutil and pandas below 3, older than those pinned",
+)
 def test_lightkurve(curve, points):
     light = curve.to_lightkurve()
     assert light.time.scale == "tdb"
