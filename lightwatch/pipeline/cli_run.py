@@ -19,6 +19,7 @@ from lightwatch.pipeline.cli_session import (
     complain,
     printable,
     say,
+    say_causes,
     say_json,
     say_table,
     session_of,
@@ -96,7 +97,7 @@ def run(
         })  # fmt: skip
     else:
         if not quiet:
-            _say_causes(causes)
+            say_causes(causes)
         say(result.work)
         if not quiet and any(summary.task == MODEL_TASK and summary.done for summary in result.summaries):
             _say_light_curves(workspace)
@@ -147,19 +148,15 @@ def _run_logged(
 
 def _say_light_curves(workspace: Workspace) -> None:
     """What all was for, in a line."""
+    from lightwatch.pipeline.points import points_of
     from lightwatch.structure import queries, queries_report
 
-    points = [error for (error,) in queries.stream(workspace.reader, queries_report.relative_errors())]
-    errors = [error for error in points if error is not None]
-    if errors:
-        say(f"{len(points)} points, median error {100 * median(errors):.2g} %; next: lightwatch report")
-
-
-def _say_causes(causes: Sequence[Mapping[str, Any]]) -> None:
-    for cause in causes:
-        example = printable(f"{cause['reason'] or cause['reason_code']}")
-        where = "" if str(cause["example"]) in example else f" ({printable(str(cause['example']))})"
-        say(f"  {cause['n']} x {cause['task']}: {cause['reason_code']}: {example}{where}")
+    errors = [error for (error,) in queries.stream(workspace.reader, queries_report.relative_errors())]
+    known = [error for error in errors if error is not None]
+    if known:
+        points = points_of(workspace)
+        comma = ";" if points.doubtful else ","
+        say(f"{points.text}{comma} median error {100 * median(known):.2g} %; next: lightwatch report")
 
 
 def plan(

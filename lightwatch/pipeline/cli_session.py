@@ -6,10 +6,11 @@ import errno
 import json
 import logging
 import os
+import re
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -107,6 +108,16 @@ def say(text: str = "") -> None:
 def say_json(value: Any) -> None:
     """A value as JSON on standard output."""
     typer.echo(json.dumps(value, indent=1, default=str, allow_nan=False))
+
+
+def say_causes(causes: Iterable[Mapping[str, Any]]) -> None:
+    """A line per cause: how many, what became of them and why, with the name of one unless the reason has it."""
+    for cause in causes:
+        reason, example = str(cause["reason"] or cause["reason_code"]), str(cause["example"])
+        # as a word: the name of a filter may be a single letter
+        is_named = re.search(rf"(?<!\w){re.escape(example)}(?!\w)", reason) is not None
+        where = "" if is_named else f" ({printable(example)})"
+        say(f"  {cause['n']} x {cause['task']}: {cause['reason_code']}: {printable(reason)}{where}")
 
 
 def say_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -21,11 +21,11 @@ from lightwatch.pipeline.cli_session import (
     JsonOption,
     printable,
     say,
+    say_causes,
     say_json,
     say_table,
     session_of,
 )
-from lightwatch.pipeline.night import NIGHT
 from lightwatch.processes.poor_fit import EPOCH_CHI2, PSF_CHI2, STAR_CHI2
 
 if TYPE_CHECKING:
@@ -94,10 +94,15 @@ def _watch(workspace: Workspace) -> None:
 def status_of(workspace: Workspace) -> dict[str, Any]:
     """Everything that ``status`` tells."""
     from lightwatch.pipeline.displaced import displaced_sources
+    from lightwatch.pipeline.points import points_of
     from lightwatch.structure import queries, queries_overview
+    from lightwatch.structure.files import path_text
+    from lightwatch.structure.frames_discovery import unlisted
 
     reader = workspace.reader
     footprint = queries.rows(reader, queries.current_footprint())
+    place = footprint[0]["hash"] if footprint else ""
+    points = points_of(workspace)
     last = queries.rows(reader, queries.last_run())
     newest = queries.rows(reader, queries_overview.newest_frame())
     counts = queries.rows(reader, queries_overview.frame_counts())[0]
@@ -109,9 +114,15 @@ def status_of(workspace: Workspace) -> dict[str, Any]:
         "frames": counts["frames"],
         "eliminated": counts["eliminated"],
         "files": queries.rows(reader, queries.file_states()),
-        "causes": queries.rows(
-            reader, queries_overview.rejections(footprint[0]["hash"] if footprint else "")
-        ),
+        "unlisted": [
+            {"path": path_text(path), "reason": reason}
+            for path, reason in unlisted(workspace.config.raw_dirs)
+        ],
+        "causes": [
+            *queries.rows(reader, queries_overview.rejections(place)),
+            *queries.rows(reader, queries_overview.rejected_groups(place)),
+        ],
+        "points": asdict(points) | {"text": points.text},
         "displaced": [asdict(one) | {"text": one.text} for one in displaced_sources(workspace)],
         "disk": _disk(workspace, counts["bytes"] + queries.scalar(reader, queries_overview.product_bytes())),
     }
@@ -138,8 +149,7 @@ def _disk(workspace: Workspace, product_bytes: int) -> dict[str, int]:
 
 def _say_status(facts: Mapping[str, Any]) -> None:
     names = ("task", "done", "pending", "rejected", "failed")
-    of_items = [row for row in facts["tasks"] if row["task"] != NIGHT[0].name]  # it has no items to count
-    say_table(names, [[row[name] for name in names] for row in of_items])
+    say_table(names, [[row[name] for name in names] for row in facts["tasks"]])
     say("pending '-': only 'lightwatch plan' can tell")
     say()
     say(f"last run: {_told_run(facts['last_run'])}")
@@ -155,8 +165,15 @@ def _say_status(facts: Mapping[str, Any]) -> None:
         f"disk: about {disk['products_bytes']:.2f} GB of products, {disk['database_bytes']:.2f} GB database, "
         f"{disk['free_bytes']:.1f} GB free"
     )
+    if facts["points"]["n"]:
+        say(f"light curves: {facts['points']['text']}")
     _say_files(facts["files"])
-    _say_causes(facts["causes"])
+    if facts["causes"]:
+        say("what a step refused or failed on:")
+        say_causes(facts["causes"])
+    for folder in facts["unlisted"]:
+        path = printable(folder["path"])
+        say(f"look at this: {path} cannot be listed: {folder['reason']}: new frames may be missing")
     for source in facts["displaced"]:
         say(f"look at this: {printable(source['text'])}")
 
@@ -176,13 +193,6 @@ def _say_files(files: Sequence[Mapping[str, Any]]) -> None:
         reason = f", {row['reason_code']}" if row["reason_code"] else ""
         example = f" (such as {printable(row['example'])})" if row["state"] != "imported" else ""
         say(f"  {row['n']} {row['state']}{reason}{example}")
-
-
-def _say_causes(causes: Sequence[Mapping[str, Any]]) -> None:
-    if causes:
-        say("frames that a step refused or failed on:")
-    for row in causes:
-        say(f"  {row['n']} x {row['task']}: {row['reason_code']}: {printable(row['reason'] or '')}")
 
 
 def _name(frame: Mapping[str, Any]) -> str:

@@ -77,10 +77,10 @@ def _step(name: str, workspace: Workspace | None) -> StepResult:
     ws = workspace or Opened.open()
     before = quarantined_files(ws)
     result = WorkflowManager(ws).run(only=name)
-    progress = {row["task"]: row for row in queries.rows(ws.reader, queries_overview.progress())}
+    done = {row["task"]: row["done"] for row in queries.rows(ws.reader, queries_overview.progress())}
     causes = causes_of_run(ws, before)
     ws.close()
-    return StepResult(result.summaries[0], result.exit_code, progress[name]["done"], tuple(causes))
+    return StepResult(result.summaries[0], result.exit_code, done.get(name, 0), tuple(causes))
 
 
 def initialize_database(workspace: Workspace | None = None) -> StepResult:

@@ -139,6 +139,24 @@ def rejections(footprint_hash: str) -> Select[Any]:
     )
 
 
+def rejected_groups(footprint_hash: str) -> Select[Any]:
+    """The same of groups, whose task looks at the frames of a filter together."""
+    g, r = s.group_results, s.task_recipes
+    causes = (g.c.task, g.c.state, g.c.reason_code)
+    return (
+        select(
+            *causes,
+            func.count().label("n"),
+            func.min(g.c.group_key).label("example"),
+            func.min(g.c.reason).label("reason"),
+        )
+        .join(r, and_(r.c.task == g.c.task, r.c.recipe == g.c.recipe))
+        .where(g.c.state != "done", g.c.combined_footprint_hash == footprint_hash)
+        .group_by(*causes, r.c.position)
+        .order_by(r.c.position)
+    )
+
+
 def quarantined_files() -> Select[Any]:
     """Raw files that are no frames, and why."""
     f = s.files
@@ -181,6 +199,12 @@ def files_of_frame(frame_id: int) -> Select[Any]:
     """Raw files with a frame's content."""
     f = s.files
     return select(f).where(f.c.frame_id == frame_id).order_by(f.c.path)
+
+
+def flags_of_points() -> Select[Any]:
+    """Flags of the points of all light curves, each with its number."""
+    view = table("light_curves", column("flags"))
+    return select(view.c.flags, func.count().label("n")).group_by(view.c.flags)
 
 
 def groups_of_frame(frame_id: int) -> Select[Any]:

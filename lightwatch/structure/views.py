@@ -67,7 +67,8 @@ VIEWS: dict[str, str] = {
                (SELECT coalesce(sum(rejected), 0) FROM counted c WHERE c.task = r.task) AS rejected,
                (SELECT coalesce(sum(failed), 0) FROM counted c WHERE c.task = r.task) AS failed,
                r.position
-        FROM recipes r ORDER BY r.position""",
+        FROM recipes r WHERE r.task <> 'initialize_database'  -- which has no items
+        ORDER BY r.position""",
     "current_psfs": """
         SELECT p.*, f.mjd_mid, f.filter, f.image_relpath
         FROM "PSFs" p JOIN frames f ON f.id = p.frame_id

@@ -11,15 +11,17 @@ import pytest
 from astropy.io import fits
 from sqlalchemy import delete, insert, update
 
-from lightwatch.pipeline import cli_run, recipes
+from lightwatch.flags import Flag
+from lightwatch.pipeline import cli_run, night, recipes
+from lightwatch.pipeline.points import Points
 from lightwatch.pipeline.reporting import TaskSummary
 from lightwatch.pipeline.runner import TaskRunner
 from lightwatch.pipeline.workflow_manager import RunResult
-from lightwatch.structure import queries, schema
+from lightwatch.structure import schema
 from lightwatch.structure.database import transaction
 from lightwatch.structure.workspace import Workspace
 
-from .rows import fill, make_workdir
+from .rows import HASH, add, fill, make_workdir
 from .test_cli import IMPORT
 
 
@@ -56,12 +58,72 @@ def test_a_disk_that_is_not_mounted_is_told_on_standard_error(lightwatch, workdi
     assert lines[0]["reason"].startswith(f"up to date; {workdir / 'raw'} cannot be listed")
 
 
-def test_a_run_that_made_light_curves_ends_with_their_error(capsys, monkeypatch, workdir):
-    monkeypatch.setattr(queries, "stream", lambda *_query: [(0.001,), (0.0042,), (0.03,), (None,)])
+def _points(workspace, flags):
+    """A light curve with one point per frame, each with its flags."""
+    recipe = recipes.all_recipes(workspace)["model_calibrated_cutouts"]
+    add(workspace, schema.rois, {"name": "target", "ra": 42.2, "dec": 19.2})
+    add(workspace, schema.point_sources, {"roi": "target", "name": "A", "ra": 42.2, "dec": 19.2})
+    for number, (bits, error) in enumerate(zip(flags, (0.001, 0.0042, 0.03, 0.004), strict=False), start=1):
+        place = {"combined_footprint_hash": HASH, "frame_id": number, "filter": "r", "recipe": recipe}
+        source = {"roi": "target", "point_source": "A", "flux": 1.0, "flux_uncertainty": error}
+        add(workspace, schema.roi_flux, {**place, **source, "flags": int(bits)})
+
+
+@pytest.mark.parametrize(
+    ("flags", "ending", "status"),
+    [
+        ([0, Flag.LOW_SNR, 0], "3 points, median error 0.42 %; next", "3 points\n"),
+        (
+            [0, Flag.POOR_FIT | Flag.VARIABLE, Flag.POOR_FIT | Flag.BAD],
+            "3 points, 2 of them doubtful (poor_fit, bad); median error 0.42 %; next",
+            "3 points, 2 of them doubtful (poor_fit, bad)\n",
+        ),
+    ],
+)
+def test_light_curves_are_told_with_their_error_and_doubtful_points(
+    lightwatch, capsys, workdir, flags, ending, status
+):
+    """A point that is faint, or whose flag says nothing against it, is not doubtful."""
     with closing(Workspace.open(workdir)) as workspace:
-        workspace.initialize()
+        fill(workspace, 3)
+        _points(workspace, flags)
         cli_run._say_light_curves(workspace)
-    assert capsys.readouterr().out == "4 points, median error 0.42 %; next: lightwatch report\n"
+    assert capsys.readouterr().out == f"{ending}: lightwatch report\n"
+    assert f"light curves: {status}" in lightwatch("status", workdir)[1]
+
+
+def test_many_kinds_of_doubt_are_told_by_their_number():
+    assert Points(9, 8, ("poor_fit", "bad", "outside", "outlier", "saturated")).text == (
+        "9 points, 8 of them doubtful (poor_fit, bad, outside, 2 more)"
+    )
+    assert Points(1, 0, ()).text == "1 point"
+
+
+def test_status_tells_of_groups_and_directories_too(lightwatch, workdir):
+    """A filter that could not be normalised, and frames that cannot be looked for."""
+    with closing(Workspace.open(workdir)) as workspace:
+        current = fill(workspace, 2)
+        task = "calculate_normalization_coefficient"
+        key = {
+            "task": task,
+            "combined_footprint_hash": HASH,
+            "digest": "d",
+            "recipe": current[task],
+            "run_id": 1,
+            "n_items": 2,
+        }
+        why = {"state": "rejected", "reason_code": "no_stars_in_common", "reason": "share no star"}
+        add(workspace, schema.group_results, {**key, **why, "group_key": "r"})
+        add(workspace, schema.group_results, {**key, **why, "group_key": "old", "recipe": "before"})
+        add(workspace, schema.group_results, {**key, "group_key": "rp", "state": "done"})
+    (workdir / "raw").rmdir()
+    out = lightwatch("status", workdir)[1]
+    assert f"  1 x {task}: no_stars_in_common: share no star (r)\n" in out
+    assert f"look at this: {workdir / 'raw'} cannot be listed: No such file or directory" in out
+    assert "initialize_database" not in out
+    facts = json.loads(lightwatch("status", workdir, "--json")[1])
+    assert [row["path"] for row in facts["unlisted"]] == [str(workdir / "raw")]
+    assert [row["task"] for row in facts["tasks"]] == list(night.NAMES[1:])
 
 
 # ---------------------------------------------------------------- plan
@@ -189,7 +251,7 @@ def test_config_check_tells_of_a_target_where_the_telescope_did_not_point(lightw
     assert hint.startswith(
         "hint: rois: the target is 37.1 degrees from where the telescope pointed (42.2000 +19.2000)"
     )
-    assert "config.yaml always" in hint
+    assert "in degrees unless" in hint
 
 
 def test_a_result_shows_itself_in_a_line():

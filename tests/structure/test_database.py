@@ -292,7 +292,7 @@ def test_views_exist_and_run_on_an_empty_database(engine, view):
 @pytest.mark.parametrize("view", VIEWS)
 def test_views_have_rows_after_a_night(night, view):
     n = {
-        "progress": 12,
+        "progress": 11,
         "current_psfs": 6,
         "current_star_fluxes": 60,
         "frame_quality": 6,
