@@ -79,6 +79,16 @@ def test_table_holds_exact_numbers(ask):
     assert len(lines) == 5
 
 
+def test_the_view_and_the_status_agree_on_what_is_pending(ask, workdir, capsys):
+    told = json.loads(ask("SELECT task, done, pending, rejected, failed FROM progress", "--json")[1])
+    with pytest.raises(SystemExit):
+        cli.main(["status", str(workdir), "--json"])
+    assert json.loads(capsys.readouterr().out)["tasks"] == told
+    pending = {row["task"]: row["pending"] for row in told}
+    assert pending["plate_solving"] == 0
+    assert pending["calculate_normalization_coefficient"] is None
+
+
 def test_csv_and_json(ask):
     query = "SELECT id, mjd, filter, NULL AS x, id FROM frames ORDER BY id"
     rows = list(csv.reader(io.StringIO(ask(query, "--csv")[1])))
