@@ -145,7 +145,10 @@ def _by_view(workdir):
 
 
 def _spelled_out(workdir):
-    recipes = {t: (r, u) for t, r, u in workdir.sql("SELECT task, recipe, upstream FROM task_recipes")}
+    recipes = {
+        t: (r, u)
+        for t, r, u in workdir.sql("SELECT task, recipe, upstream FROM task_recipes WHERE position > 0")
+    }
     frames = {k: (e, r) for k, e, r in workdir.sql("SELECT id, eliminated, roi_in_footprint FROM frames")}
     rows = workdir.sql("SELECT task, frame_id, state, recipe FROM task_results")
     state = {(t, k): s for t, k, s, r in rows if r == recipes[t][0] and not frames[k][0]}
@@ -161,7 +164,8 @@ def _spelled_out(workdir):
             and (task, k) not in state
             and (frames[k][1] == 1 or task in NAMES[2:4])
         ]
-        told[task] = (states.count("done"), len(waiting), states.count("rejected"), states.count("error"))
+        pending = len(waiting) if upstream else None  # only a plan can tell
+        told[task] = (states.count("done"), pending, states.count("rejected"), states.count("error"))
     return told
 
 
