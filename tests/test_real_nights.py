@@ -60,6 +60,25 @@ def test_constant_star_pds_110(shared_data, tmp_path):
     workspace = finished("pds110_lco.yaml", shared_data / "pds110", tmp_path / "pds110")
     solved = columns(workspace, "SELECT sum(plate_solved) FROM frames WHERE filter = 'rp'")
     assert solved[0, 0] == 15
-    (flux,) = columns(workspace, "SELECT flux FROM light_curves WHERE filter = 'rp'")
+    flux, flags = columns(workspace, "SELECT flux, flags FROM light_curves WHERE filter = 'rp'")
     assert len(flux) == 15
+    assert np.sum(flags == 0) >= 12, "all but the last visit, whose stars no PSF describes"
     assert np.std(flux) / np.median(flux) <= 0.015
+
+
+def test_a_visit_whose_brightest_stars_are_masked_is_solved_by_itself(shared_data, tmp_path):
+    """Of nine stars in the frame the camera's mask of bad pixels has four, as saturated."""
+    data = shared_data / "pds110"
+    (tmp_path / "raw").mkdir()
+    for number in (1159, 1160, 1161):
+        name = f"ogg0m404-kb82-20170815-{number}-e91.fits.fz"
+        (tmp_path / "raw" / name).symlink_to(data / "raw" / "20170815" / name)
+    config = yaml.safe_load((REPOSITORY / "example_config" / "pds110_lco.yaml").read_text())
+    config["raw_dirs"] = [str(tmp_path / "raw")]
+    config["plate_solving"]["catalog"] = str(data / "stars.ecsv")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    WorkflowManager(Workspace.open(tmp_path)).run(stop="plate_solving")
+    workspace = Workspace.open(tmp_path)
+    with workspace.reader.connect() as connection:
+        methods = connection.execute(text("SELECT plate_solve_method FROM frames")).scalars().all()
+    assert methods == ["header"] * 3

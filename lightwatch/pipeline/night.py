@@ -30,7 +30,7 @@ NIGHT: tuple[Task, ...] = (
     ),
     Task(
         name="plate_solving",
-        version=1,
+        version=2,
         after=(IMPORT_TASK,),
         scope="frames",
         sections=("plate_solving",),

@@ -239,6 +239,8 @@ def _verdict(
         f"{verdict}: {n_matches} of {n_stars} stars on one of {len(field.xy)} detections "
         f"with a shift of {size:.1f} px, false-alarm probability {chance:.1e}"
     )
+    if verdict == "undecided" and n_matches and chance <= settings.max_false_alarm_probability:
+        message += f"; fewer than the {settings.min_matches} that plate_solving.min_matches asks for"
     x, y = (float(shift[0]), float(shift[1])) if n_matches else (np.nan, np.nan)
     return WcsCheck(verdict, n_stars, n_matches, x, y, chance, message)  # type: ignore[arg-type]
 

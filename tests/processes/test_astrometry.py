@@ -229,6 +229,14 @@ def test_a_wrong_header_wcs_is_contradicted_and_replaced(wrong: WCS) -> None:
     assert worst_px(solution.wcs_header, truth) < 0.5
 
 
+def test_a_few_stars_that_chance_would_not_give_name_the_setting() -> None:
+    detections, stars = field(make_wcs(), n_common=SETTINGS.min_matches - 1, n_only_stars=0)
+    check = verify_wcs(make_wcs(), detections, stars, settings=SETTINGS)
+    assert check.verdict == "undecided"
+    asked = f"; fewer than the {SETTINGS.min_matches} that plate_solving.min_matches asks for"
+    assert check.message.endswith(asked)
+
+
 def test_too_few_stars_to_tell() -> None:
     detections, stars = field(make_wcs(), n_common=3, n_only_stars=0)
     assert verify_wcs(make_wcs(), detections, stars, settings=SETTINGS).verdict == "undecided"

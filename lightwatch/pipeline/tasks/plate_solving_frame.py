@@ -30,7 +30,9 @@ _MAX_FALSE_ALARM = 1e-6
 _MAX_HEADER_SHIFT_PX = 15.0
 _MATCH_RADIUS_PX = 3.0
 _POINTS_PER_EDGE = 8
-_LOST = Flag.BAD | Flag.OUTSIDE | Flag.COSMIC_RAY
+_LOST = Flag.OUTSIDE | Flag.COSMIC_RAY
+#: of a star whose core is masked, px: its wings still tell where it is
+_MASKED_CENTROID_PX = 0.3
 
 
 @dataclass(frozen=True)
@@ -178,9 +180,12 @@ def _header_wcs(job: SolveJob) -> WCS | None:
 
 def _detections(workdir: Path, relpath: str, nx: int, ny: int) -> Detections:
     columns = frame_store.read_sources(workdir, relpath)
-    keep = (columns["flags"] & int(_LOST)) == 0
+    bad, saturated = ((columns["flags"] & int(flag)) != 0 for flag in (Flag.BAD, Flag.SATURATED))
+    # a camera's mask of bad pixels names saturated stars too, which are the ones that a catalogue of bright stars has
+    keep = ((columns["flags"] & int(_LOST)) == 0) & (saturated | ~bad)
     # centroid error of a star of FWHM w at signal to noise s (King 1983): about 0.6 w / s
     error = 0.6 * np.clip(columns["fwhm_px"], 1.0, 20.0) / np.maximum(columns["snr"], 1.0)
+    error = np.where(bad | saturated, np.maximum(error, _MASKED_CENTROID_PX), error)
     return Detections(
         x=columns["x"][keep],
         y=columns["y"][keep],
