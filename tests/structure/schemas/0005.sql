@@ -328,7 +328,7 @@ CREATE TABLE normalization_stars (
 	CONSTRAINT ck_normalization_stars_finite_influence CHECK (influence IS NULL OR abs(influence) < 1e300), 
 	CONSTRAINT ck_normalization_stars_finite_mean_flux CHECK (mean_flux IS NULL OR abs(mean_flux) < 1e300), 
 	CONSTRAINT ck_normalization_stars_finite_mean_flux_uncertainty CHECK (mean_flux_uncertainty IS NULL OR abs(mean_flux_uncertainty) < 1e300), 
-	CONSTRAINT fk_normalization_stars_combined_footprint_hash FOREIGN KEY(combined_footprint_hash, star_gaia_id) REFERENCES stars (combined_footprint_hash, gaia_id) ON DELETE CASCADE, 
+	CONSTRAINT fk_normalization_stars_combined_footprint_hash_star_gaia_id FOREIGN KEY(combined_footprint_hash, star_gaia_id) REFERENCES stars (combined_footprint_hash, gaia_id) ON DELETE CASCADE, 
 	CONSTRAINT fk_normalization_stars_combined_footprint_hash FOREIGN KEY(combined_footprint_hash) REFERENCES combined_footprint (hash) ON DELETE CASCADE
 )
  STRICT
@@ -428,7 +428,7 @@ CREATE TABLE roi_flux (
 	CONSTRAINT ck_roi_flux_finite_zeropoint_uncertainty CHECK (zeropoint_uncertainty IS NULL OR abs(zeropoint_uncertainty) < 1e300), 
 	CONSTRAINT fk_roi_flux_combined_footprint_hash FOREIGN KEY(combined_footprint_hash) REFERENCES combined_footprint (hash) ON DELETE CASCADE, 
 	CONSTRAINT fk_roi_flux_frame_id FOREIGN KEY(frame_id) REFERENCES frames (id) ON DELETE CASCADE, 
-	CONSTRAINT fk_roi_flux_roi FOREIGN KEY(roi, point_source) REFERENCES point_sources (roi, name) ON DELETE CASCADE
+	CONSTRAINT fk_roi_flux_roi_point_source FOREIGN KEY(roi, point_source) REFERENCES point_sources (roi, name) ON DELETE CASCADE
 )
  STRICT
 
@@ -514,7 +514,7 @@ CREATE TABLE star_flux_in_frame (
 	CONSTRAINT ck_star_flux_in_frame_finite_local_background CHECK (local_background IS NULL OR abs(local_background) < 1e300), 
 	CONSTRAINT ck_star_flux_in_frame_finite_x CHECK (x IS NULL OR abs(x) < 1e300), 
 	CONSTRAINT ck_star_flux_in_frame_finite_y CHECK (y IS NULL OR abs(y) < 1e300), 
-	CONSTRAINT fk_star_flux_in_frame_combined_footprint_hash FOREIGN KEY(combined_footprint_hash, star_gaia_id) REFERENCES stars (combined_footprint_hash, gaia_id) ON DELETE CASCADE, 
+	CONSTRAINT fk_star_flux_in_frame_combined_footprint_hash_star_gaia_id FOREIGN KEY(combined_footprint_hash, star_gaia_id) REFERENCES stars (combined_footprint_hash, gaia_id) ON DELETE CASCADE, 
 	CONSTRAINT fk_star_flux_in_frame_combined_footprint_hash FOREIGN KEY(combined_footprint_hash) REFERENCES combined_footprint (hash) ON DELETE CASCADE, 
 	CONSTRAINT fk_star_flux_in_frame_frame_id FOREIGN KEY(frame_id) REFERENCES frames (id) ON DELETE CASCADE
 )
@@ -564,7 +564,7 @@ CREATE TABLE stars_in_frames (
 	PRIMARY KEY (combined_footprint_hash, frame_id, star_gaia_id), 
 	CONSTRAINT ck_stars_in_frames_finite_x CHECK (x IS NULL OR abs(x) < 1e300), 
 	CONSTRAINT ck_stars_in_frames_finite_y CHECK (y IS NULL OR abs(y) < 1e300), 
-	CONSTRAINT fk_stars_in_frames_combined_footprint_hash FOREIGN KEY(combined_footprint_hash, star_gaia_id) REFERENCES stars (combined_footprint_hash, gaia_id) ON DELETE CASCADE, 
+	CONSTRAINT fk_stars_in_frames_combined_footprint_hash_star_gaia_id FOREIGN KEY(combined_footprint_hash, star_gaia_id) REFERENCES stars (combined_footprint_hash, gaia_id) ON DELETE CASCADE, 
 	CONSTRAINT fk_stars_in_frames_combined_footprint_hash FOREIGN KEY(combined_footprint_hash) REFERENCES combined_footprint (hash) ON DELETE CASCADE, 
 	CONSTRAINT fk_stars_in_frames_frame_id FOREIGN KEY(frame_id) REFERENCES frames (id) ON DELETE CASCADE
 )
@@ -709,7 +709,8 @@ CREATE VIEW "progress" AS
                 AND o.combined_footprint_hash = q.place AND o.frame_id = t.frame_id) GROUP BY r.task)
         SELECT r.task,
                (SELECT coalesce(sum(done), 0) FROM counted c WHERE c.task = r.task) AS done,
-               (SELECT coalesce(sum(n), 0) FROM waiting w WHERE w.task = r.task) AS pending,
+               CASE WHEN r.upstream IS NOT NULL
+                    THEN (SELECT coalesce(sum(n), 0) FROM waiting w WHERE w.task = r.task) END AS pending,
                (SELECT coalesce(sum(rejected), 0) FROM counted c WHERE c.task = r.task) AS rejected,
                (SELECT coalesce(sum(failed), 0) FROM counted c WHERE c.task = r.task) AS failed,
                r.position
