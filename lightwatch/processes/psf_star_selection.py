@@ -5,6 +5,7 @@ Independent of the order in which the stars are given.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +67,18 @@ def choose_psf_stars(
     ranked = _spread_order(cell, snr[candidates], source_id[candidates])
     used[candidates[ranked[:max_number]]] = True
     return PsfStars(used, reserved, reasons)
+
+
+def told_reasons(reasons: NDArray[np.int64]) -> str:
+    """Why stars were kept out, the commonest first, each star counted once: "122 low_snr, 2 low_snr and outside"."""
+    counts = Counter(" and ".join(Flag(int(bits)).names) for bits in reasons[reasons != 0])
+    return ", ".join(f"{count} {names}" for names, count in counts.most_common())
+
+
+def min_snr_for(number: int, reasons: NDArray[np.int64], snr: NDArray[np.float64]) -> float:
+    """The limit of S/N under which so many stars would be good enough; NaN where other reasons keep too many out."""
+    candidates = np.sort(snr[(reasons & ~int(Flag.LOW_SNR) == 0) & np.isfinite(snr)])
+    return float(candidates[-number]) if len(candidates) >= number else float("nan")
 
 
 def _inside(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lightwatch.flags import Flag
+from lightwatch.processes.psf_star_selection import min_snr_for, told_reasons
 from lightwatch.processes.star_selection import (
     CandidateStars,
     StarCuts,
@@ -289,3 +290,19 @@ def test_few_stars_are_all_used():
     )
     assert not choice.reserved.any()
     assert choice.used.sum() == (choice.reasons == 0).sum()
+
+
+def test_stars_kept_out_are_counted_once():
+    """The counts in a message add up to the number of stars kept out."""
+    low, off = int(Flag.LOW_SNR), int(Flag.OUTSIDE)
+    reasons = np.array([low, low, 0, low | off, low, off])
+    assert told_reasons(reasons) == "3 low_snr, 1 outside and low_snr, 1 outside"
+    assert told_reasons(np.zeros(3, np.int64)) == ""
+
+
+def test_limit_under_which_there_are_stars_enough():
+    low, off = int(Flag.LOW_SNR), int(Flag.OUTSIDE)
+    reasons = np.array([0, low, low | off, low, low])
+    snr = np.array([50.0, 12.0, 30.0, 8.0, np.nan])
+    assert [min_snr_for(n, reasons, snr) for n in (1, 2, 3)] == [50.0, 12.0, 8.0]
+    assert np.isnan(min_snr_for(4, reasons, snr))

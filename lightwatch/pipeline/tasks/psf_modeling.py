@@ -27,7 +27,7 @@ from lightwatch.processes.photometry import reserved_star_chi2
 from lightwatch.processes.psf_fit import PSFFit, fit_psfs
 from lightwatch.processes.psf_jax import frames_side_by_side
 from lightwatch.processes.psf_model import fwhm_of_theta, local_psf, rendered_grid
-from lightwatch.processes.psf_star_selection import PsfStars, choose_psf_stars
+from lightwatch.processes.psf_star_selection import PsfStars, choose_psf_stars, min_snr_for, told_reasons
 from lightwatch.structure import queries, schema, store
 from lightwatch.structure.config import Psf
 from lightwatch.structure.files import ProductRef
@@ -42,6 +42,8 @@ _CELLS_PER_SIDE = 3
 _MIN_TO_RESERVE = 8
 _POSITION_SIGMA_PX = 0.3
 _RESERVED_CHI2_RANGE = (0.7, 1.6)
+_USEFUL_SNR = 5.0  # no PSF is made of what is hardly there
+_STARS_OF_FRAMES = "reference_stars.catalog: frames"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class PsfJob:
     relpath: str
     image_relpath: str
     recipe: str
+    normalization_snr: float  # for advice alone, as is where the stars come from
+    stars_of_frames: bool
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,8 @@ def load(context: TaskContext, items: Sequence[Row]) -> list[PsfJob]:
             relpath=f"psfs/{context.footprint_hash[:16]}/{PurePosixPath(item['image_relpath']).stem}.{context.recipe[:8]}.h5",
             image_relpath=item["image_relpath"],
             recipe=context.recipe,
+            normalization_snr=workspace.config.normalization.min_snr,
+            stars_of_frames=workspace.config.reference_stars.catalog == "frames",
         )
         for item, stars in zip(items, load_stars(context, items), strict=True)
     ]
@@ -161,18 +167,28 @@ def _too_few(job: PsfJob, choice: PsfStars) -> Outcome | None:
     n, needed = int(choice.used.sum()), job.settings.min_stars
     if n >= needed:
         return None
-    counts: dict[str, int] = {}
-    for bits in choice.reasons[choice.reasons != 0]:
-        for name in Flag(int(bits)).names:
-            counts[name] = counts.get(name, 0) + 1
-    why = ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "no stars on the frame"
+    why = told_reasons(choice.reasons) or "no stars on the frame"
     return Outcome(
         "rejected",
         flags=int(Flag.TOO_FEW_STARS),
         reason_code="too_few_psf_stars",
-        reason=f"{job.image_relpath}: {n} of {len(choice.used)} stars can make the PSF, {needed} are needed ({why}); "
-        "lower psf.min_snr or psf.min_stars, or take reference stars from the frames (reference_stars.catalog: frames)",
+        reason=f"{job.image_relpath}: {n} of {len(choice.used)} stars can make the PSF, {needed} are needed ({why})"
+        + _remedies(job, choice),
     )
+
+
+def _remedies(job: PsfJob, choice: PsfStars) -> str:
+    """What would help this frame, of what is not done already; '' where nothing would."""
+    n, settings = int(choice.used.sum()), job.settings
+    ways = []
+    within_reach = min_snr_for(settings.min_stars, choice.reasons, rough_snr(job.stars))
+    if _USEFUL_SNR <= within_reach < settings.min_snr:
+        also = f" and normalization.min_snr ({job.normalization_snr:g})"
+        also *= within_reach < job.normalization_snr  # else nothing would be left to normalise by
+        ways.append(f"lower psf.min_snr ({settings.min_snr:g}){also} to {int(within_reach)} or less")
+    ways += [f"lower psf.min_stars to {n}"] * (n > 1)
+    ways += [f"take reference stars from the frames ({_STARS_OF_FRAMES})"] * (not job.stars_of_frames)
+    return f"; {', or '.join(ways)}" if ways else ""
 
 
 def _outcome(job: PsfJob, choice: PsfStars, fit: PSFFit) -> Outcome:
