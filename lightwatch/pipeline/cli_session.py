@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import json
 import logging
@@ -90,14 +91,36 @@ def config_file(config: Path | None) -> Path:
     from lightwatch.structure.workspace import config_of_environment
 
     config = config or config_of_environment() or Path()
+    try:
+        config.stat()
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path_text(config)}: no such file or directory{_did_you_mean(config)}; give a workdir or its config.yaml"
+        ) from None
+    except OSError:  # told by who reads it
+        return config
     if not config.is_dir():
         return config
     if not (config / "config.yaml").exists():
         raise ConfigError(
-            f"there is no config.yaml in {path_text(config.absolute())}: go to a workdir, name it, as in "
-            "'lightwatch status ~/j0248', or set LIGHTWATCH_CONFIG; 'lightwatch init DIR' begins a new one"
+            f"there is no config.yaml in {path_text(config.absolute())}{_did_you_mean(config)}: go to a workdir, name "
+            "it, as in 'lightwatch status ~/j0248', or set LIGHTWATCH_CONFIG; 'lightwatch init DIR' begins a new one"
         )
     return config / "config.yaml"
+
+
+def _did_you_mean(path: Path) -> str:
+    """The workdir within a directory that is none, or the workdir or config file named nearly as what is not there."""
+    folder = path if path.is_dir() else path.parent
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return ""
+    known = [name for name in names if os.path.isfile(folder / name / "config.yaml")]
+    if not path.is_dir():
+        known += [name for name in names if name.endswith((".yaml", ".yml"))]
+        known = difflib.get_close_matches(path.name, known, n=1)
+    return f" (did you mean {path_text(folder / known[0])}?)" if known else ""
 
 
 def say(text: str = "") -> None:

@@ -209,7 +209,8 @@ def why(
     as_json: JsonOption = False,
 ) -> None:
     """The story of one frame, or of a file that never became one: results, flags, reasons."""
-    from lightwatch.structure import queries
+    from lightwatch.pipeline.frame_names import suggestion
+    from lightwatch.structure import queries, queries_overview
 
     if frame is None:  # the config came from the environment, so the only word given is the frame
         if config is None:
@@ -223,8 +224,9 @@ def why(
         row for row in queries.rows(workspace.reader, queries.files_named(frame)) if row["frame_id"] is None
     ]
     if not found and not loose:
+        paths = (path for (path,) in queries.stream(workspace.reader, queries_overview.paths_of_files()))
         raise NoUsableData(
-            f"no frame or raw file is known by '{printable(frame)}'; 'lightwatch frames' lists them"
+            f"no frame or raw file is known by '{printable(frame)}'; {suggestion(frame, paths)}"
         )
     stories = [_story(workspace, row) for row in found]
     if as_json:
@@ -403,21 +405,15 @@ def frames(
 
 
 def _id_of(workspace: Workspace, text: str) -> int:
-    """The frame that an id, or a part of a name, means; an id need not exist."""
-    from lightwatch.structure import queries
+    """The frame that an id, or a part of a name, means."""
+    from lightwatch.pipeline.frame_names import frame_meant
 
-    if text.isdecimal() and len(text) < _DIGITS_OF_ID:
-        return int(text)
-    found = queries.rows(workspace.reader, queries.frame_named(text)) if not text.isdecimal() else []
-    if len(found) != 1:
-        how_many = f"{len(found)} frames bear" if found else "no frame bears"
-        raise NoUsableData(
-            f"{how_many} the name '{printable(text)}'; nothing was changed; 'lightwatch frames' lists them"
-        )
-    return int(found[0]["id"])
+    row = frame_meant(workspace, text)
+    if text.isdecimal() and text != str(row["id"]):
+        say(f"{text} is no id, but a part of a name: {_name(row)} (id {row['id']})")
+    return int(row["id"])
 
 
-_DIGITS_OF_ID = 19  # more is no integer of a database
 _FRAME_HEADINGS = (
     "id", "MJD", "filter", "seeing [arcsec]", "sky [electron/s/px]", "PSF chi2/dof", "coeff.", "flags", "out", "name",
 )  # fmt: skip

@@ -24,6 +24,7 @@ from lightwatch.errors import ConfigError
 from lightwatch.structure import schema as s
 
 MAX_ATTEMPTS = 3
+_DIGITS_OF_ID = 19  # more is no integer of a database
 FRAME_ID = s.frames.c.id
 Row = Mapping[str, Any]
 
@@ -178,15 +179,17 @@ def frames_within(constraints: Mapping[str, tuple[float, float]]) -> ColumnEleme
 
 
 def frame_named(text: str) -> Select[Any]:
-    """Frames by id, path or part of the name."""
-    by_name = or_(
-        s.frames.c.image_relpath == text,
-        s.frames.c.original_image_path == text,
-        s.frames.c.original_image_path.contains(text, autoescape=True),
-        s.frames.c.image_relpath.contains(text, autoescape=True),
-    )
-    condition = s.frames.c.id == int(text) if text.isdecimal() else by_name
-    return select(s.frames).where(condition).order_by(s.frames.c.id)
+    """Frames by id, path or part of the name; a number that is no id may be a part of a name too."""
+    f = s.frames
+    by_name = or_(f.c.image_relpath == text, f.c.original_image_path.contains(text, autoescape=True))
+    if not text.isdecimal():
+        by_name = or_(
+            by_name, f.c.image_relpath.contains(text, autoescape=True)
+        )  # else a number may be of a hash
+    elif len(text) < _DIGITS_OF_ID and not text.startswith("0"):
+        is_id = f.c.id == int(text)
+        by_name = or_(is_id, and_(by_name, ~exists(select(f.c.id).where(is_id).correlate(None))))
+    return select(f).where(by_name).order_by(f.c.id)
 
 
 def files_named(text: str) -> Select[Any]:

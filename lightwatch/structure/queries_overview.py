@@ -59,6 +59,16 @@ def newest_frame() -> Select[Any]:
     )
 
 
+def paths_of_frames() -> Select[Any]:
+    """Raw files that the frames were made of."""
+    return select(s.frames.c.original_image_path).order_by(s.frames.c.id)
+
+
+def paths_of_files() -> Select[Any]:
+    """Raw files, frames or not."""
+    return select(s.files.c.path).order_by(s.files.c.path)
+
+
 def frame_counts() -> Select[Any]:
     """Number of frames, of eliminated ones, and the bytes that their pixels and masks take."""
     f = s.frames

@@ -221,13 +221,40 @@ def test_frames_are_taken_out_by_name(lightwatch, workdir):
     assert [row["frame_id"] for row in rows if row["eliminated"]] == [12]
 
 
+def test_a_number_that_is_no_id_is_a_part_of_a_name(lightwatch, workdir):
+    """Names of frames are often numbers: 0389 is no id, nor is 20170819."""
+    with closing(Workspace.open(workdir)) as workspace:
+        fill(workspace, 12)
+    told = lightwatch("frames", workdir, "--eliminate", "0012")[1].splitlines()
+    assert told[0] == "0012 is no id, but a part of a name: night_00012.fits (id 12)"
+    assert told[1].startswith("frames eliminated: 1,")
+    assert lightwatch("why", workdir, "00007")[1].startswith("frame 7: ")
+    code, _, err = lightwatch("why", workdir, "00107")
+    assert code == 65
+    assert "did you mean night_00010.fits or night_00007.fits" in err
+
+
+def test_a_workdir_that_is_not_there_names_the_one_beside_it(lightwatch, workdir):
+    beside = workdir.with_name("v")
+    code, _, err = lightwatch("run", workdir.with_name("ww"))
+    assert code == 78
+    assert f"no such file or directory (did you mean {workdir}?)" in err
+    assert f"(did you mean {workdir / 'config.yaml'}?)" in lightwatch("status", workdir / "confg.yaml")[2]
+    assert f"(did you mean {workdir}?)" in lightwatch("status", workdir.parent)[2]
+    assert "did you mean" not in lightwatch("status", beside)[2]
+    assert "did you mean" not in lightwatch("status", workdir / "raw")[2]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
         (["--eliminate", "night"], 65, "12 frames bear the name 'night'; nothing was changed"),
         (["--restore", "dawn"], 65, "no frame bears the name 'dawn'; nothing was changed"),
-        (["--eliminate", "77"], 65, "no frame has the id 77; nothing was changed; 'lightwatch frames'"),
-        (["--eliminate", "7" * 30], 65, "no frame bears the name"),
+        (["--eliminate", "77"], 65, "no frame has the id 77 or bears it in its name; nothing was changed"),
+        (["--eliminate", "7" * 30], 65, "no frame has the id 77777"),
+        (["--eliminate", "nihgt_00007"], 65, "did you mean night_00007.fits"),
+        (["--eliminate", "0001"], 65, "4 frames bear the name '0001'"),
+        (["--eliminate", "00310"], 65, "did you mean night_00010.fits or "),
         (["--eliminate", "3", "--restore", "night_00003"], 2, "both name frame 3"),
     ],
 )

@@ -117,7 +117,17 @@ def test_unknown_values_are_not_within(engine):
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [("2", [2]), ("frames/100%_3.fits", [3]), ("%_1", [1]), ("%", [1, 2, 3]), ("_%", []), ("x'", [])],
+    [
+        ("2", [2]),
+        ("02", []),
+        ("100", []),
+        ("9" * 30, []),
+        ("frames/100%_3.fits", [3]),
+        ("%_1", [1]),
+        ("%", [1, 2, 3]),
+        ("_%", []),
+        ("x'", []),
+    ],
 )
 def test_frames_by_name_take_wildcards_literally(engine, text, found):
     assert [row["id"] for row in queries.rows(engine, queries.frame_named(text))] == found
