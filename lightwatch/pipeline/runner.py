@@ -99,7 +99,7 @@ class TaskRunner:
             counts = by_scope[task.scope](task)
         except CatalogError as error:  # may pass: the task waits for its stars, the others go on
             LOG.warning("%s: waits: %s: %s", task.name, error.reason_code, error)
-            remedy = "; or give a table in reference_stars.catalog" * error.reason_code.startswith("network")
+            remedy = self._without_network(task) * error.reason_code.startswith("network")
             counts = {"waits": True, "note": f"waits: {one_line(error)}{remedy}"}
         except (LightwatchError, OSError, DBAPIError, MemoryError):
             raise
@@ -112,6 +112,11 @@ class TaskRunner:
         if summary.items or summary.note:
             self.reporter.end(summary)
         return summary
+
+    def _without_network(self, task: Task) -> str:
+        own = task.name == "plate_solving" and self.workspace.config.plate_solving.catalog is not None
+        key = f"{'plate_solving' if own else 'reference_stars'}.catalog"
+        return f"; or give in {key} a table, or frames: the stars of the frames need no network"
 
     # ------------------------------------------------------------ scopes
     def _once(self, task: Task) -> dict[str, Any]:

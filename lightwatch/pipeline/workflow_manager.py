@@ -51,19 +51,17 @@ class RunResult:
     @property
     def work(self) -> str:
         """What it did, in one line."""
-        parts = [
-            f"{summary.task} {summary.done}/{summary.items}" + (f" ({summary.note})" if summary.note else "")
-            for summary in self.summaries
-            if summary.items or summary.note
-        ]
+        parts = [_told(summary) for summary in self.summaries if summary.items or summary.note]
         parts = [self.tidied] * bool(self.tidied) + parts
         rejected = sum(s.rejected for s in self.summaries)
         failed = sum(s.failed for s in self.summaries)
+        waiting = [s.task for s in self.summaries if s.waits]
         if not self.items:
-            waited = self.lacks or any(s.waits for s in self.summaries)
+            waited = self.lacks or waiting
             return "; ".join(["nothing could be done" if waited else "nothing to do", *parts])
         seconds = sum(s.seconds for s in self.summaries)
-        return f"{'; '.join(parts)} | {rejected} rejected, {failed} failed | {seconds:.1f} s"
+        waits = f", waits: {', '.join(waiting)}" if waiting else ""
+        return f"{'; '.join(parts)} | {rejected} rejected, {failed} failed{waits} | {seconds:.1f} s"
 
     def __str__(self) -> str:
         return self.line
@@ -236,6 +234,12 @@ class WorkflowManager:
             checkpoint(self.workspace.engine)
         finally:
             self.workspace.close()
+
+
+def _told(summary: TaskSummary) -> str:
+    """One task of a run: what was done of how many, unless it waits, and its note."""
+    counts = "" if summary.waits else f" {summary.done}/{summary.items}"
+    return summary.task + counts + (f" ({summary.note})" if summary.note else "")
 
 
 def _first(paths: Sequence[Path]) -> str:

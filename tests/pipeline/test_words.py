@@ -291,6 +291,40 @@ def test_a_result_shows_itself_in_a_line():
     assert (str(result), repr(result)) == (line, f"RunResult(exit_code=10): {line}")
 
 
+def test_the_last_line_names_what_waits():
+    """Exit code 10 with nothing rejected and nothing failed would be a riddle."""
+    waiting = TaskSummary("query_gaia_for_stars", seconds=1.0, note="waits: no network", waits=True)
+    line = "query_gaia_for_stars (waits: no network)"
+    assert RunResult((waiting,), 10).line == f"nothing could be done; {line}"
+    done = TaskSummary("plate_solving", done=2, seconds=1.0)
+    assert RunResult((done, waiting), 10).line == (
+        f"plate_solving 2/2; {line} | 0 rejected, 0 failed, waits: query_gaia_for_stars | 2.0 s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ("", "reference_stars.catalog"),
+        ("plate_solving: {catalog: vizier}\n", "plate_solving.catalog"),
+    ],
+)
+def test_a_wait_for_the_network_names_the_catalogues_without(lightwatch, workdir, settings, key):
+    path = workdir / "config.yaml"
+    text = path.read_text().replace("catalog: stars.csv", "catalog: gaia")
+    path.write_text(f"{text}{settings}network: {{offline: true}}\n")
+    with closing(Workspace.open(workdir)) as workspace:
+        fill(workspace, 2)
+        with transaction(workspace.engine) as connection:
+            connection.execute(
+                delete(schema.task_results).where(schema.task_results.c.task == "plate_solving")
+            )
+    code, out, _ = lightwatch("run", workdir, "-q", "--only", "plate_solving", "--executor", "serial")
+    assert code == 10
+    assert out.startswith("nothing could be done; plate_solving (waits: network.offline is set")
+    assert f"or give in {key} a table, or frames: the stars of the frames need no network" in out
+
+
 def test_a_workdir_before_the_query_is_told_the_order(lightwatch, workdir):
     code, _, err = lightwatch("sql", workdir, "SELECT 1")
     assert code == 2
