@@ -91,16 +91,16 @@ def _asked(request: InitRequest) -> InitRequest:
 @config_app.command(epilog="Example: lightwatch config check ~/j0248")
 def check(ctx: typer.Context, config: ConfigArgument = None) -> None:
     """Every mistake of a configuration at once, each with its line; exit code 78 when there is one."""
-    from lightwatch.structure.database import remarks
+    from lightwatch.structure.database import remark_on_disk
 
     path = config_file(config)
     workspace = session_of(ctx).open(path)
     problems = list(_problems(workspace))
     if problems:
         raise ConfigError(problems)
-    if workspace.database_path is not None:
-        for remark in remarks(workspace.database_path):
-            say(f"hint, of this machine and not of the configuration: {printable(remark)}")
+    remark = remark_on_disk(workspace.database_path) if workspace.database_path is not None else ""
+    if remark:
+        say(f"hint, of this machine and not of the configuration: {printable(remark)}")
     for hint in (*_far_from_pointing(workspace), *_hints(workspace)):
         say(f"hint: {printable(hint)}")
     say(f"{path}: no mistakes")

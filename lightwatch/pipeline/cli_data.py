@@ -107,11 +107,15 @@ def verify(
             "--repair", help="Let the next run remake what is missing or damaged; remove old orphans."
         ),
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Name every file, those that no row names too.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare the database with the files: what rows name is there, undamaged, and nothing else is."""
     from lightwatch.pipeline.tasks.roi_products import remembered_models
     from lightwatch.structure import verify as verification
+    from lightwatch.structure.database import remark_on_sqlite
 
     workspace = session_of(ctx).open_existing(config)
     mended = None
@@ -124,27 +128,30 @@ def verify(
     if as_json:
         say_json({**asdict(found), "sound": found.sound, "repair": asdict(mended) if mended else None})
     else:
-        _say_verification(found)
+        _say_verification(found, verbose=verbose)
+        remark = remark_on_sqlite() if full and workspace.database_path is not None else ""
+        if remark:
+            say(f"remark: {remark}")
         if mended:
             _say_repair(mended)
     raise typer.Exit(0 if found.sound else _EXIT_DAMAGED)
 
 
-def _say_verification(found: Verification) -> None:
+def _say_verification(found: Verification, *, verbose: bool) -> None:
+    shown = None if verbose else _SHOWN
     for word, products in (("missing", found.missing), ("damaged", found.damaged)):
-        for product in products[:_SHOWN]:
+        for product in products[:shown]:
             say(f"{word}: {printable(product.relpath)} (of {product.task})")
-        if len(products) > _SHOWN:
-            say(f"{word}: and {len(products) - _SHOWN} more")
-    for relpath in found.orphan[:_SHOWN]:
+        if shown is not None and len(products) > shown:
+            say(f"{word}: and {len(products) - shown} more; --verbose names all")
+    for relpath in found.orphan if verbose else ():
         say(f"orphan: {printable(relpath)}")
-    if len(found.orphan) > _SHOWN:
-        say(f"orphan: and {len(found.orphan) - _SHOWN} more")
     if found.orphan:
         say(
-            "orphans are files that no row names, as after a changed setting: harmless; --repair removes old ones"
+            f"{len(found.orphan)} orphans: files that no row names, as after a changed setting: harmless; a run, and "
+            "--repair, remove them when they are a day old" + "; --verbose names them" * (not verbose)
         )
-    for problem in found.database[:_SHOWN]:
+    for problem in found.database[:shown]:
         say(f"database: {printable(problem)}")
     say(
         f"ok {found.ok}, orphan {len(found.orphan)}, "

@@ -225,19 +225,26 @@ def checkpoint(engine: Engine) -> None:
         cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
 
 
-def remarks(database: Path) -> Iterator[str]:
-    """What is worth knowing about the SQLite of this Python, and about the disk that a database is on."""
-    if sqlite3.sqlite_version_info < _WAL_RESET_MENDED:
-        yield (
-            f"SQLite {sqlite3.sqlite_version} has the WAL-reset bug (mended in 3.51.3): two programs that write to a "
-            "database at the same moment may damage it; lightwatch writes with one alone, do so too"
-        )
+def remark_on_sqlite() -> str:
+    """What is worth knowing about the SQLite of this Python; '' for one without known fault."""
+    if sqlite3.sqlite_version_info >= _WAL_RESET_MENDED:
+        return ""
+    return (
+        f"SQLite {sqlite3.sqlite_version} of this Python: before 3.51.3, two programs that write to a database at the "
+        "same moment may damage it (WAL-reset bug); lightwatch writes with one alone, so that nothing is to be done, "
+        "but let programs of your own only read it (docs/reliability.md, One writer)"
+    )
+
+
+def remark_on_disk(database: Path) -> str:
+    """What is worth knowing about the disk that a database is on; '' for a local one."""
     kind = network_file_system(database.parent)
-    if kind is not None:
-        yield (
-            f"{database.parent} is on a network file system ({kind}): readers and the run wait for each other there, "
-            "and no two machines should run it; a local disk, or PostgreSQL by database.url, is better"
-        )
+    if kind is None:
+        return ""
+    return (
+        f"{database.parent} is on a network file system ({kind}): readers and the run wait for each other there, "
+        "and no two machines should run it; a local disk, or PostgreSQL by database.url, is better"
+    )
 
 
 def upsert(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -475,9 +475,7 @@ def test_config_diff_with_a_file_the_last_run_and_the_defaults(lightwatch, fille
 
 def test_config_check_looks_around_too(lightwatch, workdir):
     code, out, _ = lightwatch("config", "check", workdir)
-    *hints, verdict = out.splitlines()
-    assert (code, verdict) == (0, f"{workdir / 'config.yaml'}: no mistakes")
-    assert all(line.startswith("hint, of this machine") for line in hints)
+    assert (code, out) == (0, f"{workdir / 'config.yaml'}: no mistakes\n")
     (workdir / "stars.csv").unlink()
     (workdir / "raw").rmdir()
     (workdir / "eliminated_frames.csv").write_text("a.fits,clouds\n")

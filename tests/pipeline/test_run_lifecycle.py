@@ -336,11 +336,21 @@ def test_a_copy_is_listed_and_put_back(workdir, capsys):
     assert _command("db", "restore", workdir, "none.sqlite3") == 74
 
 
-def test_the_check_tells_of_an_sqlite_with_a_known_fault(workdir, capsys, monkeypatch):
+def test_an_sqlite_with_a_known_fault_is_told_of_by_the_whole_check_of_the_database(
+    workdir, capsys, monkeypatch
+):
+    """With what to do, and nowhere else: there is nothing to mend in a configuration."""
+    Workspace.open(workdir).initialize()
     for version, told in (((3, 51, 2), True), ((3, 51, 3), False)):
         monkeypatch.setattr(database.sqlite3, "sqlite_version_info", version)
-        _command("config", "check", workdir)
-        assert ("WAL-reset" in capsys.readouterr().out) == told
+        _command("verify", workdir, "--full")
+        assert ("WAL-reset bug); lightwatch writes with one alone" in capsys.readouterr().out) == told
+        for words in (["verify"], ["config", "check"]):
+            _command(*words, workdir)
+            assert "WAL-reset" not in capsys.readouterr().out
+
+
+def test_the_check_tells_of_a_network_disk(workdir, capsys, monkeypatch):
     monkeypatch.setattr(database, "network_file_system", lambda directory: "nfs4")
     _command("config", "check", workdir)
     assert "network file system (nfs4)" in capsys.readouterr().out

@@ -238,11 +238,20 @@ def test_the_command(workspace, capsys):
         return end.value.code, capsys.readouterr().out
 
     assert lightwatch() == (0, "ok 10, orphan 0, missing 0, damaged 0\n")
+    orphans = ["psfs/ff/old.0123abcd.h5", "psfs/ff/older.0123abcd.h5"]
+    for relpath in orphans:
+        (workspace.workdir / relpath).write_bytes(b"left by settings of before")
+    told, last = lightwatch()[1].splitlines()
+    assert told.startswith("2 orphans: files that no row names, as after a changed setting: harmless")
+    assert last == "ok 10, orphan 2, missing 0, damaged 0"
+    assert lightwatch("--verbose")[1].splitlines()[:2] == [f"orphan: {relpath}" for relpath in orphans]
+    for relpath in orphans:
+        (workspace.workdir / relpath).unlink()
     (workspace.workdir / "psfs/ff/f1.r.h5").unlink()
     code, out = lightwatch("--full")
     assert code == 1
     assert "missing: psfs/ff/f1.r.h5 (of psf_modeling)" in out
-    assert out.endswith("ok 9, orphan 0, missing 1, damaged 0\n")
+    assert "ok 9, orphan 0, missing 1, damaged 0\n" in out
     told = json.loads(lightwatch("--repair", "--json")[1])
     assert told["repair"]["pending"] == 1
 
