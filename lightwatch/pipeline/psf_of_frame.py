@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightwatch.errors import InputError, NoUsableData
+from lightwatch.pipeline.frame_names import suggestion
 from lightwatch.processes.astrometry_sky import parse_wcs, sky_to_pixel
 from lightwatch.processes.psf_model import LocalPSF, PSFModel, local_psf, render
 from lightwatch.processes.psf_shape import fwhm_of_pixels
-from lightwatch.structure import queries, store, upgrade
+from lightwatch.structure import queries, queries_overview, store, upgrade
 from lightwatch.structure.queries import Row
 from lightwatch.structure.unknown import or_nan
 from lightwatch.structure.workspace import Workspace
@@ -151,7 +152,8 @@ def _frame(workspace: Workspace, name: str) -> Row:
     if len(exact or found) == 1:
         return (exact or found)[0]
     if not found:
-        raise InputError("unknown_frame", f"no frame is known by '{name}'; 'lightwatch frames' lists them")
+        paths = (path for (path,) in queries.stream(workspace.reader, queries_overview.paths_of_frames()))
+        raise InputError("unknown_frame", f"no frame is known by '{name}'; {suggestion(name, paths)}")
     raise InputError(
         "unknown_frame", f"'{name}' may be any of {len(found)} frames: {_listed(found)}; give the id"
     )
