@@ -104,7 +104,7 @@ def test_wrong_names_and_places_say_what_to_do(night):
     here = night.sql(CENTRE)[0]
     code, text = refused(night, "nonsense", *here)
     assert (code, "lightwatch frames" in text) == ("unknown_frame", True)
-    assert "did you mean " in refused(night, "frmae", *here)[1]
+    assert "did you mean " in refused(night, "smi_0001", *here)[1]
     code, text = refused(night, "frame", *here)
     assert code == "unknown_frame"
     assert "6 frames" in text
