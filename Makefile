@@ -14,7 +14,6 @@
 VENV := .venv
 BENCH_VENV := .venv-bench
 AUDIT_VENV := .venv-audit
-DOCS_VENV := .venv-docs
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 OLDEST := 3.11
@@ -70,25 +69,20 @@ reliability: $(VENV)/.installed-test
 	@$(BIN)/python benchmarks/reliability/board.py $(if $(FULL),--full --write docs/reliability.md)
 
 # every warning is an error (mkdocs.yml; not with --quiet, which counts none); nothing is fetched when a page is looked at
-docs: $(DOCS_VENV)/.installed build/tutorial.ipynb
-	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build
+docs: $(VENV)/.installed-test build/tutorial.ipynb
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo "site/index.html"
 
-# the tutorial with what it prints and draws
+# the tutorial with what it prints and draws; make test leaves it there, too
 build/tutorial.ipynb: docs/tutorial.ipynb $(wildcard lightwatch/*/*.py lightwatch/*/*/*.py) $(VENV)/.installed-test
 	@echo "executing the tutorial"
 	@mkdir -p $(@D)
 	@$(BIN)/jupyter-execute --output ../build/tutorial $<
 
-$(DOCS_VENV)/.installed: docs/requirements-docs.lock
-	@test -n "$(PYTHON)" && $(PYTHON) -m venv $(DOCS_VENV)
-	@$(DOCS_VENV)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r $<
-	@touch $@
-
 # --strict: what the service does not know is not taken for sound
 audit: $(AUDIT_VENV)/.installed
 	@$(AUDIT_VENV)/bin/pip-audit --disable-pip --require-hashes --strict --progress-spinner off \
-		-r requirements.lock -r requirements-test.lock -r benchmarks/requirements-bench.lock -r docs/requirements-docs.lock
+		-r requirements.lock -r requirements-test.lock -r benchmarks/requirements-bench.lock
 
 $(AUDIT_VENV)/.installed: benchmarks/requirements-audit.lock
 	@test -n "$(PYTHON)" && $(PYTHON) -m venv $(AUDIT_VENV)
@@ -136,12 +130,10 @@ lock: $(BIN)/python
 	$(COMPILE) -o requirements-test.lock --extra test -c requirements.lock pyproject.toml $(VENV)/build.in
 	printf 'photutils\nstarred-astro\n' > $(VENV)/bench.in
 	$(COMPILE) -o benchmarks/requirements-bench.lock $(VENV)/bench.in
-	printf 'mkdocs-material\nmkdocstrings-python\n' > $(VENV)/docs.in
-	$(COMPILE) -o docs/requirements-docs.lock $(VENV)/docs.in
 	printf 'pip-audit\n' > $(VENV)/audit.in
 	$(COMPILE) -o benchmarks/requirements-audit.lock $(VENV)/audit.in
 	printf '%s\n' 'appnope==0.1.4 ; sys_platform == "darwin" \' \
 		'    --hash=sha256:502575ee11cd7a28c0205f379b525beefebab9d161b7c964670864014ed7213c' >> requirements-test.lock
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) $(AUDIT_VENV) $(DOCS_VENV) build demo site
+	rm -rf $(VENV) $(BENCH_VENV) $(AUDIT_VENV) build demo site

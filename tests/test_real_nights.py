@@ -1,8 +1,9 @@
-"""Whole nights of real frames, from raw files to light curves, as their example configurations say."""
+"""Whole nights of real frames, by the commands of their pages: what these show, and the light curves."""
 
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +13,31 @@ from sqlalchemy import text
 
 from lightwatch import WorkflowManager, Workspace
 
+from .docs.home import Home
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 
 
-def finished(example: str, data: Path, workdir: Path) -> Workspace:
-    """The workspace of a set of real frames after a complete run."""
-    config = yaml.safe_load((REPOSITORY / "example_config" / example).read_text())
-    config["raw_dirs"] = [str(data / "raw")]
-    for section in ("reference_stars", "plate_solving"):
-        catalog = config.get(section, {}).get("catalog")
-        if catalog not in (None, "frames"):
-            config[section]["catalog"] = str(data / "stars.ecsv")
-    workdir.mkdir()
-    (workdir / "config.yaml").write_text(yaml.safe_dump(config))
-    WorkflowManager(Workspace.open(workdir)).run()
-    return Workspace.open(workdir)
+def followed(page: str, data: Path, home: Home) -> Workspace:
+    """The workspace of a set of real frames after all that its page tells to do; what the page shows is compared."""
+    name = Path(page).stem
+    (home.path / "raw").mkdir()
+    (home.path / "raw" / name).symlink_to(data / name / "raw")
+    shutil.copy(data / name / "stars.ecsv", home.path / "raw" / f"{name}-stars.ecsv")
+    home.follow_story(page)
+    return Workspace.open(home.path / name)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, capsys):
+    """The home directory of somebody who has the frames of the pages."""
+    for variable in ("LIGHTWATCH_CONFIG", "LIGHTCURVER_CONFIG"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.chdir(tmp_path)
+    return Home(tmp_path, capsys, exact=True)
 
 
 def columns(workspace: Workspace, query: str) -> np.ndarray:
@@ -42,9 +52,9 @@ def transit_fit():
     return module.fit
 
 
-def test_transit_of_hat_p_32(shared_data, tmp_path):
+def test_transit_of_hat_p_32(shared_data, home):
     """Undersampled frames without WCS, gain or calibration: depth and time of the published transit."""
-    workspace = finished("hatp32_microobservatory.yaml", shared_data / "hatp32", tmp_path / "hatp32")
+    workspace = followed("docs/examples/hatp32.md", shared_data, home)
     assert columns(workspace, "SELECT sum(plate_solved) FROM frames")[0, 0] >= 138
     t, flux, sigma = columns(
         workspace, "SELECT bjd_tdb, flux, flux_uncertainty FROM light_curves ORDER BY bjd_tdb"
@@ -55,9 +65,9 @@ def test_transit_of_hat_p_32(shared_data, tmp_path):
     assert found["scatter"] <= 0.0055
 
 
-def test_constant_star_pds_110(shared_data, tmp_path):
+def test_constant_star_pds_110(shared_data, home):
     """Three cameras at two sites, two filters, a wrong nominal WCS in one of them."""
-    workspace = finished("pds110_lco.yaml", shared_data / "pds110", tmp_path / "pds110")
+    workspace = followed("docs/examples/pds110.md", shared_data, home)
     solved = columns(workspace, "SELECT sum(plate_solved) FROM frames WHERE filter = 'rp'")
     assert solved[0, 0] == 15
     flux, flags = columns(workspace, "SELECT flux, flags FROM light_curves WHERE filter = 'rp'")

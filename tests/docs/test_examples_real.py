@@ -1,16 +1,14 @@
-"""The examples of the two real data sets: their configurations run on the frames as far as the plate solution, and
-what their pages show is what a user sees.
+"""The example configurations of the two real data sets run on the frames as far as the plate solution.
+
+Their pages are followed from end to end by tests/test_real_nights.py.
 """
 
 from __future__ import annotations
 
-import re
-import shutil
 from pathlib import Path
 
 import pytest
 
-from lightwatch.pipeline import cli
 from lightwatch.pipeline.workflow_manager import WorkflowManager
 from lightwatch.structure import queries, schema
 from lightwatch.structure.workspace import Workspace
@@ -36,29 +34,3 @@ def test_example_solves_frames(shared_data, tmp_path, example, folder):
     assert len(frames) == 2
     assert all(frame["plate_solved"] for frame in frames if frame["filter"] != "up")
     workspace.close()
-
-
-@pytest.mark.real_data
-@pytest.mark.parametrize("name", ["hatp32", "pds110"])
-def test_page_shows_what_is_printed(shared_data, tmp_path, monkeypatch, capsys, name):
-    """init, config check and plan, as on the page; what the page leaves out with '...' may be anything."""
-    page = (ROOT / "docs" / "examples" / f"{name}.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "raw").mkdir()
-    (tmp_path / "raw" / name).symlink_to(shared_data / name / "raw")
-    shutil.copy(shared_data / name / "stars.ecsv", tmp_path / "raw" / f"{name}-stars.ecsv")
-    talk = [block for block in blocks if block[0] in ("", "text")][:4]
-    for (_, commands), (_, shown) in zip(talk[::2], talk[1::2], strict=True):
-        printed = ""
-        for line in commands.splitlines():
-            with pytest.raises(SystemExit):
-                cli.main([word.replace("~", str(tmp_path)) for word in line.split()[1:]])
-            told = capsys.readouterr()
-            printed += told.out + told.err
-        pattern = ".*".join(re.escape(part) for part in shown.split("...\n"))
-        assert re.fullmatch(pattern, printed.replace(str(tmp_path), "/home/me"), re.DOTALL), printed
-    settings = (tmp_path / name / "config.yaml").read_text().replace(str(tmp_path), "/home/me")
-    (block,) = [text for language, text in blocks if language == "yaml"]
-    in_force = [re.sub(r" +# .*", "", line) for line in settings.splitlines()]
-    assert [line for line in block.splitlines() if line not in in_force] == []

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "benchmarks" / "README.md"]
 EXAMPLES = sorted((ROOT / "example_config").glob("*.yaml"))
 LOCKS = [ROOT / "requirements.lock", ROOT / "requirements-test.lock"]
-ALL_LOCKS = [*LOCKS, ROOT / "docs" / "requirements-docs.lock", *sorted((ROOT / "benchmarks").glob("*.lock"))]
+ALL_LOCKS = [*LOCKS, *sorted((ROOT / "benchmarks").glob("*.lock"))]
 
 
 def text_of(path: Path) -> str:

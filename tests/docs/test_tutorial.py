@@ -7,28 +7,20 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 NOTEBOOK = Path(__file__).resolve().parent.parent.parent / "docs" / "tutorial.ipynb"
 
 
-@pytest.fixture(scope="module")
-def notebook():
-    return nbformat.read(NOTEBOOK, as_version=4)
-
-
-def test_it_is_stored_without_outputs(notebook):
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+def test_it_is_stored_without_outputs():
+    code = [cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
     assert not [cell.source for cell in code if cell.outputs or cell.execution_count]
 
 
 @pytest.mark.slow
-def test_it_runs_and_ends_near_the_truth(notebook, tmp_path, monkeypatch):
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+def test_it_ends_near_the_truth(executed_tutorial):
     printed = "".join(
         output.get("text", "")
-        for cell in notebook.cells
+        for cell in executed_tutorial.cells
         for output in cell.get("outputs", [])
         if "text" in output
     )
@@ -38,5 +30,5 @@ def test_it_runs_and_ends_near_the_truth(notebook, tmp_path, monkeypatch):
     assert [name for name, _, _ in ends] == list("ABCD")
     for _, rms, bound in ends:
         assert float(rms) < 2.5 * float(bound)  # six epochs: the rms itself is known to 30 %
-    results = [str(output) for cell in notebook.cells for output in cell.get("outputs", [])]
+    results = [str(output) for cell in executed_tutorial.cells for output in cell.get("outputs", [])]
     assert not [text for text in results if re.search(r"[1-9]\d* (rejected|failed)", text)]
