@@ -69,7 +69,7 @@ class Builder:
                     "sources_relpath": f"frames/f{i}_sources.fits",
                     "filter": str(self.filters[i]),
                     "object": self.text,
-                    "telescope_name": self.text,
+                    "telescope_name": self.text or "T",
                     "mjd": self.mjd[i],
                     "mjd_mid": self.mjd[i],
                     "bjd_tdb": self.mjd[i] + 2400000.505,
@@ -430,6 +430,7 @@ class Builder:
             "model/good": np.ones(data.shape, bool),
             "model/coefficient": np.ones(t),
             "model/background_variance": np.full(data.shape, 0.04),
+            "model/psf_model_error": np.zeros(t),
             "exptime": np.full(t, 300.0),
         }
         a = store.write_product(self.workspace.workdir, cutouts, first, {"recipe": "r7"})

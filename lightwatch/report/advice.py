@@ -53,7 +53,7 @@ _ADVICE = {
     "no_stars": "No star passes the cuts: widen the magnitude limits or the region of reference_stars.",
     "no_common_stars": "Shares no star with the other frames: pointing, or use another strategy of reference_stars.",
     "no_stars_in_common": "Shares no star with the other frames: pointing, or use another strategy of reference_stars.",
-    "too_few_psf_stars": "Too few clean stars: lower psf.min_snr, widen reference_stars, or the frame is bad.",
+    "too_few_psf_stars": "Too few clean stars: where the reason names no setting, the frame is too poor for a PSF.",
     "psf_failed": "The PSF could not be fitted: trails, defocus, or clouds. Look at the frame.",
     "no_range_of_levels": "Too little light to measure on: clouds or a short exposure.",
     "no_good_pixels": "All pixels are masked there: saturation, cosmic rays, or the edge of the detector.",

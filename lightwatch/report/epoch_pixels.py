@@ -49,6 +49,7 @@ def packed(products: RoiProducts, frame_ids: list[int], index: dict[int, int]) -
         "width": int(width),
         "height": int(height),
         "frame": [index[frame] for frame in frame_ids],
+        "granted": [round(one.granted, 4) for one in pixels],
         # a multiple of three bytes per epoch: each can be decoded by itself
         "bytes": "".join(base64.b64encode(_bytes(one)).decode("ascii") for one in pixels),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,6 +15,7 @@ from lightwatch.structure.workspace import Workspace
 
 _MAX_NAMES = 40
 _MAX_ROWS = 4000
+_STATES = {"rejected": "rejected", "error": "failed"}
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,34 @@ def causes_of_frames(
         frames = [(one["frame_id"], PurePosixPath(one["original_image_path"]).name) for one in own]
         n_new = sum(one["run_id"] == run_id for one in own)
         out.append(_cause(row, n_new, frames[:_MAX_NAMES]))
+    return out
+
+
+def filters_without_curve(
+    workspace: Workspace, footprint_hash: str, frames: Sequence[Row], curves: Sequence[Row]
+) -> list[tuple[str, str]]:
+    """Filters (name, why) that have frames and no light curve; ``frames`` of quality_of_frames."""
+    told = {row["filter"] or "" for row in curves}
+    own = [row for row in frames if not row["eliminated"]]
+    lacking = sorted({row["filter"] or "" for row in own} - told)
+    if not lacking:
+        return []
+    lost = queries.rows(workspace.reader, queries_news.frames_without_result(footprint_hash, _MAX_ROWS))
+    groups = queries.rows(workspace.reader, queries_news.groups_without_result(footprint_hash))
+    out = []
+    for name in lacking:
+        ids = {row["id"] for row in own if (row["filter"] or "") == name}
+        causes = Counter((r["task"], r["state"], r["reason_code"]) for r in lost if r["frame_id"] in ids)
+        parts = [
+            f"{n} {_STATES[state]} by {task} ({code})" for (task, state, code), n in causes.most_common(2)
+        ]
+        parts += [
+            f"{row['task']} has nothing for them ({row['reason_code']})"
+            for row in groups
+            if row["group_key"].rpartition("|")[2] == name
+        ][:1]
+        frames_text = f"{len(ids)} frame{'s' if len(ids) > 1 else ''} and no light curve"
+        out.append((name, f"{frames_text}: {', '.join(parts) or 'the ROI was not modelled so far'}."))
     return out
 
 

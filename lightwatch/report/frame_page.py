@@ -14,7 +14,7 @@ from lightwatch.report.page_pixels import frame_name
 from lightwatch.report.pictures import RoiProducts, psf_picture, triple
 from lightwatch.report.star_strips import StarStrips, star_strips
 from lightwatch.report.summary import date_of
-from lightwatch.structure import queries, queries_report
+from lightwatch.structure import queries, queries_overview, queries_report
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
 
@@ -41,9 +41,14 @@ class RoiStrip:
 
     title: str
     chi2: float | None
+    granted: float
     data: str
     model: str
     residual: str
+
+
+def _flags(bits: int) -> str:
+    return ", ".join(Flag(bits).names).replace("_", " ") or "none"
 
 
 class FramePages:
@@ -71,6 +76,7 @@ class FramePages:
             {k: v for k, v in self._frames[frame_id].items() if k != "wcs"},
             [dict(row) for row in self._story(frame_id)],
             [row["model_sha256"] for row in self._own_models(frame_id)],
+            [dict(row) for row in self._points(frame_id)],
         ]
         return hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()[:16]
 
@@ -78,7 +84,6 @@ class FramePages:
         """What the template needs, but for links to other pages."""
         frame = self._frames[frame_id]
         psfs = queries.rows(self._workspace.reader, queries.psfs_of(self._hash, [frame_id]))
-        strips = StarStrips([], None, 0)
         return {
             "title": ", ".join(self._workspace.config.rois),
             "frame": frame,
@@ -87,9 +92,9 @@ class FramePages:
             "facts": self._facts(frame),
             "rois": self._rois(frame_id),
             "psf": psf_picture(self._workspace, psfs[0]) if psfs else None,
-            "stars": star_strips(self._workspace, self._hash, psfs[0]) if psfs else strips,
+            "stars": star_strips(self._workspace, self._hash, psfs[0]) if psfs else StarStrips(),
             "story": [
-                {**row, "flag_names": ", ".join(Flag(row["flags"]).names).replace("_", " ")}
+                {**row, "flag_names": _flags(row["flags"]) if row["flags"] else ""}
                 for row in self._story(frame_id)
             ],
         }
@@ -100,8 +105,20 @@ class FramePages:
 
     def _facts(self, frame: Row) -> list[tuple[str, str]]:
         known = [(label, form.format(frame[k])) for label, k, form in _FACTS if frame[k] is not None]
-        flags = Flag(frame["flags"] | (frame["psf_flags"] or 0)).names
-        return [*known, ("Flags", ", ".join(flags).replace("_", " ") or "none")]
+        facts = [*known, ("Flags of the frame", _flags(frame["flags"] | (frame["psf_flags"] or 0)))]
+        by_flags: dict[str, list[str]] = {}
+        for row in self._points(frame["id"]):
+            source = (
+                row["roi"] if row["point_source"] == row["roi"] else f"{row['roi']} {row['point_source']}"
+            )
+            by_flags.setdefault(_flags(row["flags"]), []).append(source)
+        if len(by_flags) == 1:
+            return [*facts, ("Flags of its points", next(iter(by_flags)))]
+        told = [f"{', '.join(sources)}: {flags}" for flags, sources in by_flags.items()]
+        return [*facts, ("Flags of its points", "; ".join(told))] if told else facts
+
+    def _points(self, frame_id: int) -> list[Row]:
+        return queries.rows(self._workspace.reader, queries_overview.light_curve_points(frame_id))
 
     def _story(self, frame_id: int) -> list[Row]:
         found = queries.rows(self._workspace.reader, queries.story_of_frame(frame_id))
@@ -117,7 +134,7 @@ class FramePages:
             products = self._read(row)
             if products is not None and frame_id in products.frame_ids:
                 pixels = products.pixels(frame_id)
-                out.append(RoiStrip(row["roi"], pixels.chi2, *triple(pixels)))
+                out.append(RoiStrip(row["roi"], pixels.chi2, pixels.granted, *triple(pixels)))
         return out
 
     def _read(self, row: Row) -> RoiProducts | None:

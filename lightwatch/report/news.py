@@ -19,17 +19,23 @@ _MAX_TEXT = 80
 
 @dataclass(frozen=True)
 class Work:
-    """Items of a task in a run: of new frames, of frames known before, and those that failed."""
+    """Items of a task in a run: of new frames, of frames known before, those set aside, and those that failed."""
 
     task: str
     new: int
     again: int
+    rejected: int
     failed: int
+
+    @property
+    def told(self) -> bool:
+        """Whether there is more to say than that all frames were new and got through."""
+        return bool(self.again or self.rejected or self.failed)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting that has another value than in the run before; '' where it was not there."""
+    """A setting that has another value than in the last run that finished before; '' where it was not there."""
 
     key: str
     before: str
@@ -39,7 +45,8 @@ class Setting:
 @dataclass(frozen=True)
 class News:
     """``idle``: later runs found nothing to do. ``n_new``: frames; ``new``: names of the last of them;
-    ``n_again``: frames known before whose import was done again."""
+    ``n_again``: frames known before whose import was done again; ``compared``: when the last run that finished
+    before this one had started, whose settings and version are compared; '' without one."""
 
     run: Row
     idle: bool
@@ -50,6 +57,7 @@ class News:
     settings: list[Setting]
     more_settings: int
     versions: tuple[str, str] | None
+    compared: str
 
 
 def news_of(workspace: Workspace) -> News | None:
@@ -59,7 +67,7 @@ def news_of(workspace: Workspace) -> News | None:
     if run is None:
         return None
     last = queries.rows(engine, queries.last_run())[0]
-    before = next(iter(queries.rows(engine, queries_news.run_before(run["id"]))), None)
+    before = next(iter(queries.rows(engine, queries_news.finished_run_before(run["id"]))), None)
     imported = queries.rows(engine, queries_news.imported_frames(run["id"]))
     frames = [row for row in imported if row["attempts"] == 1]
     settings = changed_settings(before["config"], run["config"]) if before else []
@@ -75,6 +83,7 @@ def news_of(workspace: Workspace) -> News | None:
         versions=(before["version"], run["version"])
         if before and before["version"] != run["version"]
         else None,
+        compared=before["started"] if before else "",
     )
 
 
@@ -89,7 +98,8 @@ def _work(rows: Sequence[Row]) -> list[Work]:
                 task=task,
                 new=sum(row["n_new"] for row in done),
                 again=sum(row["n"] - row["n_new"] for row in done),
-                failed=sum(row["n"] for row in own if row["state"] != "done"),
+                rejected=sum(row["n"] for row in own if row["state"] == "rejected"),
+                failed=sum(row["n"] for row in own if row["state"] not in ("done", "rejected")),
             )
         )
     return out

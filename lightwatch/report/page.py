@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 
 from lightwatch.flags import DOUBTFUL
@@ -13,15 +14,16 @@ from lightwatch.pipeline.displaced import displaced_sources
 from lightwatch.processes.astrometry_sky import parse_wcs
 from lightwatch.report.alarms import MIN_NIGHTS, number_of_nights, visit_alarms
 from lightwatch.report.chosen import newest_night, representative_frames
+from lightwatch.report.failures import filters_without_curve
 from lightwatch.report.light_curve_table import light_curve_rows, magnitude_system
 from lightwatch.report.news import news_of
 from lightwatch.report.page_pixels import add_models, frame_name, psf_words
 from lightwatch.report.payload import chart_payload
 from lightwatch.report.pictures import field_picture
-from lightwatch.report.sky_map import disowned_stars, frame_marks, pixel_of, sky_map
+from lightwatch.report.sky_map import disowned_stars, frame_map, kind_of, sky_map
 from lightwatch.report.star_scatter import calibration_by_filter, star_scatter
 from lightwatch.report.star_weights import weights_by_filter
-from lightwatch.report.summary import Summary, date_of, mjd_of, summarise
+from lightwatch.report.summary import INSTRUMENTAL, Summary, date_of, mjd_of, summarise
 from lightwatch.report.trust import trust_of
 from lightwatch.report.undetected import undetected_sources
 from lightwatch.structure import queries, queries_report
@@ -73,7 +75,10 @@ def collect(workspace: Workspace) -> Content:
     curves = light_curve_rows(workspace)
     judged = queries.rows(engine, queries_report.normalization_stars_of(footprint_hash))
     fluxes = queries.rows(engine, queries_report.star_fluxes_on_frames())
+    system = magnitude_system(workspace)
     scatter = star_scatter(fluxes, judged, *calibration_by_filter(frames))
+    if system.get("system") == INSTRUMENTAL:
+        scatter = [replace(one, mag_label="instrumental magnitude") for one in scatter]
     gap_days = workspace.config.light_curves.night_gap_days
     alarms = visit_alarms(
         frames,
@@ -90,7 +95,7 @@ def collect(workspace: Workspace) -> Content:
     notable += [epoch.frame_id for model in models for epoch in model.epochs]
     notable += [frame for alarm in alarms if alarm.newest for frame in alarm.frames]
     words = _nothing(workspace) | {
-        "system": magnitude_system(workspace),
+        "system": system,
         "summary": summarise(workspace, footprint_hash, frames, curves),
         "alarms": [alarm for alarm in alarms if alarm.newest],
         "earlier": [alarm for alarm in alarms if not alarm.newest][:_MAX_EARLIER],
@@ -103,11 +108,11 @@ def collect(workspace: Workspace) -> Content:
         "curves": data["curves"],
         "scatter": data["stars"],
         "trust": trust_of(curves, frames, fluxes, scatter, night_gap_days=gap_days),
-        "weights": weights_by_filter(workspace, footprint_hash, judged),
+        "without_curve": filters_without_curve(workspace, footprint_hash, frames, curves),
+        "weights": weights_by_filter(workspace, footprint_hash, judged, scatter),
         "models": models,
         "psfs": psfs,
-        "sky": _sky(workspace, footprint),
-        "field": _field(workspace, footprint_hash, frames, judged, curves),
+        **_field(workspace, footprint, frames, judged, curves),
     }
     return linked(Content(words, data, list(dict.fromkeys(notable))), ())
 
@@ -137,6 +142,7 @@ def _nothing(workspace: Workspace) -> dict[str, Any]:
                 "curves",
                 "scatter",
                 "trust",
+                "without_curve",
                 "weights",
                 "models",
                 "psfs",
@@ -145,41 +151,64 @@ def _nothing(workspace: Workspace) -> dict[str, Any]:
     }
 
 
-def _sky(workspace: Workspace, footprint: Row | None) -> Any:
-    polygons = queries.rows(workspace.reader, queries_report.polygons_of_frames())
-    stars = queries.rows(workspace.reader, queries.stars_of(footprint["hash"])) if footprint else []
-    rois = {name: roi.coordinates for name, roi in workspace.config.rois.items()}
-    return sky_map(polygons, footprint["common"] if footprint else None, stars, rois)
-
-
 def _field(
     workspace: Workspace,
-    footprint_hash: str,
+    footprint: Row | None,
     frames: Sequence[Row],
     judged: Sequence[Row],
     curves: Sequence[Row],
-) -> dict[str, Any] | None:
-    """The sharpest frame, with the stars on it."""
-    doubtful = {row["frame_id"] for row in curves if row["flags"] & DOUBTFUL}
-    usable = [
-        r for r in frames if not r["eliminated"] and r["plate_solved"] and r["seeing_arcseconds"] and r["wcs"]
+) -> dict[str, Any]:
+    """The footprints on the sky, and the frame of the best seeing with the stars on it."""
+    engine, rois = workspace.reader, {name: roi.coordinates for name, roi in workspace.config.rois.items()}
+    common, footprint_hash = (footprint["common"], footprint["hash"]) if footprint else (None, "")
+    shown, used = _shown_frame(workspace, footprint_hash, frames, curves)
+    kinds = partial(kind_of, used=used, disowned=disowned_stars(judged))
+    on_frames = {
+        row["star_gaia_id"] for row in queries.rows(engine, queries_report.stars_on_any_frame(footprint_hash))
+    }
+    stars = [
+        row for row in queries.rows(engine, queries.stars_of(footprint_hash)) if row["gaia_id"] in on_frames
     ]
-    for frame in sorted(usable, key=lambda row: (row["id"] in doubtful, row["seeing_arcseconds"]))[:3]:
-        picture = field_picture(workspace, frame)
-        if picture is None:
-            continue
-        stars = queries.rows(workspace.reader, queries.stars_on_frames(footprint_hash, [frame["id"]]))
-        psf = queries.rows(workspace.reader, queries.psfs_of(footprint_hash, [frame["id"]]))
-        wcs = parse_wcs(frame["wcs"])
-        rois = {name: pixel_of(wcs, roi.coordinates) for name, roi in workspace.config.rois.items()}
-        used = {int(star) for row in psf for star in json.loads(row["stars_used"])}
-        return {
+    polygons = queries.rows(engine, queries_report.polygons_of_frames())
+    told = {"sky": sky_map(polygons, common, stars, rois, kinds), "field": None}
+    if shown is None:
+        return told
+    frame, picture = shown
+    here = queries.rows(engine, queries.stars_on_frames(footprint_hash, [frame["id"]]))
+    return told | {
+        "field": {
             "picture": picture,
             "name": frame_name(frame),
             "date": date_of(frame["mjd_mid"]),
-            "width": frame["naxis1"],
-            "height": frame["naxis2"],
             "seeing": frame["seeing_arcseconds"],
-            "marks": frame_marks(stars, frame, used, disowned_stars(judged), rois),
+            "passed_over": any(
+                row["psf_chi2"] is not None and row["seeing_arcseconds"] < frame["seeing_arcseconds"]
+                for row in _with_stars(frames)
+            ),
+            "map": frame_map(frame, parse_wcs(frame["wcs"]), here, rois, kinds, common),
         }
-    return None
+    }
+
+
+def _with_stars(frames: Sequence[Row]) -> list[Row]:
+    return [
+        r for r in frames if not r["eliminated"] and r["plate_solved"] and r["seeing_arcseconds"] and r["wcs"]
+    ]
+
+
+def _shown_frame(
+    workspace: Workspace, footprint_hash: str, frames: Sequence[Row], curves: Sequence[Row]
+) -> tuple[tuple[Row, str] | None, set[int]]:
+    """The frame of the best seeing, of those with a PSF and no doubtful point if there are, and its picture;
+    ids of the stars of its PSF."""
+    doubtful = {row["frame_id"] for row in curves if row["flags"] & DOUBTFUL}
+
+    def rank(row: Row) -> tuple[bool, bool, float]:
+        return row["psf_chi2"] is None, row["id"] in doubtful, row["seeing_arcseconds"]
+
+    for frame in sorted(_with_stars(frames), key=rank)[:3]:
+        picture = field_picture(workspace, frame)
+        if picture is not None:
+            psf = queries.rows(workspace.reader, queries.psfs_of(footprint_hash, [frame["id"]]))
+            return (frame, picture), {int(star) for row in psf for star in json.loads(row["stars_used"])}
+    return None, set()

@@ -11,7 +11,8 @@ import numpy as np
 from lightwatch.errors import StorageError
 from lightwatch.report.chosen import representative_epochs
 from lightwatch.report.epoch_pixels import bytes_per_epoch, evenly, packed, palettes
-from lightwatch.report.pictures import RoiPictures, RoiProducts, no_pictures, psf_picture, roi_pictures
+from lightwatch.report.pictures import RoiProducts, psf_picture
+from lightwatch.report.roi_pictures import RoiPictures, no_pictures, roi_pictures
 from lightwatch.structure import queries, queries_report, store
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace

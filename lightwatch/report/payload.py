@@ -13,6 +13,7 @@ import numpy as np
 from lightwatch.flags import DOUBTFUL, Flag
 from lightwatch.report.light_curve_table import by_roi_and_filter, flux_kind, nightly_table
 from lightwatch.report.star_scatter import StarScatter
+from lightwatch.report.summary import camera_of
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
 
@@ -42,12 +43,13 @@ def chart_payload(
 ) -> dict[str, Any]:
     """Everything that the charts draw."""
     index = {row["id"]: i for i, row in enumerate(frames)}
+    told = _frames(frames)
     return {
         "flagNames": [str(bit.name).lower().replace("_", " ") for bit in Flag],
         "doubtful": int(DOUBTFUL),
-        "frames": _frames(frames),
+        "frames": told,
         "curves": [
-            _curve(workspace, roi, name, rows, index)
+            _curve(workspace, roi, name, rows, index, told["camera"])
             for (roi, name), rows in by_roi_and_filter(curves).items()
         ],
         "stars": [_stars(one) for one in scatter],
@@ -56,7 +58,10 @@ def chart_payload(
 
 def _frames(frames: Sequence[Row]) -> dict[str, Any]:
     columns = {short: [_number(row[name], short) for row in frames] for short, name in _FRAME_COLUMNS.items()}
+    cameras = sorted({camera_of(row) for row in frames})
     return columns | {
+        "cameras": cameras,
+        "camera": [cameras.index(camera_of(row)) for row in frames],
         "ahead": [_ahead(row["bjd_tdb"], row["mjd_mid"]) for row in frames],
         "id": [row["id"] for row in frames],
         "name": [PurePosixPath(row["original_image_path"]).name for row in frames],
@@ -67,9 +72,15 @@ def _frames(frames: Sequence[Row]) -> dict[str, Any]:
 
 
 def _curve(
-    workspace: Workspace, roi: str, name: str, rows: Sequence[Row], index: dict[int, int]
+    workspace: Workspace,
+    roi: str,
+    name: str,
+    rows: Sequence[Row],
+    index: dict[int, int],
+    camera: Sequence[int],
 ) -> dict[str, Any]:
     nights = nightly_table(workspace, rows)
+    cameras = sorted({camera[index[row["frame_id"]]] for row in rows})
     sources = []
     for source, group in groupby(rows, key=lambda row: row["point_source"]):
         points = list(group)
@@ -89,7 +100,13 @@ def _curve(
                 | {"ahead": [_ahead(bjd, mjd) for bjd, mjd in zip(own["bjd_tdb"], own["mjd"], strict=True)]},
             }
         )
-    return {"roi": roi, "filter": name, "kind": flux_kind(rows), "sources": sources}
+    return {
+        "roi": roi,
+        "filter": name,
+        "kind": flux_kind(rows),
+        "cameras": cameras,
+        "sources": sources,
+    }
 
 
 def _stars(one: StarScatter) -> dict[str, Any]:

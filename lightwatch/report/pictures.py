@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from lightwatch.errors import StorageError
+from lightwatch.processes.psf_error import psf_error_variance
 from lightwatch.structure import frame_store, store
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
@@ -22,33 +23,9 @@ RESIDUAL_SIGMA = 5.0
 DATA_COLOURS, RESIDUAL_COLOURS = "magma", "RdBu_r"
 _FIELD_SIDE_PX = 900
 _PSF_DECADES = 4.0
-_SHARP_FWHM_PX, _SHARP_STEPS, _SHARP_SIDE_PX = 1.0, 4, 200
-_CUT_ARRAYS = ["frame_id", "data", "exptime", "model/coefficient", "model/background_variance", "model/good"]
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """Data, model and residual of one epoch of an ROI as data URIs, and what to say of it."""
-
-    title: str
-    frame_id: int
-    chi2: float | None
-    data: str
-    model: str
-    residual: str
-
-
-@dataclass(frozen=True)
-class RoiPictures:
-    """Some epochs of an ROI in a filter; the extended light common to all, and the same with the point sources
-    at a resolution of their own (or None)."""
-
-    roi: str
-    filter: str
-    epochs: list[Epoch]
-    background: str | None
-    sharp: str | None
-    problem: str | None
+_CUT_ARRAYS = ["frame_id", "data", "exptime"] + [
+    f"model/{name}" for name in ("coefficient", "background_variance", "good", "psf_model_error")
+]
 
 
 def palette(colours: str) -> NDArray[np.uint8]:
@@ -94,6 +71,13 @@ def residual_sigma(
     return np.where(usable, difference / np.sqrt(np.where(usable, variance, 1.0)), np.nan)
 
 
+def epoch_variance(cut: dict[str, Any], t: int, model: NDArray) -> NDArray[np.float64]:
+    """That by which the joint model weighs the pixels (n, n) of epoch ``t`` of prepared cutouts."""
+    photons = np.maximum(model, 0) / cut["exptime"][t]
+    granted = psf_error_variance(model, cut["model/psf_model_error"][t])
+    return np.asarray(cut["model/background_variance"][t] + photons + granted)
+
+
 def psf_picture(workspace: Workspace, row: Row) -> str | None:
     """The PSF of a frame at the ROI over four decades, or None when its product cannot be read."""
     try:
@@ -120,10 +104,14 @@ def field_picture(workspace: Workspace, frame: Row) -> str | None:
 
 @dataclass(frozen=True)
 class Pixels:
-    """One epoch of an ROI: (n, n) data and model stretched onto [0, 1], residual in sigma; NaN: not used."""
+    """One epoch of an ROI: (n, n) data and model stretched onto [0, 1], residual in sigma; NaN: not used.
+
+    sigma is of the noise of chi2: with the error ``granted`` to the PSF, a fraction of the light.
+    """
 
     frame_id: int
     chi2: float | None
+    granted: float
     data: NDArray[np.float64]
     model: NDArray[np.float64]
     residual: NDArray[np.float64]
@@ -151,17 +139,20 @@ class RoiProducts:
         t, m = self._places[frame_id], self._models[frame_id]
         model = fit["solution/model"][m]
         data = cut["data"][t] * cut["model/coefficient"][t]
-        variance = cut["model/background_variance"][t] + np.maximum(model, 0) / cut["exptime"][t]
         shown = np.where(cut["model/good"][t], data, np.nan)
         low, high = _range(shown, model)
         chi2 = fit["solution/reduced_chi2"][m] if "solution/reduced_chi2" in fit else np.nan
         return Pixels(
             frame_id=frame_id,
             chi2=float(chi2) if np.isfinite(chi2) else None,
+            granted=float(cut["model/psf_model_error"][t]),
             data=stretch(shown, low, high),
             model=stretch(model, low, high),
             residual=residual_sigma(
-                data, model, variance, cut["model/good"][t] & ~fit["solution/rejected"][m].astype(bool)
+                data,
+                model,
+                epoch_variance(cut, t, model),
+                cut["model/good"][t] & ~fit["solution/rejected"][m].astype(bool),
             ),
         )
 
@@ -175,51 +166,8 @@ def triple(pixels: Pixels) -> tuple[str, str, str]:
     )
 
 
-def roi_pictures(products: RoiProducts, row: Row, chosen: dict[int, str]) -> RoiPictures:
-    """Data, model and residual for the frames ``chosen`` (id to title) of a row of roi_models."""
-    epochs = []
-    for frame, title in chosen.items():
-        if frame in products.frame_ids:
-            pixels = products.pixels(frame)
-            data, model, residual = triple(pixels)
-            epochs.append(Epoch(title, frame, pixels.chi2, data, model, residual))
-    sharp = _sharp(products.fit)
-    return RoiPictures(row["roi"], row["filter"], epochs, _background(products.fit), sharp, None)
-
-
-def no_pictures(row: Row, problem: str) -> RoiPictures:
-    """A model that has nothing to show, and why."""
-    return RoiPictures(row["roi"], row["filter"], [], None, None, problem)
-
-
 def _range(data: NDArray, model: NDArray) -> tuple[float, float]:
     known = data[np.isfinite(data)]
     low = float(np.percentile(known, 20)) if known.size else 0.0
     top = model[np.isfinite(model)]
     return low, float(max(top.max(initial=low), low + 1e-9))
-
-
-def _background(fit: dict[str, NDArray]) -> str | None:
-    image = fit.get("background_image")
-    if image is None or not image.size or not np.ptp(image):
-        return None
-    return picture(stretch(image, min(0.0, float(image.min())), float(image.max())), DATA_COLOURS)
-
-
-def _sharp(fit: dict[str, NDArray]) -> str | None:
-    """Point sources one pixel wide on the extended light, several values per pixel."""
-    # JAX, which takes a second to import
-    from lightwatch.processes.roi_render import high_resolution_image
-    from lightwatch.processes.roi_types import ROISolution
-
-    try:
-        solution = ROISolution.from_arrays(
-            {name.removeprefix("solution/"): value for name, value in fit.items()}
-        )
-    except KeyError:  # a model of another version
-        return None
-    size = min(solution.model.shape[-1], _SHARP_SIDE_PX // _SHARP_STEPS)
-    image = high_resolution_image(
-        solution, fwhm_px=_SHARP_FWHM_PX, subsampling_factor=_SHARP_STEPS, size_px=size
-    )
-    return picture(stretch(image, 0.0, float(image.max())), DATA_COLOURS) if image.max() > 0 else None

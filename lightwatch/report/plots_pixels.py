@@ -16,7 +16,7 @@ from lightwatch.processes.astrometry_sky import parse_wcs
 from lightwatch.report.chosen import representative_epochs
 from lightwatch.report.figure import COLOURS, empty, image, new_figure, panels, plain
 from lightwatch.report.light_curve_table import light_curve_rows
-from lightwatch.report.pictures import residual_sigma, stretch
+from lightwatch.report.pictures import epoch_variance, residual_sigma, stretch
 from lightwatch.report.reading import current_hash, frame_of, judged_stars
 from lightwatch.report.sky_map import disowned_stars, pixel_of
 from lightwatch.structure import frame_store, queries, queries_report, store
@@ -214,7 +214,7 @@ def _model_row(figure: Figure, axes: np.ndarray, cut: dict, fit: dict, frame_id:
     m = int(np.flatnonzero(fit["frame_id"] == frame_id)[0])
     model, good = fit["solution/model"][m], cut["model/good"][t]
     data = np.where(good, cut["data"][t] * cut["model/coefficient"][t], np.nan)
-    variance = cut["model/background_variance"][t] + np.maximum(model, 0) / cut["exptime"][t]
+    variance, granted = epoch_variance(cut, t, model), float(cut["model/psf_model_error"][t])
     low, high = float(np.nanpercentile(data, 5)), float(np.nanmax(model))
     for one, values, name in zip(axes, (data, model), ("data", "model"), strict=False):
         shown = image(one, values, cmap="magma", vmin=low, vmax=high)
@@ -222,7 +222,8 @@ def _model_row(figure: Figure, axes: np.ndarray, cut: dict, fit: dict, frame_id:
         figure.colorbar(shown, ax=one, shrink=0.85, label="electron/s")
     residual = residual_sigma(data, model, variance, good & ~fit["solution/rejected"][m].astype(bool))
     shown = image(axes[2], residual, cmap="RdBu_r", vmin=-_RESIDUAL_SIGMA, vmax=_RESIDUAL_SIGMA)
-    axes[2].set_title("residual", fontsize=9)
+    told = f"residual, PSF error of {100 * granted:.0f} % granted" if granted else "residual"
+    axes[2].set_title(told, fontsize=9)
     figure.colorbar(shown, ax=axes[2], shrink=0.85, label="σ")
 
 

@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from astropy.wcs import WCS
 
 from lightwatch.flags import Flag
 from lightwatch.processes.astrometry_sky import sky_to_pixel, sky_to_plane
+from lightwatch.report.orientation import Rose, rose_of
 from lightwatch.structure.queries import Row
 
 _MAX_OUTLINES = 1500
 _VIEW = 600.0
-_MARGIN = 1.08
+_MARGIN = 1.04
+_STEP_ARCSEC = 10.0
+
+Kind = Literal["used", "unused", "disowned"]
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A star or an ROI at (x, y); ``kind``: used, unused, disowned, or roi."""
+    """A star or an ROI at (x, y); ``label``: what is written beside it, ``told`` on hover."""
 
     x: float
     y: float
     label: str
     told: str
-    kind: str
+    kind: Kind | Literal["roi"]
 
 
 @dataclass(frozen=True)
 class SkyMap:
-    """Outlines (SVG path data) and marks in a box of width x height; ``bar`` is as long as ``arcmin``.
+    """Outlines (SVG path data) and marks in a box of width x height.
 
     East is left, north is up."""
 
@@ -40,14 +45,20 @@ class SkyMap:
     frames: list[str]
     common: list[str]
     marks: list[Mark]
-    arcmin: float
-    bar: float
+    rose: Rose
 
 
 def sky_map(
-    polygons: Sequence[Row], common: str | None, stars: Sequence[Row], rois: dict[str, tuple[float, float]]
+    polygons: Sequence[Row],
+    common: str | None,
+    stars: Sequence[Row],
+    rois: dict[str, tuple[float, float]],
+    kinds: Callable[[int], Kind],
 ) -> SkyMap | None:
-    """The footprints of frames around the first ROI; None without any."""
+    """The footprints of frames around the first ROI; None without any.
+
+    ``stars``: rows of stars that lie on a frame; ``kinds``: of the star with an id.
+    """
     if not polygons or not rois:
         return None
     centre = next(iter(rois.values()))
@@ -57,8 +68,7 @@ def sky_map(
     outlines = [line for line in outlines if np.isfinite(line).all()]
     if not outlines:
         return None
-    seen = _plane([(row["ra"], row["dec"]) for row in stars], centre)
-    corners = np.concatenate([*outlines, seen[np.isfinite(seen).all(axis=1)]])
+    corners = np.concatenate(outlines)
     low, high = corners.min(axis=0), corners.max(axis=0)
     middle, size = (low + high) / 2, (high - low) * _MARGIN
     scale = _VIEW / max(size.max(), 1e-6)
@@ -69,47 +79,82 @@ def sky_map(
     places = [(row["ra"], row["dec"]) for row in stars] + list(rois.values())
     spots = drawn(_plane(places, centre))
     star_marks = [
-        Mark(float(x), float(y), row["name"], star_text(row), "used")
+        _star_mark(float(x), float(y), row, kinds(row["gaia_id"]))
         for (x, y), row in zip(spots, stars, strict=False)
     ]
     roi_marks = [
         Mark(float(x), float(y), name, name, "roi")
         for (x, y), name in zip(spots[len(stars) :], rois, strict=True)
     ]
-    arcmin = _nice(size.max() / 60 / 4)
     return SkyMap(
         width=float(size[0] * scale),
         height=float(size[1] * scale),
         frames=[_path(drawn(line)) for line in outlines],
         common=[_path(drawn(line)) for line in shared if np.isfinite(line).all()],
         marks=[mark for mark in star_marks + roi_marks if np.isfinite(mark.x + mark.y)],
-        arcmin=arcmin,
-        bar=arcmin * 60 * scale,
+        rose=rose_of([[-scale, 0.0], [0.0, scale]], float(size[0] * scale)),
     )
 
 
-def frame_marks(
-    stars: Sequence[Row],
+def frame_map(
     frame: Row,
-    used: set[int],
-    disowned: set[int],
-    roi_pixels: dict[str, tuple[float, float]],
-) -> list[Mark]:
-    """Stars on the picture of a frame, which is ``naxis1`` x ``naxis2`` with row 0 at the bottom."""
-    marks = []
-    for row in stars:
-        star = row["star_gaia_id"]
-        kind = "disowned" if star in disowned else "used" if star in used else "unused"
-        x, y = row["x"] + 0.5, frame["naxis2"] - 0.5 - row["y"]
-        marks.append(Mark(x, y, row["name"], f"{star_text(row)} · {_KINDS[kind]}", kind))
-    for name, (x, y) in roi_pixels.items():
-        marks.append(Mark(x + 0.5, frame["naxis2"] - 0.5 - y, name, name, "roi"))
-    return marks
+    wcs: WCS,
+    stars: Sequence[Row],
+    rois: dict[str, tuple[float, float]],
+    kinds: Callable[[int], Kind],
+    common: str | None,
+) -> SkyMap:
+    """Stars, ROIs and the footprint that all frames share on the picture of a frame, row 0 at the bottom."""
+    scale = _VIEW / max(frame["naxis1"], frame["naxis2"])
+
+    def drawn(points: np.ndarray) -> np.ndarray:
+        return np.column_stack([points[:, 0] + 0.5, frame["naxis2"] - 0.5 - points[:, 1]]) * scale
+
+    places = drawn(np.array([[row["x"], row["y"]] for row in stars], dtype=float).reshape(-1, 2))
+    marks = [
+        _star_mark(float(x), float(y), row, kinds(row["star_gaia_id"]))
+        for (x, y), row in zip(places, stars, strict=True)
+    ]
+    spots = drawn(_pixels(wcs, list(rois.values())))
+    marks += [Mark(float(x), float(y), name, name, "roi") for (x, y), name in zip(spots, rois, strict=True)]
+    shared = [drawn(_pixels(wcs, polygon)) for polygon in json.loads(common)] if common else []
+    return SkyMap(
+        width=frame["naxis1"] * scale,
+        height=frame["naxis2"] * scale,
+        frames=[],
+        common=[_path(line) for line in shared if np.isfinite(line).all()],
+        marks=[mark for mark in marks if np.isfinite(mark.x + mark.y)],
+        rose=rose_of(scale * _per_arcsec(wcs, next(iter(rois.values()))), frame["naxis1"] * scale),
+    )
+
+
+def kind_of(star: int, used: set[int], disowned: set[int]) -> Kind:
+    """What a star is to a frame whose PSF is of the stars ``used``."""
+    return "disowned" if star in disowned else "used" if star in used else "unused"
+
+
+def _star_mark(x: float, y: float, row: Row, kind: Kind) -> Mark:
+    """A star of a map: all names at once could not be read, so others' are told on hover alone."""
+    label = "" if kind == "unused" else row["name"]
+    return Mark(x, y, label, f"{star_text(row)} · {_KINDS[kind]}", kind)
+
+
+def _per_arcsec(wcs: WCS, position: tuple[float, float]) -> np.ndarray:
+    """(2, 2) px (x, y) per arcsec (east, north) at a position in degrees."""
+    ra, dec = position
+    step = _STEP_ARCSEC / 3600
+    around = _pixels(wcs, [(ra, dec), (ra + step / np.cos(np.radians(dec)), dec), (ra, dec + step)])
+    return np.asarray((around[1:] - around[0]).T / _STEP_ARCSEC)
+
+
+def _pixels(wcs: WCS, positions: Sequence[Sequence[float]]) -> np.ndarray:
+    ra, dec = np.asarray(positions, dtype=float).reshape(-1, 2).T
+    return sky_to_pixel(wcs, ra, dec)
 
 
 _KINDS = {
-    "used": "makes the PSF of this frame",
-    "unused": "not in this frame's PSF",
+    "used": "makes the PSF",
+    "unused": "not in the PSF",
     "disowned": "disowned by the normalization",
 }
 
@@ -138,9 +183,3 @@ def _plane(points: Sequence[Sequence[float]], centre: tuple[float, float]) -> np
 
 def _path(points: np.ndarray) -> str:
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points) + "Z"
-
-
-def _nice(value: float) -> float:
-    """The largest of 1, 2, 5 times a power of ten that is not above a positive value."""
-    power = 10.0 ** np.floor(np.log10(value))
-    return float(max(step * power for step in (1, 2, 5) if step * power <= value))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lightwatch.errors import StorageError
 from lightwatch.flags import UNUSABLE_PIXEL, Flag
+from lightwatch.pipeline.tasks.star_cutouts import FrameStars, stack
+from lightwatch.processes.photometry import light_of_neighbours
+from lightwatch.processes.psf_error import psf_error_variance
 from lightwatch.processes.psf_model import PSFModel, local_psf, render
 from lightwatch.report.pictures import (
     DATA_COLOURS,
@@ -46,17 +49,24 @@ class StarStrip:
 
 @dataclass(frozen=True)
 class StarStrips:
-    """Stars of a frame, those of the PSF first; ``stacked``: their residuals together, in sigma of the stack."""
+    """Stars of a frame, those of the PSF first; ``stacked``: their residuals together, in sigma of the stack.
 
-    stars: list[StarStrip]
-    stacked: str | None
-    n_stacked: int
+    ``granted``: error of the PSF itself, as a fraction of the light, that chi2 and residuals allow for;
+    ``problem``: why stars that were measured cannot be shown.
+    """
+
+    stars: list[StarStrip] = field(default_factory=list)
+    stacked: str | None = None
+    n_stacked: int = 0
+    granted: float = 0.0
+    problem: str = ""
 
 
 @dataclass(frozen=True)
-class _Star:
+class StarPixels:
+    """A star (row of measured_stars): (n, n) data and model, residual in the sigma of chi2; NaN: not used."""
+
     row: Row
-    used: bool
     data: Floats
     model: Floats
     residual: Floats
@@ -65,36 +75,58 @@ class _Star:
 def star_strips(workspace: Workspace, footprint_hash: str, psf: Row, *, strips: bool = True) -> StarStrips:
     """Stars of the frame of a row of PSFs; none where a product cannot be read.
 
-    The model is the frame's PSF with the measured flux and place; neighbours stay in data and residual.
+    The model is the frame's PSF with the measured flux and place, and neighbours that a catalogue has, as in the
+    photometry.
     """
     frame_id = psf["frame_id"]
     measured = queries.rows(workspace.reader, queries_report.measured_stars(footprint_hash, frame_id))
     regions = queries.rows(workspace.reader, queries.regions_of(footprint_hash, [frame_id]))
     if not regions or not measured:
-        return StarStrips([], None, 0)
+        return StarStrips()
+    known = [row for row in measured if row["flux"] is not None and row["x"] is not None]
     try:
         cut = store.read_product(workspace.workdir, regions[0]["relpath"])
         fit = store.read_product(workspace.workdir, psf["relpath"])
+        used = {int(i) for i, use in zip(fit["stars/gaia_id"], fit["stars/used"], strict=True) if use}
         model = PSFModel.from_arrays(
             {n.removeprefix("model/"): a for n, a in fit.items() if n.startswith("model/")}
         )
-    except (StorageError, KeyError):  # missing, or of another version
-        return StarStrips([], None, 0)
-    used = {int(i) for i, use in zip(fit["stars/gaia_id"], fit["stars/used"], strict=True) if use}
-    known = [row for row in measured if row["flux"] is not None and row["x"] is not None]
-    of_psf = [row for row in known if row["star_gaia_id"] in used][:_MAX_USED]
-    others = [row for row in known if row["star_gaia_id"] not in used][: _MAX_OTHERS if strips else 0]
-    stars = [_star(cut, model, row, row["star_gaia_id"] in used) for row in of_psf + others]
-    stack = [one.residual for one in stars if one.used]
+        of_psf = [row for row in known if row["star_gaia_id"] in used][:_MAX_USED]
+        others = [row for row in known if row["star_gaia_id"] not in used][: _MAX_OTHERS if strips else 0]
+        stars = measured_pixels(cut, model, of_psf + others)
+    except StorageError as error:
+        return StarStrips(problem=str(error))
+    except KeyError as error:
+        return StarStrips(problem=f"its products have no {error.args[0]}, as those of another version")
+    residuals = [one.residual for one in stars if one.row["star_gaia_id"] in used]
     return StarStrips(
-        stars=[_strip(one) for one in stars] if strips else [],
-        stacked=_stacked(stack) if stack else None,
-        n_stacked=len(stack),
+        stars=[_strip(one, used=one.row["star_gaia_id"] in used) for one in stars] if strips else [],
+        stacked=_stacked(residuals) if residuals else None,
+        n_stacked=len(residuals),
+        granted=float(model.model_error),
     )
 
 
-def _star(cut: dict[str, NDArray], psf: PSFModel, row: Row, used: bool) -> _Star:
-    place = int(np.flatnonzero(cut["stars/gaia_id"] == row["star_gaia_id"])[0])
+def measured_pixels(cut: dict[str, NDArray], psf: PSFModel, rows: Sequence[Row]) -> list[StarPixels]:
+    """Pixels of stars of a frame; ``cut``: its product of stamps, ``rows`` of measured_stars."""
+    place = {int(star): k for k, star in enumerate(cut["stars/gaia_id"])}
+    shown = [row for row in rows if row["star_gaia_id"] in place]
+    neighbours = _neighbours(cut, psf, sorted(place[row["star_gaia_id"]] for row in shown))
+    return [_star(cut, psf, row, place[row["star_gaia_id"]], neighbours) for row in shown]
+
+
+def _neighbours(cut: dict[str, NDArray], psf: PSFModel, places: list[int]) -> dict[int, Floats]:
+    """Light (n, n) of the neighbours of the stars at ``places`` of the cutouts."""
+    arrays = {name.removeprefix("stars/"): values for name, values in cut.items()}
+    chosen = np.zeros(len(arrays["gaia_id"]), dtype=bool)
+    chosen[places] = True
+    (light,) = light_of_neighbours([psf], stack([FrameStars(0, arrays, 0.0)], [chosen], only_catalogued=True))
+    return dict(zip(places, light, strict=False))  # padded to one star where there is none
+
+
+def _star(
+    cut: dict[str, NDArray], psf: PSFModel, row: Row, place: int, neighbours: dict[int, Floats]
+) -> StarPixels:
     data = np.asarray(cut["stars/data"][place], dtype=float)
     x0, y0 = cut["stars/corner"][place]
     u, v = (
@@ -102,23 +134,26 @@ def _star(cut: dict[str, NDArray], psf: PSFModel, row: Row, used: bool) -> _Star
         for size, start, centre in ((data.shape[1], x0, row["x"]), (data.shape[0], y0, row["y"]))
     )
     light = render(local_psf(psf, row["x"], row["y"]), u, v, quadrature=psf.quadrature)
-    model = row["flux"] * light + (row["local_background"] or 0.0)
+    light, others = row["flux"] * np.asarray(light, dtype=float), neighbours[place]
+    model = light + others + (row["local_background"] or 0.0)
     good = (cut["stars/mask"][place] & int(UNUSABLE_PIXEL)) == 0
-    variance = cut["stars/background_rms"][place].astype(float) ** 2 + np.maximum(model, 0) / float(
-        cut["exptime"]
+    noise = cut["stars/background_rms"][place].astype(float) ** 2
+    noise += np.maximum(light + others, 0) / float(cut["exptime"])
+    variance = (
+        noise + psf_error_variance(light, psf.model_error) + psf_error_variance(others, psf.model_error)
     )
     shown = np.where(good, data, np.nan)
-    return _Star(row, used, shown, model, residual_sigma(data, model, variance, good & np.isfinite(data)))
+    return StarPixels(row, shown, model, residual_sigma(data, model, variance, good & np.isfinite(data)))
 
 
-def _strip(star: _Star) -> StarStrip:
+def _strip(star: StarPixels, *, used: bool) -> StarStrip:
     known = star.data[np.isfinite(star.data)]
     low = float(np.percentile(known, 20)) if known.size else 0.0
     high = max(float(star.model.max()), low + 1e-9)
     return StarStrip(
         name=star.row["name"],
         gmag=star.row["gmag"],
-        used=star.used,
+        used=used,
         chi2=star.row["chi2"],
         flags=", ".join(Flag(star.row["flags"]).names).replace("_", " "),
         data=picture(stretch(star.data, low, high), DATA_COLOURS),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from lightwatch.flags import Flag
+from lightwatch.report.star_scatter import StarScatter
 from lightwatch.structure import queries, queries_report
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
@@ -17,12 +18,14 @@ _MAX_EXCLUSIONS = 60
 
 @dataclass(frozen=True)
 class StarWeight:
-    """A star; changes of the frames' coefficients when it is left out, and its scatter, as fractions."""
+    """A star; changes of the frames' coefficients when it is left out, its scatter and what is stated for it (both
+    as in the chart of the stars' scatter), as fractions."""
 
     name: str
     gmag: float | None
     n_frames: int
-    excess_scatter: float | None
+    scatter: float | None
+    stated: float | None
     influence_rms: float | None
     influence: float | None
     flags: str
@@ -50,17 +53,25 @@ class Weights:
     more_exclusions: int
 
 
-def weights_by_filter(workspace: Workspace, footprint_hash: str, judged: Sequence[Row]) -> list[Weights]:
-    """What the normalization of each filter rests on; ``judged``: rows of normalization_stars."""
+def weights_by_filter(
+    workspace: Workspace, footprint_hash: str, judged: Sequence[Row], scatter: Sequence[StarScatter]
+) -> list[Weights]:
+    """What the normalization of each filter rests on; ``judged``: rows of normalization_stars, ``scatter`` of
+    star_scatter."""
     engine = workspace.reader
     known = {row["gaia_id"]: row for row in queries.rows(engine, queries.stars_of(footprint_hash))}
     counts = {
         row["filter"]: row["n"]
         for row in queries.rows(engine, queries_report.number_of_exclusions(footprint_hash))
     }
+    measured = {
+        (one.filter, star): (float(one.scatter[i]), float(one.expected[i]))
+        for one in scatter
+        for i, star in enumerate(one.ids)
+    }
     out = []
     for name in sorted({row["filter"] for row in judged}):
-        stars = [_weight(row, known) for row in judged if row["filter"] == name and row["n_frames"]]
+        stars = [_weight(row, known, measured) for row in judged if row["filter"] == name and row["n_frames"]]
         stars.sort(key=lambda star: (-(star.influence_rms or star.influence or 0.0), star.name))
         query = queries_report.exclusions_of(footprint_hash, name, _MAX_EXCLUSIONS)
         exclusions = [_exclusion(row) for row in queries.rows(engine, query)]
@@ -76,13 +87,17 @@ def weights_by_filter(workspace: Workspace, footprint_hash: str, judged: Sequenc
     return [one for one in out if one.stars or one.exclusions]
 
 
-def _weight(row: Row, known: Mapping[int, Row]) -> StarWeight:
+def _weight(
+    row: Row, known: Mapping[int, Row], measured: Mapping[tuple[str, int], tuple[float, float]]
+) -> StarWeight:
     star = known[row["star_gaia_id"]]
+    scatter, stated = measured.get((row["filter"], row["star_gaia_id"]), (None, None))
     return StarWeight(
         name=star["name"],
         gmag=star["gmag"],
         n_frames=row["n_frames"],
-        excess_scatter=row["excess_scatter"],
+        scatter=scatter,
+        stated=stated,
         influence_rms=row["influence_rms"],
         influence=row["influence"],
         flags=", ".join(Flag(row["flags"]).names).replace("_", " "),

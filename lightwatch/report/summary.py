@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -10,12 +11,28 @@ from typing import Any
 
 import numpy as np
 
+from lightwatch.errors import ExitCode
 from lightwatch.report.failures import Cause, FileCause, causes_of_files, causes_of_frames, causes_of_groups
 from lightwatch.structure import queries, queries_overview
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
 
 _MAX_ERRORS = 30
+_MAX_FILTERS = 2
+#: system of magnitudes behind which no catalogue stands
+INSTRUMENTAL = "instrumental"
+#: exit codes in words
+_ENDS = {
+    int(ExitCode.CLEAN): "ended well",
+    int(ExitCode.PARTIAL): "ended, some frames or files set aside",
+    int(ExitCode.NO_DATA): "ended without usable data",
+    int(ExitCode.BUG): "stopped by an error of lightwatch",
+    int(ExitCode.STORAGE): "stopped by the disk or the database",
+    int(ExitCode.LOCKED): "stopped: another run was at work",
+    int(ExitCode.CONFIG): "stopped by the configuration",
+    int(ExitCode.INTERRUPTED): "interrupted",
+    128 + signal.SIGTERM: "interrupted",
+}
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 
 
@@ -46,7 +63,7 @@ def summarise(
     rejections = queries.rows(engine, queries_overview.rejections(footprint_hash))
     told = {(row["task"], row["state"], row["reason_code"]) for row in rejections}
     return Summary(
-        tiles=_tiles(frames, curves),
+        tiles=tiles_of(frames, curves),
         progress=queries.rows(engine, queries_overview.progress()),
         causes=causes_of_frames(workspace, footprint_hash, rejections, run["id"] if run else None),
         groups_failed=causes_of_groups(
@@ -70,12 +87,18 @@ def date_of(mjd: float) -> str:
     return f"{_MJD_EPOCH + timedelta(days=mjd):%Y-%m-%d %H:%M}"
 
 
+def camera_of(frame: Row) -> str:
+    """Telescope and camera of a frame; '' where its header names none."""
+    return f"{frame['telescope_name'] or ''} {frame['telescope_imager_name'] or ''}".strip()
+
+
 def mjd_of(moment: datetime) -> float:
     """MJD (UTC) of a moment."""
     return (moment - _MJD_EPOCH) / timedelta(days=1)
 
 
-def _tiles(frames: Sequence[Row], curves: Sequence[Row]) -> list[tuple[str, str]]:
+def tiles_of(frames: Sequence[Row], curves: Sequence[Row]) -> list[tuple[str, str]]:
+    """(number, what it is) of the head of the page; ``frames`` of quality_of_frames in order of time."""
     used = [row for row in frames if not row["eliminated"]]
     tiles = [(f"{len(used):,}".replace(",", "\u202f"), "frames")]
     if used:
@@ -88,13 +111,32 @@ def _tiles(frames: Sequence[Row], curves: Sequence[Row]) -> list[tuple[str, str]
         ("psf_reserved_chi2", "", "median χ² of reserved stars", 2),
         ("limiting_magnitude", "", "median 5σ limit, mag", 1),
     ):
-        known = [row[name] for row in used if row[name] is not None]
-        if known:
-            tiles.append((f"{np.median(known):.{digits}f}{unit}", label))
+        # instrumental magnitudes tell nobody how deep frames are
+        rows = used if name != "limiting_magnitude" else [r for r in used if r["system"] != INSTRUMENTAL]
+        told = _by_filter(rows, name, digits, unit)
+        if told:
+            tiles.append((told, label))
     return tiles
+
+
+def _by_filter(rows: Sequence[Row], name: str, digits: int, unit: str) -> str:
+    """Median of a column; where filters differ, of each by its name, and from the least to the most of many."""
+    known: dict[str, list[float]] = {}
+    for row in rows:
+        if row[name] is not None:
+            known.setdefault(row["filter"] or "no filter", []).append(row[name])
+    medians = {key: float(np.median(values)) for key, values in sorted(known.items())}
+    told = {key: f"{value:.{digits}f}{unit}" for key, value in medians.items()}
+    if len(set(told.values())) <= 1:
+        return next(iter(told.values()), "")
+    if len(told) > _MAX_FILTERS:
+        return (
+            f"{told[min(medians, key=medians.__getitem__)]} to {told[max(medians, key=medians.__getitem__)]}"
+        )
+    return ", ".join(f"{key} {value}" for key, value in told.items())
 
 
 def _run_text(run: Row) -> str:
     if run["ended"] is None:
         return "still running, or interrupted"
-    return "ended well" if run["exit_code"] == 0 else f"ended with exit code {run['exit_code']}"
+    return _ENDS.get(run["exit_code"], f"stopped with exit code {run['exit_code']}")

@@ -16,6 +16,7 @@ from lightwatch.processes.lightcurve import split_nights
 from lightwatch.processes.visit_scatter import VisitScatter, nearest_in_brightness, visit_scatter
 from lightwatch.report.light_curve_table import by_roi_and_filter, flux_kind
 from lightwatch.report.star_scatter import StarScatter, usable_flux
+from lightwatch.report.summary import camera_of
 from lightwatch.structure.queries import Row
 
 Floats = NDArray[np.float64]
@@ -34,6 +35,7 @@ class SourceTrust:
     finding: Finding
     headline: str
     sentences: list[str]
+    factor: float = np.nan  # measured over stated scatter
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,33 @@ class Trust:
     sources: list[SourceTrust]
     more_sources: int
     facts: list[tuple[str, str, str]]
+
+    @property
+    def finding(self) -> Finding:
+        """The worst of its sources of which anything is known."""
+        found = {source.finding for source in self.sources}
+        return next((one for one in _WORST_FIRST if one in found), "unknown")
+
+    @property
+    def line(self) -> str:
+        """The verdict in a line."""
+        if len(self.sources) == 1:
+            return self.sources[0].headline
+        parts = []
+        for finding in _WORST_FIRST:
+            own = [source for source in self.sources if source.finding == finding]
+            if own:
+                most = f"{max(source.factor for source in own):.1f}"
+                parts.append(f"{', '.join(source.name for source in own)}: {_IN_SHORT[finding].format(most)}")
+        return "; ".join(parts) + "."
+
+
+_WORST_FIRST: tuple[Finding, ...] = ("more", "as stated", "unknown")
+_IN_SHORT: dict[Finding, str] = {
+    "more": "stars as bright scatter up to {} times as much as their errors say",
+    "as stated": "stars as bright scatter as their errors say",
+    "unknown": "nothing to compare with",
+}
 
 
 @dataclass(frozen=True)
@@ -96,10 +125,7 @@ def trust_of(
 
 def _visits(frames: Sequence[Row], night_gap_days: float) -> tuple[dict[int, int], dict[int, str]]:
     """Visit of every frame, which is a night of a camera, and the camera."""
-    cameras = {
-        row["id"]: f"{row['telescope_name'] or ''} {row['telescope_imager_name'] or ''}".strip()
-        for row in frames
-    }
+    cameras = {row["id"]: camera_of(row) for row in frames}
     visit: dict[int, int] = {}
     for camera in sorted(set(cameras.values())):
         own = [row for row in frames if cameras[row["id"]] == camera]
@@ -145,6 +171,7 @@ def _of_source(points: Sequence[Row], stars: _Stars | None) -> SourceTrust:
             _compared(stars.scatter, chosen, magnitude, told, len(ids), firm=used is firm),
             *_by_visit(told, finding, len({stars.cameras[frame] for frame in ids})),
         ],
+        told.total.measured / told.total.stated,
     )
 
 
@@ -252,8 +279,15 @@ def _fit(rows: Sequence[Row]) -> str:
 
 def _psf(frames: Sequence[Row]) -> str:
     reserved = [row["psf_reserved_chi2"] for row in frames]
-    return _chi2("reduced χ² {} of stars kept out of its fit", reserved) + _chi2(
+    chi2 = _chi2("reduced χ² {} of stars kept out of its fit", reserved) + _chi2(
         ", {} of those in it", [row["psf_chi2"] for row in frames], unknown=""
+    )
+    missed = [row["psf_model_error"] for row in frames if row["psf_model_error"]]
+    if not missed:
+        return chi2
+    return (
+        f"{chi2}; it misses up to {100 * max(missed):.0f} % of the light (on {len(missed)} of {len(frames)} frames "
+        f"some of it, {100 * np.median(missed):.0f} % in the middle), which every χ² here grants it"
     )
 
 

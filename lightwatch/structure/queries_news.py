@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Select, and_, case, func, select, union_all
 
+from lightwatch.errors import ExitCode
 from lightwatch.structure import schema as s
 from lightwatch.structure.task_names import IMPORT_TASK
 
@@ -16,9 +17,11 @@ def run_with_news() -> Select[Any]:
     return select(s.runs).where(s.runs.c.id == select(func.max(worked.c.run_id)).scalar_subquery())
 
 
-def run_before(run_id: int) -> Select[Any]:
-    """The run before a run."""
-    return select(s.runs).where(s.runs.c.id < run_id).order_by(s.runs.c.id.desc()).limit(1)
+def finished_run_before(run_id: int) -> Select[Any]:
+    """The last run before a run that came to its end, with or without frames set aside."""
+    r = s.runs
+    finished = r.c.exit_code.in_([int(ExitCode.CLEAN), int(ExitCode.PARTIAL)])
+    return select(r).where(r.c.id < run_id, finished).order_by(r.c.id.desc()).limit(1)
 
 
 def imported_frames(run_id: int) -> Select[Any]:
@@ -52,6 +55,17 @@ def items_of_run(run_id: int) -> Select[Any]:
         select(both.c.task, both.c.state, both.c.n, both.c.n_new)
         .join(r, r.c.task == both.c.task)
         .order_by(r.c.position, both.c.state)
+    )
+
+
+def groups_without_result(footprint_hash: str) -> Select[Any]:
+    """Groups (a filter, or an ROI and a filter) that a joint task of today's recipe has nothing for, with the cause."""
+    g, r = s.group_results, s.task_recipes
+    return (
+        select(g.c.task, g.c.state, g.c.group_key, g.c.reason_code)
+        .join(r, and_(r.c.task == g.c.task, r.c.recipe == g.c.recipe))
+        .where(g.c.state != "done", g.c.combined_footprint_hash == footprint_hash)
+        .order_by(r.c.position, g.c.group_key)
     )
 
 

@@ -118,6 +118,7 @@ def quality_of_frames(footprint_hash: str, band: str) -> Select[Any]:
             p.c.reserved_chi2.label("psf_reserved_chi2"),
             p.c.n_stars.label("psf_stars"),
             p.c.flags.label("psf_flags"),
+            p.c.model_error.label("psf_model_error"),
             k.c.coefficient,
             k.c.coefficient_uncertainty,
             k.c.n_stars.label("normalization_stars"),
@@ -304,6 +305,17 @@ def mean_seeing(roi: str, filter_name: str) -> Select[Any]:
         .where(x.c.roi == roi, x.c.filter == filter_name)
     )
     return select(func.avg(f.c.seeing_arcseconds)).where(f.c.id.in_(of_curve))
+
+
+def stars_on_any_frame(footprint_hash: str) -> Select[Any]:
+    """Ids of the reference stars that lie on a frame which is not eliminated."""
+    x, f = s.stars_in_frames, s.frames
+    return (
+        select(x.c.star_gaia_id)
+        .distinct()
+        .join(f, f.c.id == x.c.frame_id)
+        .where(x.c.combined_footprint_hash == footprint_hash, f.c.eliminated == 0)
+    )
 
 
 def polygons_of_frames() -> Select[Any]:

@@ -270,6 +270,7 @@ def test_download_holds_the_numbers_of_the_page(page, downloads):
     assert table[1]["flags"] == "poor fit"
     assert table[1]["doubtful"] == "true"
     assert table[0]["frame"] == "0.fits"
+    assert table[0]["camera"] == "T"
     assert float(table[0]["bjd_tdb"]) == pytest.approx(2460000.505, abs=2e-6)
     assert next(row["mag"] for row in table if row["point_source"] == "B_1") == ""
 
@@ -282,7 +283,9 @@ def test_download_holds_no_formula(driver, make_workdir, tmp_path, downloads):
     head, *rows = _saved(downloads, "roi_r.csv")
     assert len(rows) == 8
     numbers = {
-        i for i, name in enumerate(head) if name not in ("roi", "filter", "point_source", "flags", "frame")
+        i
+        for i, name in enumerate(head)
+        if name not in ("roi", "filter", "point_source", "flags", "camera", "frame")
     }
     for row in rows:
         for i, text in enumerate(row):
@@ -307,6 +310,50 @@ def test_a_finger_finds_buttons_large_enough(driver, url):
     )
     assert len(sizes) > 20
     assert min(sizes) >= 40
+
+
+def test_all_sections_are_in_sight_on_a_phone(driver, url):
+    chromium.show(driver, url, 400)
+    edges = driver.execute_script(
+        "return [...document.querySelectorAll('nav a')].map((a) => a.getBoundingClientRect().right)"
+    )
+    assert len(edges) == 9
+    assert max(edges) <= 400
+    height = "return document.getElementById('trust').offsetHeight"
+    assert driver.execute_script(height) < 450  # the verdicts of two light curves, not their grounds
+
+
+def test_light_curves_by_camera(driver, make_workdir, tmp_path):
+    workspace = make_workdir(tmp_path / "w", n_frames=12)
+    frames = schema.frames
+    with transaction(workspace.engine) as connection:
+        connection.execute(
+            update(frames)
+            .where(frames.c.id % 2 == 0)
+            .values(telescope_name="North", telescope_imager_name="c2")
+        )
+        connection.execute(update(frames).where(frames.c.id % 2 == 1).values(telescope_name="South"))
+    chromium.show(driver, write_report(workspace).as_uri())
+    keys(driver, Keys.ARROW_RIGHT)
+    assert "\nSouth\nframe " in tip(driver)
+    keys(driver, Keys.ARROW_RIGHT)
+    assert "\nNorth c2\nframe " in tip(driver)
+    keys(driver, Keys.ESCAPE)
+    before = shown(driver, CURVE)
+    one(driver, "input[name=colour][value=camera]").click()
+    assert shown(driver, CURVE) != before
+    names = [
+        button.text
+        for button in driver.find_elements("css selector", f"{CURVE}[data-index='0'] .legend button")
+    ]
+    assert names == ["A · North c2", "A · South", "B_1 · North c2", "B_1 · South"]
+    one(driver, "input[name=bins][value=nights]").click()  # a night's mean is of all cameras
+    assert len(driver.find_elements("css selector", f"{CURVE}[data-index='0'] .legend button")) == 2
+    assert chromium.complaints(driver) == []
+
+
+def test_one_camera_needs_no_switch(page):
+    assert page.find_elements("css selector", "input[name=colour]") == []
 
 
 def test_a_finger_turns_the_pages_of_frames(driver, url):
@@ -452,8 +499,12 @@ def test_paper_is_white(driver, url):
     chromium.show(driver, url, prefers_color_scheme="dark")
     colour = "return getComputedStyle(document.documentElement).getPropertyValue('--ink')"
     dark, drawn = driver.execute_script(colour), shown(driver, CURVE)
+    folded = "return document.querySelectorAll('.verdict:not([open])').length"
+    assert driver.execute_script(folded) == 2
     driver.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert driver.execute_script(folded) == 0
     assert driver.execute_script(colour) != dark
     assert shown(driver, CURVE) != drawn
     driver.execute_script("dispatchEvent(new Event('afterprint'))")
+    assert driver.execute_script(folded) == 2
     assert shown(driver, CURVE) == drawn

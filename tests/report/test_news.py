@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import delete, insert, select, update
 
 import lightwatch
 from lightwatch.report import site
@@ -180,8 +180,8 @@ def second_run(make_workdir, tmp_path):
 def test_what_the_last_run_brought(second_run):
     news = news_of(second_run)
     assert (news.idle, news.n_new, news.new) == (False, 2, ["5.fits", "4.fits"])
-    work = {one.task: (one.new, one.again, one.failed) for one in news.work}
-    assert work == {"read_convert_skysub_character_catalog": (2, 0, 0), "psf_modeling": (2, 3, 1)}
+    work = {one.task: (one.new, one.again, one.rejected, one.failed) for one in news.work}
+    assert work == {"read_convert_skysub_character_catalog": (2, 0, 0, 0), "psf_modeling": (2, 3, 1, 0)}
     assert [(one.key, one.before, one.after) for one in news.settings] == [("psf.min_snr", "40", "20")]
     assert news.versions == ("0.1.0", "0.2.0")
     text = site.render(second_run)
@@ -197,8 +197,8 @@ def test_frames_whose_import_was_done_again_are_not_new(second_run):
         connection.execute(update(r).where(imports, r.c.frame_id == 5).values(attempts=2))
     news = news_of(second_run)
     assert (news.n_new, news.new, news.n_again) == (1, ["5.fits"], 1)
-    work = {one.task: (one.new, one.again, one.failed) for one in news.work}
-    assert work == {"read_convert_skysub_character_catalog": (1, 1, 0), "psf_modeling": (1, 4, 1)}
+    work = {one.task: (one.new, one.again, one.rejected, one.failed) for one in news.work}
+    assert work == {"read_convert_skysub_character_catalog": (1, 1, 0, 0), "psf_modeling": (1, 4, 1, 0)}
     text = site.render(second_run)
     assert "<b>1 new frame</b>" in text
     assert "<b>1 frame imported again</b>" in text
@@ -216,6 +216,60 @@ def test_a_run_without_work_is_told_of(second_run):
         connection.execute(insert(schema.runs), [idle])
     assert news_of(second_run).idle
     assert "The last run found nothing to do" in site.render(second_run)
+
+
+def test_settings_are_compared_with_the_last_run_that_finished(second_run):
+    runs, r = schema.runs, schema.task_results
+    with transaction(second_run.engine) as connection:
+        connection.execute(
+            update(runs).where(runs.c.id == 2).values(exit_code=130)
+        )  # with min_snr 20, interrupted
+        third = {"id": 3, "started": "2026-01-03T00:00:00Z", "version": "0.2.0", "config_hash": "1"}
+        connection.execute(insert(runs), [third | {"config": '{"psf": {"min_snr": 20}}'}])
+        connection.execute(update(r).where(r.c.run_id == 2).values(run_id=3))
+    news = news_of(second_run)
+    assert news.run["id"] == 3
+    assert [(one.key, one.before, one.after) for one in news.settings] == [("psf.min_snr", "40", "20")]
+    assert news.compared == "2026-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "told"),
+    [
+        (0, "ended well"),
+        (10, "ended, some frames or files set aside"),
+        (130, "interrupted"),
+        (143, "interrupted"),
+    ],
+)
+def test_how_a_run_ended_is_told_in_words(second_run, exit_code, told):
+    with transaction(second_run.engine) as connection:
+        connection.execute(update(schema.runs).values(exit_code=exit_code))
+    text = site.render(second_run)
+    assert f": {told}." in text
+    assert "exit code" not in text
+
+
+def test_nothing_to_compare_with_and_frames_without_result_are_no_good_news(second_run):
+    card = site.render(second_run).split('id="news"')[1].split("</section>")[0]
+    assert "nothing to compare with" in card
+    assert "1 frame has no result" in card
+    assert "✓" not in card
+    assert 'class="n odd">1<' in card.replace("<wbr>", "")  # rejected is rejected here, too
+
+
+def test_a_filter_without_light_curve_says_why(second_run):
+    with transaction(second_run.engine) as connection:
+        connection.execute(delete(schema.roi_flux).where(schema.roi_flux.c.filter == "i"))
+        changed = {"state": "rejected", "reason_code": "too_few_psf_stars"}
+        r = schema.task_results
+        of_filter = select(schema.frames.c.id).where(schema.frames.c.filter == "i")
+        connection.execute(
+            update(r).where(r.c.task == "psf_modeling", r.c.frame_id.in_(of_filter)).values(changed)
+        )
+    text = site.render(second_run)
+    assert "2 frames and no light curve: 2 rejected by psf_modeling (too_few_psf_stars)." in text
+    assert "no light curve: " not in text.replace("2 frames and no light curve: ", "")
 
 
 def test_causes_name_their_frames_and_what_to_do(second_run):

@@ -13,6 +13,7 @@ from sqlalchemy import update
 
 from lightwatch.report import site
 from lightwatch.report.site import script_json, write_report
+from lightwatch.report.summary import tiles_of
 from lightwatch.structure import schema
 from lightwatch.structure.database import transaction
 
@@ -73,16 +74,45 @@ def rows_of(html: str, caption: str) -> list[list[str]]:
 def test_weight_of_single_stars_most_influence_first(html):
     rows = rows_of(html, "How much it rests on single stars")
     assert [row[0] for row in rows] == list("fedcba") * 2  # two filters
-    assert rows[0] == ["f", "20.00", "12", "0.24 %", "0.60 %", "0.10 %", "variable"]
-    assert rows[5] == ["a", "15.00", "12", "0.04 %", "0.10 %", "0.10 %", ""]
+    assert rows[0][:5] == ["f", "20.00", "12", "0.24 %", "0.60 %"]
+    assert rows[0][-1] == "variable"
+    assert rows[5][:5] == ["a", "15.00", "12", "0.04 %", "0.10 %"]
+    by_filter = {one["filter"]: one for one in _data(html)["stars"]}
+    for row, name in ((rows[0], "i"), (rows[6], "r"), (rows[11], "r")):  # the numbers of the chart
+        at = by_filter[name]["name"].index(row[0])
+        assert row[5:7] == [f"{100 * by_filter[name][key][at]:.2f} %" for key in ("scatter", "expected")]
+
+
+def test_a_column_without_entries_is_left_out(make_workdir, tmp_path):
+    workspace = make_workdir(tmp_path / "work", n_frames=6)
+    assert '<th scope="col">Found</th>' in site.render(workspace)
+    with transaction(workspace.engine) as connection:
+        connection.execute(update(schema.normalization_stars).values(flags=0))
+    assert '<th scope="col">Found</th>' not in site.render(workspace)
+
+
+def test_headline_numbers_are_of_one_filter_or_say_of_which():
+    def row(name: str, seeing: float, system: str | None = "AB") -> dict:
+        return {"eliminated": 0, "mjd_mid": 60000.0, "filter": name, "seeing_arcseconds": seeing,
+                "psf_reserved_chi2": 1.0, "limiting_magnitude": 21.0, "system": system}  # fmt: skip
+
+    def told(*rows: dict) -> dict:
+        return {label: number for number, label in tiles_of(rows, [])}
+
+    assert told(row("r", 1.0), row("r", 1.2))["median seeing"] == "1.10″"
+    assert told(row("r", 1.0), row("u", 2.0))["median seeing"] == "r 1.00″, u 2.00″"
+    assert told(row("r", 1.0), row("u", 9.5), row("i", 10.0))["median seeing"] == "1.00″ to 10.00″"
+    assert told(row("r", 1.0), row("u", 2.0))["median 5σ limit, mag"] == "21.0"
+    assert "median 5σ limit, mag" not in told(row("r", 1.0, "instrumental"))
 
 
 def test_what_the_normalization_left_out(html):
-    rows = rows_of(html, "Trusted less than half, or left out")
+    rows = rows_of(html, "Left out, or counted less than half")
     assert rows[0] == ["f", "all", "–", "–", "variable"]
     assert rows[1] == ["all", "1.fits", "–", "–", "outlier: the frame"]
     assert rows[2] == ["a", "0.fits", "+9.9 %", "25 %", "flux 99"]
     assert len(rows) == 60
+    assert "101 stars, frames or single fluxes were left out" in html
     assert "And 41 fluxes that are less off." in html
     assert html.count("No star, frame or flux was left out.") == 1  # the other filter
 
@@ -235,6 +265,8 @@ def test_all_frames_have_a_page_when_asked(make_workdir, tmp_path):
     assert 'href="2.html" rel="next"' in first
     assert "too_few_stars" in first
     assert first.count("alt=") >= 4  # an ROI as data, model and residual, and the PSF
+    second = re.sub(r"<[^>]+>", " ", (folder / "2.html").read_text("utf-8"))
+    assert re.search(r"Flags of the frame\s+none\s+Flags of its points\s+poor fit", second)
 
 
 def test_page_of_a_frame_is_deaf_to_hostile_text(make_workdir, tmp_path):

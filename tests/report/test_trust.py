@@ -15,7 +15,9 @@ NOISE, SHARE = 0.004, 0.003
 LEVEL = 3000.0
 
 
-def workdir(between: float, cameras: tuple[str, ...] = ("one", "two"), flags: int = 0) -> tuple:
+def workdir(
+    between: float, cameras: tuple[str, ...] = ("one", "two"), flags: int = 0, missed: int = 0
+) -> tuple:
     """Rows of frames, star fluxes and a light curve; each star has an offset of its own in each visit."""
     rng = np.random.default_rng(7)
     frames, fluxes, curve = [], [], []
@@ -25,7 +27,7 @@ def workdir(between: float, cameras: tuple[str, ...] = ("one", "two"), flags: in
             "id": i + 1, "mjd_mid": 60000.0 + night + 0.01 * (i % PER_NIGHT), "filter": "r", "exptime": 60.0,
             "telescope_name": "T", "telescope_imager_name": cameras[night % len(cameras)], "coefficient": 1.0,
             "coefficient_uncertainty": SHARE, "normalization_stars": STARS, "normalised_zeropoint": 25.0,
-            "psf_chi2": 0.9, "psf_reserved_chi2": 1.2,
+            "psf_chi2": 0.9, "psf_reserved_chi2": 1.2, "psf_model_error": 0.15 if i < missed else 0.0,
             "astrometric_rms_ra_arcsec": 0.03, "astrometric_rms_dec_arcsec": 0.04,
         })  # fmt: skip
         curve.append({
@@ -82,6 +84,8 @@ def test_facts_are_told_with_their_numbers():
     assert facts["Points"] == "1 of 40 doubtful by their flags (poor fit 1)"
     assert facts["Joint model"] == "reduced χ² 1.10 in the middle"
     assert facts["PSF"] == "reduced χ² 1.20 of stars kept out of its fit, 0.90 of those in it"
+    missing = {what: told for what, told, _ in verdict(*workdir(between=0.0, missed=10)).facts}["PSF"]
+    assert "misses up to 15 % of the light (on 10 of 40 frames" in missing
     assert facts["Normalization"].startswith("rests on 12 stars a frame")
     assert facts["Astrometry"].startswith("stars lie 0.05″")
 
@@ -109,7 +113,22 @@ def test_where_data_are_lacking_it_says_so():
     assert "doubtful ones too" in " ".join(verdict(*doubtful).sources[0].sentences)
 
 
+def test_several_sources_have_one_line():
+    curve, frames, fluxes = workdir(between=0.012)
+    twins = [row | {"point_source": name} for name in "AB" for row in curve]
+    dark = [row | {"point_source": "C", "flux": -1.0} for row in curve]
+    one = verdict(twins + dark, frames, fluxes)
+    factor = max(source.factor for source in one.sources[:2])
+    assert one.finding == "more"
+    assert one.line == (
+        f"A, B: stars as bright scatter up to {factor:.1f} times as much as their errors say; "
+        "C: nothing to compare with."
+    )
+    assert factor > 1.3
+
+
 def test_the_report_has_a_card_for_every_light_curve(workspace):
     page = site.render(workspace)
-    assert page.count('<details class="verdict') == 4  # two sources in two filters
+    assert page.count('<details class="verdict') == 2  # two filters, their sources within
+    assert page.count(" open>") == 0
     assert 'href="#trust"' in page

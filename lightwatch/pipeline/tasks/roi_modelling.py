@@ -17,6 +17,7 @@ from lightwatch.pipeline.tasks import roi_memory
 from lightwatch.pipeline.tasks.roi_products import model_path, product_name
 from lightwatch.processes import astrometry_sky, lightcurve, roi_model
 from lightwatch.processes.aperture import aperture_flags, aperture_light
+from lightwatch.processes.psf_error import psf_error_variance
 from lightwatch.processes.psf_model import LocalPSF
 from lightwatch.processes.roi_place import far_from_expected
 from lightwatch.processes.roi_result import LOW_SNR, forgiven_small_chi2
@@ -248,9 +249,7 @@ def _granting_model_error(
     epochs: roi_model.ROIEpochs, solution: roi_model.ROISolution, model_error: Floats
 ) -> roi_model.ROIEpochs:
     """The epochs with the PSF's own error in their variance, as the stars' photometry has it."""
-    light = np.maximum(np.nan_to_num(solution.model), 0)
-    peak = light.max(axis=(1, 2), keepdims=True)
-    extra = np.square(model_error)[:, None, None] * light * peak
+    extra = psf_error_variance(solution.model, model_error)
     return replace(epochs, background_variance=epochs.background_variance + extra)
 
 

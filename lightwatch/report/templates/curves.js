@@ -1,9 +1,9 @@
 // ------------------------------------------------------------------ what is drawn
-const choice = { quantity: "mag", bins: "points", scale: "absolute", time: "mjd", doubtful: true };
+const choice = { quantity: "mag", bins: "points", scale: "absolute", time: "mjd", doubtful: true, colour: "source" };
 const frameText = (i) => [
   `${dateOf(FRAMES.mjd[i]).slice(0, 19).replace("T", " ")} UTC`, `MJD ${FRAMES.mjd[i].toFixed(5)} UTC · ${bjdText(FRAMES.mjd[i], FRAMES.ahead[i])}`,
   `seeing ${fixed(FRAMES.seeing[i], 2)}″ · airmass ${fixed(FRAMES.airmass[i], 2)} · ${fixed(FRAMES.exptime[i], 0)} s`,
-  `frame ${FRAMES.id[i]}: ${FRAMES.name[i]}`].join("\n");
+  FRAMES.cameras[FRAMES.camera[i]], `frame ${FRAMES.id[i]}: ${FRAMES.name[i]}`].filter(Boolean).join("\n");
 
 function brightness(source, i) {
   if (source.mag[i] !== null) return `${source.mag[i].toFixed(4)} mag  +${fixed(source.up[i], 4)} −${fixed(source.down[i], 4)}`;
@@ -31,9 +31,16 @@ function timeOf(mjd, ahead) {
   const bjd = bjdOf(mjd, ahead);
   return bjd === null ? null : bjd - BJD_ZERO;
 }
+const look = (k) => ({ shape: SHAPES[k % SHAPES.length], colour: `--s${k % 6}` });
+// the points of a source as a series per camera, which have their own look
+function byCamera(curve, source, points) {
+  return curve.cameras.map((camera, k) => ({
+    name: [curve.sources.length > 1 ? source.name : "", FRAMES.cameras[camera] || "camera unknown"].filter(Boolean).join(" · "), ...look(k),
+    points: points.filter((p) => FRAMES.camera[p.frame] === camera) })).filter((one) => one.points.length);
+}
 function curveSpec(index) {
   const curve = DATA.curves[index], nightly = choice.bins === "nights";
-  const series = curve.sources.map((source, k) => {
+  const series = curve.sources.flatMap((source, k) => {
     let points;
     if (nightly) {
       const n = { ...source.nights, name: source.name };
@@ -45,7 +52,9 @@ function curveSpec(index) {
         return point && { ...point, frame: f };
       }).filter((p) => p && p.x !== null && (choice.doubtful || !p.hollow));
     }
-    return { name: source.name, shape: SHAPES[k % SHAPES.length], colour: `--s${k % 6}`, points: choice.scale === "relative" ? relative(points) : points };
+    const drawn = choice.scale === "relative" ? relative(points) : points;
+    if (!nightly && choice.colour === "camera" && curve.cameras.length > 1) return byCamera(curve, source, drawn);
+    return [{ name: source.name, ...look(k), points: drawn }];
   });
   const flux = choice.quantity === PER_FLUX, yLabel = choice.scale === "relative" ? (flux ? "flux / median" : "mag − median") : (flux ? "flux, e⁻/s" : "mag");
   return { series, time: true, barycentric: choice.time === "bjd" ? `BJD (TDB) − ${BJD_ZERO}` : "", timeOf: (frame) => timeOf(FRAMES.mjd[frame], FRAMES.ahead[frame]), inverted: !flux, yLabel, table: () => curveTable(curve, nightly), pick: (point, chart) => chart.epochs && point.frame !== undefined && chart.epochs.show(point.frame) };
@@ -57,7 +66,7 @@ function curveTable(curve, nightly) {
   const first = (source) => [curve.roi, curve.filter, source.name];
   if (nightly) return { name, head: ["roi", "filter", "point_source", "mjd", "bjd_tdb", ...measured, "n_points"],
     rows: curve.sources.flatMap((s) => s.nights.mjd.map((mjd, i) => [...first(s), mjd, bjdOf(mjd, s.nights.ahead[i]), ...values(s.nights, i), s.nights.count[i]])) };
-  return { name, head: ["roi", "filter", "point_source", "mjd", "bjd_tdb", "date_utc", ...measured, "flags", "doubtful", "seeing_arcseconds", "airmass", "sky_electron_per_second", "exptime", "frame_id", "frame"],
+  return { name, head: ["roi", "filter", "point_source", "mjd", "bjd_tdb", "date_utc", ...measured, "flags", "doubtful", "seeing_arcseconds", "airmass", "sky_electron_per_second", "exptime", "camera", "frame_id", "frame"],
     rows: curve.sources.flatMap((s) => s.frame.map((f, i) => [...first(s), FRAMES.mjd[f], bjdOf(FRAMES.mjd[f], FRAMES.ahead[f]), dateOf(FRAMES.mjd[f]).slice(0, 19), ...values(s, i), flagText(s.flags[i]), Boolean(s.flags[i] & DATA.doubtful),
-      FRAMES.seeing[f], FRAMES.airmass[f], FRAMES.sky[f], FRAMES.exptime[f], FRAMES.id[f], FRAMES.name[f]])) };
+      FRAMES.seeing[f], FRAMES.airmass[f], FRAMES.sky[f], FRAMES.exptime[f], FRAMES.cameras[FRAMES.camera[f]], FRAMES.id[f], FRAMES.name[f]])) };
 }

@@ -37,7 +37,8 @@ class Epochs {
     const name = hasPage(frame) ? make("a", this.text, FRAMES.name[frame]) : make("b", this.text, FRAMES.name[frame]);
     if (hasPage(frame)) name.setAttribute("href", `frames/${Number(FRAMES.id[frame])}.html`);
     const chi2 = at < 0 || source.chi2[at] === null ? "" : ` · χ² ${fixed(source.chi2[at], 2)}`;
-    this.text.append(` · ${dateOf(FRAMES.mjd[frame]).slice(0, 16).replace("T", " ")} UTC · seeing ${fixed(FRAMES.seeing[frame], 2)}″${chi2} · data, model, residual (−5σ to +5σ)`);
+    const error = this.pixels.granted[i], granted = error ? `, PSF error of ${fixed(100 * error, 0)} % granted` : "";
+    this.text.append(` · ${dateOf(FRAMES.mjd[frame]).slice(0, 16).replace("T", " ")} UTC · seeing ${fixed(FRAMES.seeing[frame], 2)}″${chi2}${granted} · data, model, residual (−5σ to +5σ)`);
     this.slider.setAttribute("aria-valuetext", FRAMES.name[frame]);
     if (mark) { this.chart.marked = frame; this.chart.draw(); }
   }

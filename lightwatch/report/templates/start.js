@@ -24,6 +24,8 @@ document.querySelectorAll(".controls").forEach((box) => {
 });
 const paper = (yes) => {
   document.documentElement.classList.toggle("paper", yes);
+  // nothing can be unfolded on paper
+  document.querySelectorAll(yes ? ".verdict:not([open])" : ".verdict.unfolded").forEach((d) => { d.open = yes; d.classList.toggle("unfolded", yes); });
   all.forEach((c) => { c.near = c.near || yes; c.drawLegend(); c.draw(); });
 };
 addEventListener("beforeprint", () => paper(true));
