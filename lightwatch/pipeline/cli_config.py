@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -25,8 +26,12 @@ from lightwatch.pipeline.cli_session import (
 
 if TYPE_CHECKING:
     from lightwatch.pipeline.init import InitRequest
+    from lightwatch.pipeline.init_sample import Sample
+    from lightwatch.pipeline.init_trial import Trial
     from lightwatch.structure.config import Config
     from lightwatch.structure.workspace import Workspace
+
+_HEADERS_TO_CHECK = 12  # of a raw directory: it may be slow to read
 
 config_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at the configuration.")
 
@@ -73,6 +78,13 @@ def init(
         say("to check:")
     for remark in result.remarks:
         say(f"  {printable(remark)}")
+    if result.to_fill_in:
+        where = result.parser_path or directory / "header_parser" / "parse_header.py"
+        say(
+            f"next: fill in {', '.join(result.to_fill_in)} in {where}, or as header_overrides in "
+            f"{result.config_path}; then lightwatch config check {directory}"
+        )
+        return
     say(f"next: lightwatch run {directory}")
 
 
@@ -96,12 +108,15 @@ def check(ctx: typer.Context, config: ConfigArgument = None) -> None:
     path = config_file(config)
     workspace = session_of(ctx).open(path)
     problems = list(_problems(workspace))
+    looks = [] if problems else _looks(workspace)
+    problems += _refusals(workspace, looks, of_all=True)
     if problems:
         raise ConfigError(problems)
     remark = remark_on_disk(workspace.database_path) if workspace.database_path is not None else ""
     if remark:
         say(f"hint, of this machine and not of the configuration: {printable(remark)}")
-    for hint in (*_far_from_pointing(workspace), *_hints(workspace)):
+    refusals = _refusals(workspace, looks, of_all=False)
+    for hint in (*_off_target(workspace, looks), *refusals, *_hints(workspace)):
         say(f"hint: {printable(hint)}")
     say(f"{path}: no mistakes")
 
@@ -122,20 +137,64 @@ def _problems(workspace: Workspace) -> Iterator[str]:
     yield from _complaints(partial(read_eliminations, workspace.workdir))
 
 
-def _far_from_pointing(workspace: Workspace) -> list[str]:
-    """What ``init`` remarks too: the telescope pointed elsewhere, as the headers of a few frames say."""
+def _looks(workspace: Workspace) -> list[tuple[Sample, Trial]]:
+    """A few headers of each raw directory, and what the header parser says of them."""
     from lightwatch.errors import NoUsableData
-    from lightwatch.pipeline.init import far_off
-    from lightwatch.pipeline.init_place import pointing
     from lightwatch.pipeline.init_sample import sample_headers
+    from lightwatch.pipeline.init_trial import tried, tried_apart
+    from lightwatch.structure.header_overrides import overrides_of, relpath_of
+    from lightwatch.structure.header_parsing import load_header_parser
 
-    remarks: list[str] = []
-    for raw_dir in workspace.config.raw_dirs:
+    config = workspace.config
+    parser = load_header_parser(workspace.workdir, config.instrument)
+    run = tried if config.instrument else tried_apart  # what is shipped harms nobody
+    found = []
+    for raw_dir in config.raw_dirs:
         try:
-            headers = [item.header for item in sample_headers(raw_dir).science]
+            sample = sample_headers(raw_dir, config=config, wanted=_HEADERS_TO_CHECK)
         except NoUsableData:  # no frame there yet
             continue
-        of_rois = [far_off(roi.coordinates, pointing(headers)) for roi in workspace.config.rois.values()]
+        asked = [
+            (
+                item.path.name,
+                item.header,
+                overrides_of(config.header_overrides, relpath_of(item.path, config.raw_dirs)),
+            )
+            for item in sample.science
+        ]
+        found.append((sample, run(parser, asked, time_reference=config.importation.time_reference)))
+    return found
+
+
+def _refusals(workspace: Workspace, looks: list[tuple[Sample, Trial]], *, of_all: bool) -> list[str]:
+    """That the header parser takes none of the headers (``of_all``), which is a mistake, or not all of them."""
+    taken = sum(len(trial.metadata) for _, trial in looks)
+    refused = [reason for _, trial in looks for reason in trial.refused]
+    if not refused or of_all == (taken > 0):
+        return []
+    name = workspace.config.instrument
+    parser = f"the shipped parser {name}" if name else "header_parser/parse_header.py"
+    n = taken + len(refused)
+    return [
+        f"{parser} takes {taken or 'none'} of the {n} headers looked at: {printable(refused[0])}; change it, or write "
+        "header_overrides"
+    ]
+
+
+def _off_target(workspace: Workspace, looks: list[tuple[Sample, Trial]]) -> list[str]:
+    """What ``init`` remarks too: the telescope pointed elsewhere, as the headers of a few frames say."""
+    from lightwatch.pipeline.init_target import remarks_on_target
+
+    remarks: list[str] = []
+    for sample, trial in looks:
+        known = workspace.config.plate_solving.pixel_scale_arcsec
+        scales = [m.pixel_scale_arcsec for m in trial.metadata if math.isfinite(m.pixel_scale_arcsec)]
+        widest = max(known) if isinstance(known, tuple) else known
+        scale = widest or max(scales, default=None)
+        of_rois = [
+            remarks_on_target(roi.coordinates, sample.science, scale_arcsec=scale, wcs_checked=True)
+            for roi in workspace.config.rois.values()
+        ]
         if all(of_rois):  # else one of the targets is near
             remarks += of_rois[0]
     return remarks

@@ -12,9 +12,9 @@ from lightwatch.errors import ConfigError
 from lightwatch.pipeline.init_lightcurver import Translation, translate
 from lightwatch.pipeline.init_notes import Proposal, propose, summary
 from lightwatch.pipeline.init_parser import common_parser_text
-from lightwatch.pipeline.init_place import separation_deg
 from lightwatch.pipeline.init_survey import Survey, survey
 from lightwatch.pipeline.init_takeover import Takeover, remark_on_letters, take_over
+from lightwatch.pipeline.init_target import remarks_on_target
 from lightwatch.structure.config_file import load_config, refuse_unwritable_name
 from lightwatch.structure.config_template import template
 from lightwatch.structure.files import write_atomically
@@ -23,7 +23,6 @@ from lightwatch.structure.header_tools import sky_position
 from lightwatch.structure.lightcurver_workdir import read_lightcurver_workdir
 
 _CATALOG_WORDS = ("gaia", "vizier", "frames")
-_FAR_DEG = 2.0  # farther from the pointing, no target is in a frame
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,7 @@ class InitResult:
     parser_path: Path | None
     found: tuple[str, ...]
     remarks: tuple[str, ...]
+    to_fill_in: tuple[str, ...] = ()  # what the parser must be told before it takes any of the headers
 
 
 def initialize_workdir(request: InitRequest) -> InitResult:
@@ -143,7 +143,7 @@ def _target(
         except ValueError as error:
             raise ConfigError(f"--ra, --dec: {error}") from None
         values["rois"] = {request.name or (found.object if found else None) or "target": _roi(position)}
-        remarks += far_off(position, found.pointing if found else None)
+        remarks += _on_target(position, found)
     elif "rois" in values:
         if request.name:
             first, *others = values["rois"].items()
@@ -158,17 +158,15 @@ def _target(
         )
 
 
-def far_off(target: tuple[float, float], pointing: tuple[float, float] | None) -> list[str]:
-    """A remark where the target cannot be in the frames, such as hours given as degrees."""
-    if pointing is None:
+def _on_target(position: tuple[float, float], found: Survey | None) -> list[str]:
+    if found is None:
         return []
-    distance = separation_deg(target, pointing)
-    if distance < _FAR_DEG:
-        return []
-    in_hours = separation_deg(((target[0] * 15) % 360, target[1]), pointing) < _FAR_DEG
-    hint = "; a right ascension is in degrees unless it is written as 02:04:10.2" if in_hours else ""
-    where = "{:.4f} {:+.4f}".format(*pointing)
-    return [f"rois: the target is {distance:.1f} degrees from where the telescope pointed ({where}){hint}"]
+    return remarks_on_target(
+        position,
+        found.sample.science,
+        scale_arcsec=found.scale_arcsec,
+        wcs_checked=bool(found.pixels.wcs_verdicts),
+    )
 
 
 def _roi(position: tuple[float, float]) -> dict[str, Any]:
@@ -220,7 +218,13 @@ def _write(
         (request.directory / "raw").mkdir(exist_ok=True)
     _put(config_path, text)
     told = (*(summary(found) if found else ()), *(f"taken over: {line}" for line in taken.told))
-    return InitResult(config_path, parser_path, told, tuple(remarks))
+    return InitResult(config_path, parser_path, told, tuple(remarks), _to_fill_in(found, old))
+
+
+def _to_fill_in(found: Survey | None, old: Translation | None) -> tuple[str, ...]:
+    if found is None or found.metadata or (old and old.header_parser):
+        return ()
+    return found.missing or ("what the frames lack",)
 
 
 def _parser(found: Survey | None, old: Translation | None) -> str:

@@ -269,7 +269,10 @@ def saturation(headers: Headers) -> Guess:
     found = [key for key in _SATURATION if all(sound(header, key) for header in headers)]
     if not found:
         keys = covering(headers, _SATURATION, sound)
-        return Guess(asked(keys), headers[0].get(keys[0]), ", ".join(keys)) if keys else Guess(None)
+        if not keys:
+            return Guess(None)
+        without = [header for header in headers if not any(sound(header, key) for key in keys)]
+        return Guess(asked(keys), first_text(headers[0], keys), ", ".join(keys), _unsaturated(without, keys))
     key = min(found, key=lambda key: statistics.median(float(header[key]) for header in headers))
     value = float(headers[0][key])
     remark = comment(headers[0], key)
@@ -278,6 +281,17 @@ def saturation(headers: Headers) -> Guess:
             f"float(header[{quoted(key)}]) / gain", value, f"{told(headers[0], key)}; in electrons, over gain"
         )
     return Guess(asked([key]), value, told(headers[0], key))
+
+
+def _unsaturated(without: Headers, keys: Sequence[str]) -> tuple[str, ...]:
+    if not without:
+        return ()
+    names = {str(header.get("INSTRUME") or header.get("CAMERA") or "").strip() for header in without}
+    cameras = f" of {', '.join(sorted(names - {''}))}" if names - {""} else ""
+    return (
+        f"{', '.join(keys)} is missing in {len(without)} headers{cameras}: pixels there count as saturated at the "
+        "largest number that the file can hold, unless header_overrides tell better",
+    )
 
 
 # ---------------------------------------------------------------- filter

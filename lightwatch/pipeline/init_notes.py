@@ -20,7 +20,7 @@ from lightwatch.structure.filter_names import band_of
 from lightwatch.structure.frames import shown
 
 _FEW_STARS = 20  # a table with fewer in the field serves astrometry, not photometry
-_SNR_OF_SEVERAL_CAMERAS = 100.0
+_SNR_OF_FRAMES_STARS = 100.0
 _UNDERSAMPLED_PX = 1.5
 _LISTED = 6
 
@@ -124,7 +124,7 @@ def propose(found: Survey, *, catalog: str | None) -> Proposal:
     """Values, comments and remarks; ``catalog``: what the user said of reference stars."""
     values: dict[str, Any] = {}
     notes: dict[str, str] = {"raw_dirs": f"{found.sample.n_files} files found"}
-    remarks = _parser_remarks(found)
+    remarks = _parser_remarks(found) + _other_chips(found)
     if found.instrument:
         values["instrument"] = found.instrument
         notes["instrument"] = "recognised by the headers"
@@ -142,10 +142,30 @@ def _parser_remarks(found: Survey) -> list[str]:
     where = found.instrument or "header_parser/parse_header.py"
     remarks = [f"{where}: {name} was not found; fill it in before the run" for name in found.missing]
     remarks += [f"{where}: {doubt}" for doubt in found.doubts]
+    unnamed = sum(meta.filter is None for meta in found.metadata)
+    if unnamed:
+        n = len(found.metadata)
+        remarks.append(
+            f"{where}: filter was not found in {unnamed} of {n} headers; {IF_NOT_FOUND['filter']}: name it there, or "
+            "in header_overrides"
+        )
     if found.refused and not found.missing:
         n, first = len(found.refused), found.refused[0]
         remarks.append(f"{where}: refuses {n} of {len(found.sample.science)} headers: {first}")
     return remarks
+
+
+def _other_chips(found: Survey) -> list[str]:
+    """Images beside the one that is taken, which would be left out without a word."""
+    several = next((item for item in found.sample.science if item.alike), None)
+    if several is None:
+        return []
+    others = ", ".join(map(str, several.alike))
+    verb = "is an image too" if len(several.alike) == 1 else "are images too"
+    return [
+        f"importation.hdu_data: HDU {others} {verb}, as large as HDU {several.hdu_index}, which is taken; one chip per "
+        "workdir: importation.hdu_data"
+    ]
 
 
 def _image(found: Survey, values: dict[str, Any], notes: dict[str, str]) -> None:
@@ -176,9 +196,12 @@ def _stars(found: Survey, catalog: str | None, values: dict[str, Any], notes: di
         notes["reference_stars.catalog"] = f"about {n} stars of the table lie in a frame"
         return
     values["reference_stars.catalog"] = "frames"
-    if len({item.camera for item in found.sample.science}) > 1:
-        values["normalization.min_snr"] = _SNR_OF_SEVERAL_CAMERAS
-        notes["normalization.min_snr"] = "several cameras: faint stars carry what is left of the sky of each"
+    values["normalization.min_snr"] = _SNR_OF_FRAMES_STARS
+    notes["normalization.min_snr"] = (
+        "set for the frames' own stars: an error of the sky under a star changes the flux of a faint one by much and\n"
+        "that of a bright one by little, and differs from camera to camera; faint stars would carry it into the light\n"
+        "curve. Where that leaves too few stars, the run says so: lower it (the default of 20 serves a single camera)"
+    )
     notes["plate_solving.catalog"] = f"about {n} stars of the table lie in a frame: enough for the WCS"
     notes["reference_stars.catalog"] = (
         f"{n} stars of a table are few for photometry: the frames' own stars serve there, and magnitudes\n"
@@ -192,20 +215,14 @@ def _stars_in_field(found: Survey, catalog: str | None) -> int | None:
     stars = read_stars(table) if table and table.is_file() else None
     if stars is None or found.pixels.stars_in_field is not None:
         return found.pixels.stars_in_field
-    scale = found.pixel_scale
-    if isinstance(scale, tuple):
-        scale = math.sqrt(scale[0] * scale[1])
-    scale = scale or _parser_scale(found)
+    scale = found.scale_arcsec
+    if isinstance(found.pixel_scale, tuple):
+        scale = math.sqrt(found.pixel_scale[0] * found.pixel_scale[1])
     if scale is None or found.pointing is None:
         return None
     ny, nx = found.sample.science[0].shape
     area = nx * ny * (scale / 3600.0) ** 2
     return len(stars.cone(*found.pointing, math.sqrt(area / math.pi)))
-
-
-def _parser_scale(found: Survey) -> float | None:
-    scales = [meta.pixel_scale_arcsec for meta in found.metadata if math.isfinite(meta.pixel_scale_arcsec)]
-    return float(np.median(scales)) if scales else None
 
 
 def _band(found: Survey, catalog: str | None, values: dict[str, Any], notes: dict[str, str]) -> None:
@@ -231,10 +248,23 @@ def _sizes(found: Survey, notes: dict[str, str]) -> None:
             text += f" ({pixels.fwhm_px * found.pixel_scale:.1f} arcsec)"
         text += f"; null makes cutouts of {cutout_size_px(pixels.fwhm_px)} px of such a frame"
         notes["cutouts.star_size_px"] = text
+        notes["cutouts.roi_size_px"] = (
+            f"null makes {cutout_size_px(pixels.fwhm_px)} px of a target alone; of several point sources what they take"
+        )
         if pixels.fwhm_px < _UNDERSAMPLED_PX:
             notes["psf.subsampling_factor"] = "the frames are undersampled: 3 may serve better"
+    _magnitudes(found, notes)
+
+
+def _magnitudes(found: Survey, notes: dict[str, str]) -> None:
+    """No limits are set: what they are for is measured on every frame. What they would be is told."""
     level = next((m.saturation_adu for m in found.metadata if math.isfinite(m.saturation_adu)), math.nan)
-    if math.isfinite(level):
-        notes["reference_stars.min_gmag"] = (
-            f"stars that reach {level:.0f} ADU are found and left out by themselves"
+    reached = f"that reach {level:.0f} ADU" if math.isfinite(level) else "that are saturated"
+    bright = f"none is needed: stars {reached} are found and left out by themselves"
+    faint = "none is needed: psf.min_snr and normalization.min_snr leave out faint stars, on every frame anew"
+    if math.isfinite(found.pixels.brightest_gmag):
+        bright += (
+            f"; the brightest\nstar of the table below that level has G = {found.pixels.brightest_gmag:.1f}"
         )
+        faint += f";\nS/N 20 is reached to G = {found.pixels.faintest_gmag:.1f} in the frames looked at"
+    notes["reference_stars.min_gmag"], notes["reference_stars.max_gmag"] = bright, faint

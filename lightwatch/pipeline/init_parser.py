@@ -10,6 +10,7 @@ from lightwatch.pipeline.init_keywords import Guess, asked, quoted
 from lightwatch.pipeline.init_pixels import Pixels
 from lightwatch.pipeline.init_sample import Sample
 from lightwatch.pipeline.init_time import TimeChoice, TimeSource, time_expression
+from lightwatch.processes.calibration import SATURATED_FRACTION
 from lightwatch.structure.frames import shown
 
 _DOCSTRING = '''"""Header parser of this workdir: from a FITS header to what lightwatch needs. It is yours to change.
@@ -22,7 +23,7 @@ of the exposure mjd is). None means unknown. Frames with a wrong value are put a
 'lightwatch status' shows them.
 """
 '''
-_TOOLS = ("degrees", "filter_in_beam", "first_of", "number", "utc_mjd", "utc_of_days")
+_TOOLS = ("degrees", "filter_in_beam", "first_of", "number", "utc_mjd", "utc_of_days", "zone_hours")
 _WHAT = {
     "exptime": "Exposure time, s",
     "gain": "Gain, electron/ADU",
@@ -90,7 +91,10 @@ def from_pixels(guesses: Mapping[str, Guess], pixels: Pixels) -> dict[str, Guess
         why = "; ".join(text for text in (guesses["gain"].why, pixels.transfer_problem) if text)
         found["gain"] = Guess(None, None, why)
     if guesses["saturation"].code is None and math.isfinite(pixels.pile_up_adu):
-        why = f"measured: the brightest pixels of {pixels.n_frames} frames pile up there"
+        why = (
+            f"measured: the brightest pixels of {pixels.n_frames} frames pile up at"
+            f" {pixels.pile_up_adu / SATURATED_FRACTION:.0f}; 2 % less is taken"
+        )
         found["saturation"] = Guess(f"{pixels.pile_up_adu:.0f}.0", pixels.pile_up_adu, why)
     elif guesses["saturation"].code is None and pixels.stored_step > 1:
         level = _WORD_ADU - 2 * pixels.stored_step
@@ -147,7 +151,8 @@ def _comment(text: str, indent: int) -> list[str]:
 def _time_lines(time: TimeChoice) -> list[str]:
     if not time.sources:
         todo = "TO DO: no keyword with the time (UTC) was found; frames are refused without it"
-        return [*_comment(todo, 4), '    mjd, time_reference = None, "start"']
+        offered = [f"    # {_assignment(time.offered)}"] if time.offered else []
+        return [*_comment(todo, 4), '    mjd, time_reference = None, "start"', *offered]
     lines = [
         line for why in ("Time, MJD (UTC): " + "; ".join(time.why),) for line in _comment(why.rstrip(": "), 4)
     ]

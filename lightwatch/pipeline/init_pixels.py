@@ -7,8 +7,11 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from lightwatch.errors import FrameError, LightwatchError, ProcessError
 from lightwatch.pipeline.init_sample import LIMITS, Sample, SampledHeader, pairs_of_one_camera
@@ -28,6 +31,7 @@ _NOT_A_STAR = 0.02  # error of a centroid, in pixels, of the brightest stars
 _MAX_HEADER_SHIFT_PX = 15.0
 _MATCH_RADIUS_PX = 3.0
 _MAX_FALSE_ALARM = 1e-6
+_SNR = 20.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,15 @@ class Pixels:
     transfer_problem: str
     wcs_verdicts: tuple[str, ...]  # a line per frame that was compared with a catalogue
     stars_in_field: int | None  # of the catalogue, where a WCS was confirmed
+    brightest_gmag: float = math.nan  # of its stars that are not saturated
+    faintest_gmag: float = math.nan  # of its stars that reach a signal-to-noise of 20
+
+
+@dataclass(frozen=True)
+class _StarsOfFrame:
+    verdict: str  # on the WCS
+    n_stars: int  # of the catalogue in the frame
+    gmags: tuple[float, ...]  # of those well measured and not saturated
 
 
 def look_at_pixels(
@@ -50,14 +63,13 @@ def look_at_pixels(
 ) -> Pixels:
     """Read a few frames, one of every camera first; pairs of frames only where no keyword tells the gain."""
     frames = [(item, frame) for item in _chosen(sample.science) if (frame := _read(item)) is not None]
-    fwhms, verdicts, counts = [], [], []
+    fwhms, seen = [], []
     for item, frame in frames:
         sources, fwhm, corner = _sources(frame)
         fwhms += [fwhm] if math.isfinite(fwhm) else []
         if catalog is not None:
             verdict = _verdict(item, frame, sources, corner, catalog, epoch_mjd)
-            verdicts += [verdict[0]] if verdict else []
-            counts += [verdict[1]] if verdict else []
+            seen += [verdict] if verdict else []
     piles = [calibration.pile_up_level(frame.image) for _, frame in frames]
     transfer, problem = _transfer(sample) if needs_gain else (None, "")
     return Pixels(
@@ -68,8 +80,10 @@ def look_at_pixels(
         bad_pixel_map=any(frame.has_bad_pixel_map for _, frame in frames),
         transfer=transfer,
         transfer_problem=problem,
-        wcs_verdicts=tuple(verdicts),
-        stars_in_field=min(counts) if counts else None,
+        wcs_verdicts=tuple(item.verdict for item in seen),
+        stars_in_field=min(item.n_stars for item in seen) if seen else None,
+        brightest_gmag=min((mag for item in seen for mag in item.gmags), default=math.nan),
+        faintest_gmag=max((mag for item in seen for mag in item.gmags), default=math.nan),
     )
 
 
@@ -121,8 +135,8 @@ def _verdict(
     corner: tuple[int, int],
     catalog: ReferenceCatalog,
     epoch_mjd: float,
-) -> tuple[str, int] | None:
-    """What the stars of a catalogue say of the frame's WCS, and how many of them lie in the frame."""
+) -> _StarsOfFrame | None:
+    """What the stars of a catalogue say of the frame's WCS, and what the frame shows of them."""
     ny, nx = frame.image.shape
     try:
         text = header_wcs(frame.header, name=item.path.name)
@@ -147,7 +161,30 @@ def _verdict(
     check = verify_wcs(wcs, found, stars, settings=settings)
     x, y = sky_to_pixel(wcs, ra, dec).T
     inside = int(np.sum((x > 0) & (y > 0) & (x < nx) & (y < ny)))
-    return f"{item.path.name}: {check.verdict} ({check.n_matches} of {check.n_stars} stars)", inside
+    told = f"{item.path.name}: {check.verdict} ({check.n_matches} of {check.n_stars} stars)"
+    here = np.column_stack([x + check.shift_x_px, y + check.shift_y_px])
+    return _StarsOfFrame(told, inside, _measured(here, catalog.phot_g_mean_mag, found, sources, frame))
+
+
+def _measured(
+    here: NDArray[Any],
+    gmag: NDArray[Any],
+    found: Detections,
+    sources: detection.Sources,
+    frame: RawFrame,
+) -> tuple[float, ...]:
+    """Magnitudes of the stars at pixels ``here`` whose source has S/N 20 and stays below the frame's pile-up."""
+    usable = np.isfinite(here).all(axis=1) & np.isfinite(gmag)
+    if not usable.any() or not len(sources):
+        return ()
+    distance, nearest = cKDTree(np.column_stack([found.x, found.y])).query(here[usable])
+    pile = calibration.pile_up_level(frame.image)
+    limit = pile if math.isfinite(pile) else frame.ceiling_adu
+    floor = float(np.median(frame.image[frame.good]))
+    clean = (distance < _MATCH_RADIUS_PX) & (sources.snr[nearest] > _SNR)
+    if math.isfinite(limit):
+        clean &= sources.peak[nearest] + floor < limit
+    return tuple(float(mag) for mag in gmag[usable][clean])
 
 
 def _transfer(sample: Sample) -> tuple[calibration.PhotonTransfer | None, str]:

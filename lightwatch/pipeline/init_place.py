@@ -97,6 +97,16 @@ def site(headers: Headers, mjds: Sequence[float]) -> tuple[dict[str, Guess], tup
     return guesses, doubts
 
 
+def longitude_east(header: Any) -> float | None:
+    """Longitude (degrees) where the header tells that it is counted to the east, or to the west."""
+    key = next((key for key in _LONGITUDE if _angle(header.get(key)) is not None), None)
+    value = _angle(header.get(key)) if key else None
+    if key is None or value is None:
+        return None
+    sign = 1 if key == "OBSGEO-L" else _said_sign(comment(header, key), value)
+    return sign * value if sign else None
+
+
 def _angle(value: Any) -> float | None:
     try:
         angle = degrees(value)
@@ -194,6 +204,20 @@ def separation_deg(one: tuple[float, float], other: tuple[float, float]) -> floa
 
 
 # ---------------------------------------------------------------- scale
+def _degrees_per_pixel(headers: Headers) -> Guess | None:
+    """CDELT1 and CDELT2, or the CD matrix, of headers that are no WCS for want of CTYPE."""
+    low, high = (limit / 3600.0 for limit in _SCALE_RANGE_ARCSEC)
+    header = headers[0]
+    if header.get("CTYPE1"):
+        return None
+    for keys in (("CDELT1", "CDELT2"), ("CD1_1", "CD2_2"), ("CD1_2", "CD2_1")):
+        steps = [abs(number(header.get(key)) or 0.0) for key in keys]
+        if all(low < step < high for step in steps) and max(steps) < 1.05 * min(steps):
+            scale = float(f"{3600.0 * statistics.mean(steps):.4g}")
+            return Guess(None, scale, f"{told(header, keys[0])}, taken for degrees per pixel")
+    return None
+
+
 def nominal_scale(headers: Headers) -> Guess:
     """Arcsec per pixel that keywords give; ``value`` is a number, or (low, high) where binning is ambiguous."""
 
@@ -204,6 +228,9 @@ def nominal_scale(headers: Headers) -> Guess:
     keys = covering(headers, _PIXEL_SCALE, sound)
     if keys:
         return Guess(asked(keys), float(headers[0][keys[0]]), told(headers[0], keys[0]))
+    steps = _degrees_per_pixel(headers)
+    if steps is not None:
+        return steps
     pixel_um, focal_mm = (number(headers[0].get(key)) for key in ("XPIXSZ", "FOCALLEN"))
     if not pixel_um or not focal_mm or pixel_um <= 0 or focal_mm <= 0:
         return Guess(None)

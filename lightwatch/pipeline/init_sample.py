@@ -12,7 +12,7 @@ import numpy as np
 from astropy.io import fits
 
 from lightwatch.errors import FrameError, NoUsableData
-from lightwatch.structure.config import Config
+from lightwatch.structure.config import Config, Importation
 from lightwatch.structure.frames import FoundFile, ReadLimits, classify_frame, find_files
 from lightwatch.structure.frames_image_header import read_image_header
 
@@ -31,6 +31,7 @@ class SampledHeader:
     hdu_index: int
     bitpix: int
     shape: tuple[int, int]  # ny, nx
+    alike: tuple[int, ...] = ()  # HDUs that hold images like it: other chips
 
     @property
     def camera(self) -> tuple[str, tuple[int, int]]:
@@ -50,29 +51,34 @@ class Sample:
     unreadable: tuple[str, ...]  # messages
 
 
-def sample_headers(raw_dir: Path) -> Sample:
-    """Headers of at most 60 frames.
+def sample_headers(raw_dir: Path, *, config: Config | None = None, wanted: int = _HEADERS) -> Sample:
+    """Headers of at most ``wanted`` frames; ``config`` says which files and HDUs, else those of its defaults.
 
     Raises
     ------
     NoUsableData
         When there is no file, or none that is a readable frame of the sky.
     """
-    patterns = Config.model_fields["files_match_pattern"].default
-    found = find_files([raw_dir], patterns, recursive=True, follow_links=True)
+    patterns = config.patterns if config else Config.model_fields["files_match_pattern"].default
+    hdus = config.importation if config else Importation()
+    recursive = config.discovery.recursive if config else True
+    found = find_files([raw_dir], patterns, recursive=recursive, follow_links=True)
     if not found.files:
         raise NoUsableData(f"{raw_dir}: no FITS file there or below (looked for {', '.join(patterns)})")
     headers: list[SampledHeader] = []
     unreadable: list[str] = []
-    for path in spread([item.path for item in found.files], _HEADERS):
+    for path in spread([item.path for item in found.files], wanted):
         try:
-            header, hdu = read_image_header(path, limits=LIMITS)
+            image = read_image_header(
+                path, limits=LIMITS, hdu_data=hdus.hdu_data, hdu_headers=hdus.hdu_headers
+            )
         except FrameError as error:
             unreadable.append(str(error))
             continue
+        header, hdu = image.header, image.hdu
         kind = classify_frame(header, file_name=path.name, declared=None).kind
         shape = (int(header["NAXIS2"]), int(header["NAXIS1"]))
-        headers.append(SampledHeader(path, header, kind, hdu.index, hdu.bitpix, shape))
+        headers.append(SampledHeader(path, header, kind, hdu.index, hdu.bitpix, shape, image.alike))
     science = tuple(item for item in headers if item.kind == "science")
     if not science:
         raise NoUsableData(f"{raw_dir}: {_none_of_the_sky(found.files, headers, unreadable)}")

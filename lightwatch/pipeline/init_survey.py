@@ -14,15 +14,19 @@ from typing import Any
 
 from astropy.io import fits
 
-from lightwatch.errors import ConfigError, FrameError, HeaderError
+from lightwatch.errors import ConfigError
 from lightwatch.pipeline import init_keywords, init_place
+from lightwatch.pipeline.init_dates import doubts_of_dates
 from lightwatch.pipeline.init_keywords import Guess, quoted
+from lightwatch.pipeline.init_local_time import with_local_time
 from lightwatch.pipeline.init_parser import from_pixels, parser_text
 from lightwatch.pipeline.init_pixels import Pixels, look_at_pixels, read_stars
 from lightwatch.pipeline.init_sample import Sample, sample_headers
+from lightwatch.pipeline.init_target import wcs_text
 from lightwatch.pipeline.init_time import TimeChoice, choose_time
-from lightwatch.structure.frames import header_wcs, shown
-from lightwatch.structure.header_parsing import FrameMetadata, HeaderParser, load_header_parser, read_metadata
+from lightwatch.pipeline.init_trial import Asked, Trial, tried
+from lightwatch.structure.frames import shown
+from lightwatch.structure.header_parsing import FrameMetadata, HeaderParser, load_header_parser
 
 #: what tells the frames of an instrument that lightwatch ships a header parser for: keyword and pattern
 _SIGNATURES: dict[str, tuple[tuple[str, str], ...]] = {
@@ -58,6 +62,14 @@ class Survey:
     detector: dict[
         str, Guess
     ]  # gain, read_noise and saturation, as the parser made for these frames has them
+
+    @property
+    def scale_arcsec(self) -> float | None:
+        """Arcsec per pixel, of an interval the upper end; what the parser says where nothing else does."""
+        if self.pixel_scale is not None:
+            return max(self.pixel_scale) if isinstance(self.pixel_scale, tuple) else self.pixel_scale
+        said = [m.pixel_scale_arcsec for m in self.metadata if math.isfinite(m.pixel_scale_arcsec)]
+        return statistics.median(said) if said else None
 
     @property
     def filters(self) -> Counter[str]:
@@ -96,8 +108,10 @@ def survey(raw_dir: Path, *, catalog: Path | None = None) -> Survey:
         "pixel_scale": init_place.nominal_scale(headers),
     }
     guesses |= _pointing_guesses(headers[0])
-    time = choose_time(headers, guesses["exptime"].values or (math.nan,) * len(headers))
+    exposures = guesses["exptime"].values or (math.nan,) * len(headers)
+    time = with_local_time(choose_time(headers, exposures), headers, exposures)
     mjds = [_mjd(time, header) for header in headers]
+    dates = doubts_of_dates(time, headers, mjds)
     site, site_doubts = init_place.site(headers, mjds)
     epoch = statistics.median([mjd for mjd in mjds if math.isfinite(mjd)] or [60000.0])
     instrument = _instrument(headers)
@@ -107,15 +121,20 @@ def survey(raw_dir: Path, *, catalog: Path | None = None) -> Survey:
         catalog=read_stars(catalog) if catalog else None,
         epoch_mjd=epoch,
     )
-    doubts = (*time.doubts, *(doubt for guess in guesses.values() for doubt in guess.doubts), *site_doubts)
+    doubts = (
+        *time.doubts,
+        *dates,
+        *(doubt for guess in guesses.values() for doubt in guess.doubts),
+        *site_doubts,
+    )
     guesses |= from_pixels(guesses, pixels)
     text = parser_text(sample, time, guesses | site, doubts)
-    metadata, refused, instrument = _tried(sample, instrument, text)
-    wcs_texts = [wcs for item in sample.science if (wcs := _wcs_text(item.header, item.path.name))]
+    trial, instrument = _tried(sample, instrument, text)
+    wcs_texts = [wcs for item in sample.science if (wcs := wcs_text(item))]
     scale, why = _pixel_scale(wcs_texts, guesses["pixel_scale"], len(headers))
     return Survey(
-        sample=sample, instrument=instrument, parser=text, metadata=metadata, refused=refused,
-        missing=() if instrument else _missing(guesses, time, pixels), doubts=() if instrument else doubts,
+        sample=sample, instrument=instrument, parser=text, metadata=trial.metadata, refused=trial.refused,
+        missing=() if instrument else _missing(guesses, time, pixels), doubts=dates if instrument else doubts,
         wcs=_wcs_evidence(headers, wcs_texts, pixels),
         plate_solved=len(wcs_texts), pixel_scale=scale, pixel_scale_why=why,
         pointing=init_place.pointing(headers), object=_common_object(headers, guesses["object"]), pixels=pixels,
@@ -165,30 +184,17 @@ def _instrument(headers: Sequence[Any]) -> str | None:
     return None
 
 
-def _tried(
-    sample: Sample, instrument: str | None, text: str
-) -> tuple[tuple[FrameMetadata, ...], tuple[str, ...], str | None]:
+def _tried(sample: Sample, instrument: str | None, text: str) -> tuple[Trial, str | None]:
     """Metadata of the headers, by the shipped parser if it takes any of them, else by the one made here."""
     own = HeaderParser(
         Path("parse_header.py"), blake2b(text.encode(), digest_size=32).hexdigest(), text.encode()
     )
-    parsers: list[tuple[str | None, HeaderParser]] = [(None, own)]
+    asked: list[Asked] = [(item.path.name, item.header, {}) for item in sample.science]
     if instrument:
-        parsers.insert(0, (instrument, _shipped(instrument, own)))
-    for name, parser in parsers:
-        metadata, refused = [], []
-        for item in sample.science:
-            try:
-                metadata.append(
-                    read_metadata(
-                        parser, item.header, name=item.path.name, time_reference="start", overrides={}
-                    )
-                )
-            except HeaderError as error:
-                refused.append(str(error))
-        if metadata or name is None:
-            break
-    return tuple(metadata), tuple(refused), name
+        trial = tried(_shipped(instrument, own), asked)
+        if trial.metadata:
+            return trial, instrument
+    return tried(own, asked), None
 
 
 def _shipped(instrument: str, otherwise: HeaderParser) -> HeaderParser:
@@ -199,13 +205,6 @@ def _shipped(instrument: str, otherwise: HeaderParser) -> HeaderParser:
 
 
 # ---------------------------------------------------------------- sky
-def _wcs_text(header: Any, name: str) -> str | None:
-    try:
-        return header_wcs(header, name=name)
-    except FrameError:
-        return None
-
-
 def _pixel_scale(
     solved: Sequence[str], nominal: Guess, n_headers: int
 ) -> tuple[float | tuple[float, float] | None, str]:
@@ -235,7 +234,9 @@ def _wcs_evidence(headers: Sequence[Any], texts: Sequence[str], pixels: Pixels) 
         lines.append("PLTSOLVD says that they are solutions")
     lines += [shown(verdict) for verdict in pixels.wcs_verdicts]
     if not pixels.wcs_verdicts:
-        lines.append("auto: the stars of every frame decide whether it is right")
+        lines.append(
+            "not checked here: no star table; auto: the stars of every frame decide whether it is right"
+        )
     return tuple(lines)
 
 

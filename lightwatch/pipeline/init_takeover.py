@@ -134,11 +134,12 @@ def _wcs_of(workdir: Path, frame: OldFrame) -> tuple[str, int, int] | None:
         path = (workdir / frame.relpath).resolve()
         if not path.is_relative_to(workdir.resolve()):
             return None
-        header, hdu = read_image_header(path, limits=LIMITS)
-        text = header_wcs(header, name=path.name)
+        image = read_image_header(path, limits=LIMITS)
+        text = header_wcs(image.header, name=path.name)
     except (FrameError, OSError, ValueError, RuntimeError):  # no path that a file could have, a loop of links
         return None
-    return (text, hdu.plane[1], hdu.plane[0]) if text and hdu.plane else None
+    plane = image.hdu.plane
+    return (text, plane[1], plane[0]) if text and plane else None
 
 
 def _write_wcs(wcs: tuple[str, int, int], path: Path) -> None:

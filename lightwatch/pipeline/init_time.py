@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightwatch.pipeline.init_keywords import quoted
-from lightwatch.structure.header_tools import number, utc_mjd, utc_of_days
+from lightwatch.structure.header_tools import number, utc_mjd, utc_of_days, zone_hours
 
 _MID_DATES = ("DATE-AVG", "DATE-MID", "DATE_MID", "DATEMID", "UTMIDDLE", "UT-MID", "UTC-MID")
 _START_DATES = (
@@ -46,7 +46,7 @@ _ZONED = re.compile(r".*(Z|UTC?|GMT|[+-]\d\d:?\d\d)$")
 _FULL = re.compile(r"\d{4}[-/]\d\d[-/]\d\d[T ]\s*\d\d?:\d\d(:\d\d(\.\d*)?)?\s*(Z|UTC?|GMT|[+-]\d\d:?\d\d)?")
 _DAY = re.compile(r"\d{4}[-/]\d\d[-/]\d\d|\d{8}|\d\d/\d\d/\d\d")
 _CLOCK = re.compile(r"\d\d?[: ]\d\d?[: ]\d\d?(\.\d*)?")
-_LOCAL = re.compile(r"\blocal\b|\bLT\b", re.IGNORECASE)
+LOCAL = re.compile(r"\blocal\b|\bLT\b", re.IGNORECASE)
 _DAYS_OF_JD = (2_400_000.5, 2_500_000.5)
 _DAYS_OF_MJD = (15_000.0, 100_000.0)
 #: keywords of one camera may lie this far apart: latencies of shutters and of clocks
@@ -65,11 +65,12 @@ class TimeSource:
     keyword: str
     reference: str  # start, mid or end of the exposure
     clock: str = ""  # the second keyword of split
+    zone: str = ""  # the keyword with the hours that a local time is ahead of UTC
 
     @property
     def name(self) -> str:
         """As it is told to people."""
-        return f"{self.keyword} with {self.clock}" if self.clock else self.keyword
+        return " with ".join(key for key in (self.keyword, self.clock, self.zone) if key)
 
     def mjd(self, header: Any) -> float | None:
         """MJD (UTC) of what this keyword says; None when it says nothing that can be read."""
@@ -80,7 +81,8 @@ class TimeSource:
             date, clock = str(header[self.keyword]), header.get(self.clock) if self.clock else None
             if self.clock and not _CLOCK.fullmatch(str(clock).strip()):
                 return None
-            return utc_mjd(date, clock, scale=scale)
+            ahead = zone_hours(header[self.zone]) if self.zone else 0.0
+            return utc_mjd(date, clock, scale=scale) - ahead / 24.0
         except (ValueError, KeyError, TypeError):
             return None
 
@@ -106,6 +108,7 @@ class TimeChoice:
     sources: tuple[TimeSource, ...]
     why: tuple[str, ...]
     doubts: tuple[str, ...]
+    offered: TimeSource | None = None  # what may tell the time, where nothing surely does
 
 
 def _days(value: Any, kind: str) -> float:
@@ -132,7 +135,7 @@ def choose_time(headers: Sequence[Any], exposures: Sequence[float]) -> TimeChoic
     doubts: list[str] = []
     left = list(zip(headers, exposures, strict=True))
     while left and len(sources) < 4:
-        chosen, reasons, contradictions = _of_one_dialect(left)
+        chosen, reasons, contradictions = of_one_dialect(left)
         if chosen is None:
             break
         sources.append(chosen)
@@ -150,7 +153,7 @@ def choose_time(headers: Sequence[Any], exposures: Sequence[float]) -> TimeChoic
 _Exposed = Sequence[tuple[Any, float]]
 
 
-def _of_one_dialect(exposed: _Exposed) -> tuple[TimeSource | None, list[str], list[str]]:
+def of_one_dialect(exposed: _Exposed) -> tuple[TimeSource | None, list[str], list[str]]:
     """The best source for the first header and all that have the same keywords."""
     candidates = [source for source in _candidates(exposed[0][0]) if source.mjd(exposed[0][0]) is not None]
     if not candidates:
@@ -225,7 +228,7 @@ def _comment(header: Any, key: str) -> str:
 
 
 def _is_local(header: Any, key: str) -> bool:
-    return bool(_LOCAL.search(_comment(header, key)))
+    return bool(LOCAL.search(_comment(header, key)))
 
 
 def _told_reference(header: Any, key: str, usual: str) -> str:
@@ -319,9 +322,10 @@ def time_expression(source: TimeSource, *, with_scale: bool) -> str:
     """Python for the header parser: MJD (UTC) of this source, from ``header``."""
     scale = ', scale=header.get("TIMESYS", "UTC")' if with_scale else ""
     key = f"header[{quoted(source.keyword)}]"
+    ahead = f" - zone_hours(header[{quoted(source.zone)}]) / 24" if source.zone else ""
     writers: dict[str, Callable[[], str]] = {
-        "iso": lambda: f"utc_mjd({key}{scale})",
-        "split": lambda: f"utc_mjd({key}, header[{quoted(source.clock)}]{scale})",
+        "iso": lambda: f"utc_mjd({key}{scale}){ahead}",
+        "split": lambda: f"utc_mjd({key}, header[{quoted(source.clock)}]{scale}){ahead}",
         "mjd": lambda: f"utc_of_days({key}{scale})",
         "jd": lambda: f"utc_of_days(float({key}) - 2400000.5{scale})",
     }

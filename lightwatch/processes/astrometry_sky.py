@@ -81,10 +81,12 @@ def apply_proper_motion(
 
     ra, dec in degrees at ``ref_epoch`` (julian years), pmra (with cos dec) and pmdec in mas/yr.
     A NaN motion is taken as zero and makes the position uncertain by UNKNOWN_MOTION_MAS_YR times
-    the time elapsed. Straight motion along a great circle, hence right near the poles.
+    the time elapsed; so is the motion of a star whose epoch is NaN, then J2000. Straight motion along
+    a great circle, hence right near the poles.
     """
-    years = 2000.0 + (mjd - 51544.5) / 365.25 - np.asarray(ref_epoch, float)
-    unknown = ~(np.isfinite(pmra) & np.isfinite(pmdec))
+    dated = np.isfinite(ref_epoch)
+    years = 2000.0 + (mjd - 51544.5) / 365.25 - np.where(dated, ref_epoch, 2000.0)
+    unknown = ~(np.isfinite(pmra) & np.isfinite(pmdec) & dated)
     arc = years / 1000.0 / ARCSEC_PER_RADIAN  # radians per (mas/yr)
     east, north = east_north(ra, dec)
     motion = np.where(unknown, 0.0, pmra)[:, None] * east + np.where(unknown, 0.0, pmdec)[:, None] * north

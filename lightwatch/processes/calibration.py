@@ -19,7 +19,7 @@ _BOXES_PER_LEVEL = 12
 _NEIGHBOURS = 5  # boxes on a side that a box is compared with, to find those with stars in them
 _LEAST_SIGNIFICANCE = 10.0  # slope over its error
 _LEAST_RANGE = 1.7  # variance of the brightest level over that of the faintest
-_SATURATED_FRACTION = 0.98  # of the highest level: where pixels pile up, the bend begins earlier
+SATURATED_FRACTION = 0.98  # of the highest level: where pixels pile up, the bend begins earlier
 _TOP_PIXELS = 8  # the highest level is that of so many: cosmic rays are above it
 _LEAST_PILE = 24  # pixels
 
@@ -160,10 +160,10 @@ def pile_up_level(image: NDArray[Any]) -> float:
         float(np.median(values))
     ):  # a frame without bright stars: its top is the sky's noise
         return float("nan")
-    piled = int(np.sum(values >= _SATURATED_FRACTION * top))
-    below = int(np.sum((values >= 0.90 * top) & (values < _SATURATED_FRACTION * top)))
+    piled = int(np.sum(values >= SATURATED_FRACTION * top))
+    below = int(np.sum((values >= 0.90 * top) & (values < SATURATED_FRACTION * top)))
     # the core of a star has a quarter as many pixels in the upper interval as in the lower
-    return _SATURATED_FRACTION * top if piled >= _LEAST_PILE and piled > 2 * below else float("nan")
+    return SATURATED_FRACTION * top if piled >= _LEAST_PILE and piled > 2 * below else float("nan")
 
 
 def stored_step(image: NDArray[Any]) -> int:

@@ -21,9 +21,12 @@ _SCALES = {
 }  # fmt: skip
 _GPS_BEHIND_TAI_DAYS = 19.0 / 86400.0
 _DATE = re.compile(r"(\d{4})[-/.](\d\d?)[-/.](\d\d?)|(\d{4})(\d\d)(\d\d)")
-_OLD_DATE = re.compile(r"(\d\d)/(\d\d)/(\d\d)")  # FITS before 1999: day, month, year of the 20th century
+OLD_DATE = re.compile(r"(\d\d)/(\d\d)/(\d\d)")  # FITS before 1999: day, month, year
+_FIRST_YEAR = 70  # of the 20th century: CCDs are not older, and some programs write two digits to this day
 _CLOCK = re.compile(r"(\d{1,2})[: ](\d\d?)(?:[: ](\d\d?(?:\.\d*)?))?")
 _ZONE = re.compile(r"\s*(?:(Z|UTC?|GMT)|([+-])(\d\d):?(\d\d)?)$", re.IGNORECASE)
+_ZONE_NAME = re.compile(r"(?:UTC?|GMT)?\s*([+-])(\d\d?)(?::?(\d\d))?", re.IGNORECASE)
+_FARTHEST_ZONE_HOURS = 14.0
 _UNIX_EPOCH_MJD = 40587
 _UNIX_EPOCH_ORDINAL = calendar_date(1970, 1, 1).toordinal()
 #: what filter wheels call a hole
@@ -51,8 +54,9 @@ def utc_mjd(date: Any, clock: Any = None, *, scale: Any = "UTC") -> float:
     """MJD (UTC) of a date and time of day in one text, or in two.
 
     ``date`` such as ``2017-12-20T01:33:43.317``, with a zone if it has one (``Z``, ``-0700``, ``+01:00``), which
-    then wins over ``scale``; also ``2017/12/20``, ``20171220`` and the old ``20/12/97``. ``clock`` such as
-    ``01:33:43.317``. ``scale`` is the header's TIMESYS: UTC, TAI, TT, TDB, GPS.
+    then wins over ``scale``; also ``2017/12/20``, ``20171220`` and the old ``20/12/97`` (day, month, year; of years
+    below 70 the century is this one). ``clock`` such as ``01:33:43.317``. ``scale`` is the header's TIMESYS: UTC, TAI,
+    TT, TDB, GPS.
     """
     text = str(date).strip()
     if clock is not None:
@@ -70,16 +74,30 @@ def utc_mjd(date: Any, clock: Any = None, *, scale: Any = "UTC") -> float:
 
 
 def _day(text: str) -> float:
-    old = _OLD_DATE.fullmatch(text.strip())
+    old = OLD_DATE.fullmatch(text.strip())
     match = _DATE.fullmatch(text.strip())
     if old:
         day, month, year = (int(part) for part in old.groups())
-        year += 1900
+        year += 1900 if year >= _FIRST_YEAR else 2000
     elif match:
         year, month, day = (int(part) for part in match.groups() if part)
     else:
         raise ValueError(f"{text!r} is no date such as 2017-12-20")
     return float(calendar_date(year, month, day).toordinal() - _UNIX_EPOCH_ORDINAL + _UNIX_EPOCH_MJD)
+
+
+def zone_hours(value: Any) -> float:
+    """Hours that a zone is ahead of UTC: of a number as it stands, or of text such as ``UTC-7`` or ``+05:30``."""
+    hours = number(value)
+    if hours is None:
+        text = str(value).strip()
+        match = _ZONE_NAME.fullmatch(text)
+        if not match:
+            raise ValueError(f"{text!r} is no time zone such as -7 or +05:30")
+        hours = (int(match[2]) + int(match[3] or 0) / 60) * (-1 if match[1] == "-" else 1)
+    if not abs(hours) <= _FARTHEST_ZONE_HOURS:
+        raise ValueError(f"{value!r} is no time zone: expected hours")
+    return hours
 
 
 def _day_fraction(text: str) -> float:
