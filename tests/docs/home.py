@@ -41,7 +41,7 @@ MAY_BE_EMPTY = (
     "frame_id = 12",
 )
 #: packages that a recipe is about, and that lightwatch does not need
-OPTIONAL = {"pandas", "lightkurve"}
+OPTIONAL = {"lightkurve"}
 
 
 class Home:
