@@ -19,6 +19,7 @@ from lightwatch.report.light_curve_table import (
     by_roi_and_filter,
     light_curve_rows,
     light_curve_table,
+    magnitude_system,
     metadata,
     nightly_table,
 )
@@ -40,6 +41,7 @@ _TABLES: dict[str, tuple[str, Writer]] = {
     "csv": (".csv", table_files.write_csv),
     "parquet": (".parquet", table_files.write_parquet),
 }
+_INSTRUMENTAL = "instrumental"  # absolute_zeropoints.system where the stars are those of the frames
 FORMATS = (*_TABLES, "aavso")
 
 
@@ -60,8 +62,8 @@ def export_light_curves(
     Raises
     ------
     ConfigError
-        For a format or an ROI that is not known, and a directory whose path is not UTF-8; for Parquet without
-        pyarrow, after the other formats.
+        For a format or an ROI that is not known, and a directory whose path is not UTF-8; after the other formats for
+        Parquet without pyarrow, and for AAVSO without a catalogue behind the magnitudes.
     NoUsableData
         When there is no light curve yet.
     StorageError
@@ -69,11 +71,11 @@ def export_light_curves(
     """
     wanted = list(dict.fromkeys(formats))
     _check(workspace, wanted, roi)
-    lacking = [name for name in wanted if name == "parquet" and not table_files.has_parquet()]
-    wanted = [name for name in wanted if name not in lacking]
     rows = light_curve_rows(workspace, roi)
     if not rows:
         raise NoUsableData("no light curves yet: run the pipeline through model_calibrated_cutouts first")
+    refused = _refused(workspace, wanted)
+    wanted = [name for name in wanted if name not in refused]
     curves = by_roi_and_filter(with_places(workspace.reader, rows))
     folder = Path(out_dir)
     refuse_unwritable_name(folder)
@@ -85,10 +87,24 @@ def export_light_curves(
         columns = [*LIGHT_CURVE, *(c for c in NIGHTLY if c.name not in {known.name for known in LIGHT_CURVE})]
         write_atomically(path, partial(table_files.write_column_dictionary, columns))
         written.append(path)
-    if lacking:
+    if refused:
         others = f"; the other formats are in {folder}" if wanted else ""
-        raise ConfigError(f"parquet needs pyarrow: pip install pyarrow{others}")
+        raise ConfigError([f"{reason}{others}" for reason in refused.values()])
     return written
+
+
+def _refused(workspace: Workspace, wanted: Sequence[str]) -> dict[str, str]:
+    """Formats that cannot be written here, and why and what to do."""
+    reasons = {}
+    if "parquet" in wanted and not table_files.has_parquet():
+        reasons["parquet"] = "parquet needs pyarrow: pip install pyarrow"
+    # the format knows standard magnitudes and differences to a named star; what it calls STD must not be invented
+    if "aavso" in wanted and magnitude_system(workspace).get("system") == _INSTRUMENTAL:
+        reasons["aavso"] = (
+            "aavso: these magnitudes are on a scale of the frames' own (instrumental), no standard ones; set "
+            "reference_stars.catalog to a catalogue (gaia, vizier or a table) with zeropoints.band, and run again"
+        )
+    return reasons
 
 
 def _check(workspace: Workspace, formats: Sequence[str], roi: str | None) -> None:

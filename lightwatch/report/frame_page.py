@@ -12,8 +12,9 @@ from lightwatch.errors import StorageError
 from lightwatch.flags import Flag
 from lightwatch.report.page_pixels import frame_name
 from lightwatch.report.pictures import RoiProducts, psf_picture, triple
+from lightwatch.report.sky_map import name_of_magnitudes
 from lightwatch.report.star_strips import StarStrips, star_strips
-from lightwatch.report.summary import date_of
+from lightwatch.report.summary import INSTRUMENTAL, date_of
 from lightwatch.structure import queries, queries_overview, queries_report
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
@@ -58,6 +59,7 @@ class FramePages:
         self._workspace = workspace
         footprint = queries.rows(workspace.reader, queries.current_footprint())
         self._hash = footprint[0]["hash"] if footprint else ""
+        self._mag_name = name_of_magnitudes(footprint[0] if footprint else None)
         band = workspace.config.zeropoints.band
         rows = queries.rows(workspace.reader, queries_report.quality_of_frames(self._hash, band))
         self._order = [row["id"] for row in rows]
@@ -93,6 +95,7 @@ class FramePages:
             "rois": self._rois(frame_id),
             "psf": psf_picture(self._workspace, psfs[0]) if psfs else None,
             "stars": star_strips(self._workspace, self._hash, psfs[0]) if psfs else StarStrips(),
+            "mag_name": self._mag_name,
             "story": [
                 {**row, "flag_names": _flags(row["flags"]) if row["flags"] else ""}
                 for row in self._story(frame_id)
@@ -104,7 +107,12 @@ class FramePages:
         return frame_name(self._frames[frame_id])
 
     def _facts(self, frame: Row) -> list[tuple[str, str]]:
-        known = [(label, form.format(frame[k])) for label, k, form in _FACTS if frame[k] is not None]
+        instrumental = {"limiting_magnitude": " (instrumental)"} if frame["system"] == INSTRUMENTAL else {}
+        known = [
+            (label + instrumental.get(k, ""), form.format(frame[k]))
+            for label, k, form in _FACTS
+            if frame[k] is not None
+        ]
         facts = [*known, ("Flags of the frame", _flags(frame["flags"] | (frame["psf_flags"] or 0)))]
         by_flags: dict[str, list[str]] = {}
         for row in self._points(frame["id"]):

@@ -20,7 +20,7 @@ from lightwatch.report.news import news_of
 from lightwatch.report.page_pixels import add_models, frame_name, psf_words
 from lightwatch.report.payload import chart_payload
 from lightwatch.report.pictures import field_picture
-from lightwatch.report.sky_map import disowned_stars, frame_map, kind_of, sky_map
+from lightwatch.report.sky_map import disowned_stars, frame_map, kind_of, name_of_magnitudes, sky_map
 from lightwatch.report.star_scatter import calibration_by_filter, star_scatter
 from lightwatch.report.star_weights import weights_by_filter
 from lightwatch.report.summary import INSTRUMENTAL, Summary, date_of, mjd_of, summarise
@@ -96,6 +96,7 @@ def collect(workspace: Workspace) -> Content:
     notable += [frame for alarm in alarms if alarm.newest for frame in alarm.frames]
     words = _nothing(workspace) | {
         "system": system,
+        "mag_name": name_of_magnitudes(footprint),
         "summary": summarise(workspace, footprint_hash, frames, curves),
         "alarms": [alarm for alarm in alarms if alarm.newest],
         "earlier": [alarm for alarm in alarms if not alarm.newest][:_MAX_EARLIER],
@@ -124,6 +125,7 @@ def _nothing(workspace: Workspace) -> dict[str, Any]:
         "limit_sigma": f"{workspace.config.light_curves.limit_sigma:g}",
         "quality": _QUALITY,
         "system": {},
+        "mag_name": "G",
         "summary": Summary(),
         "sky": None,
         "field": None,
@@ -170,7 +172,10 @@ def _field(
         row for row in queries.rows(engine, queries.stars_of(footprint_hash)) if row["gaia_id"] in on_frames
     ]
     polygons = queries.rows(engine, queries_report.polygons_of_frames())
-    told = {"sky": sky_map(polygons, common, stars, rois, kinds), "field": None}
+    told = {
+        "sky": sky_map(polygons, common, stars, rois, kinds, name_of_magnitudes(footprint)),
+        "field": None,
+    }
     if shown is None:
         return told
     frame, picture = shown
@@ -185,7 +190,9 @@ def _field(
                 row["psf_chi2"] is not None and row["seeing_arcseconds"] < frame["seeing_arcseconds"]
                 for row in _with_stars(frames)
             ),
-            "map": frame_map(frame, parse_wcs(frame["wcs"]), here, rois, kinds, common),
+            "map": frame_map(
+                frame, parse_wcs(frame["wcs"]), here, rois, kinds, common, name_of_magnitudes(footprint)
+            ),
         }
     }
 

@@ -168,6 +168,7 @@ def plot_psf(workspace: Workspace, frame_id: int | None = None) -> Figure:
     told += [
         f"{name} {row[key]:.2f}" for name, key in (("χ²", "chi2"), ("reserved", "reserved_chi2")) if row[key]
     ]
+    told += [f"misses up to {100 * row['model_error']:.0f} % of the light"] if row["model_error"] else []
     figure.suptitle(f"{_title(frame)}: {', '.join(told)}", fontsize=10, parse_math=False)
     return figure
 

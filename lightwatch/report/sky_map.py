@@ -54,6 +54,7 @@ def sky_map(
     stars: Sequence[Row],
     rois: dict[str, tuple[float, float]],
     kinds: Callable[[int], Kind],
+    magnitude_name: str = "G",
 ) -> SkyMap | None:
     """The footprints of frames around the first ROI; None without any.
 
@@ -79,7 +80,7 @@ def sky_map(
     places = [(row["ra"], row["dec"]) for row in stars] + list(rois.values())
     spots = drawn(_plane(places, centre))
     star_marks = [
-        _star_mark(float(x), float(y), row, kinds(row["gaia_id"]))
+        _star_mark(float(x), float(y), row, kinds(row["gaia_id"]), magnitude_name)
         for (x, y), row in zip(spots, stars, strict=False)
     ]
     roi_marks = [
@@ -103,6 +104,7 @@ def frame_map(
     rois: dict[str, tuple[float, float]],
     kinds: Callable[[int], Kind],
     common: str | None,
+    magnitude_name: str = "G",
 ) -> SkyMap:
     """Stars, ROIs and the footprint that all frames share on the picture of a frame, row 0 at the bottom."""
     scale = _VIEW / max(frame["naxis1"], frame["naxis2"])
@@ -112,7 +114,7 @@ def frame_map(
 
     places = drawn(np.array([[row["x"], row["y"]] for row in stars], dtype=float).reshape(-1, 2))
     marks = [
-        _star_mark(float(x), float(y), row, kinds(row["star_gaia_id"]))
+        _star_mark(float(x), float(y), row, kinds(row["star_gaia_id"]), magnitude_name)
         for (x, y), row in zip(places, stars, strict=True)
     ]
     spots = drawn(_pixels(wcs, list(rois.values())))
@@ -133,10 +135,15 @@ def kind_of(star: int, used: set[int], disowned: set[int]) -> Kind:
     return "disowned" if star in disowned else "used" if star in used else "unused"
 
 
-def _star_mark(x: float, y: float, row: Row, kind: Kind) -> Mark:
+def name_of_magnitudes(footprint: Row | None) -> str:
+    """What the magnitudes of the stars of a footprint are; those of stars measured on the frames are no catalogue's."""
+    return "instrumental mag" if footprint and footprint["catalog_name"] == "frames" else "G"
+
+
+def _star_mark(x: float, y: float, row: Row, kind: Kind, magnitude_name: str) -> Mark:
     """A star of a map: all names at once could not be read, so others' are told on hover alone."""
     label = "" if kind == "unused" else row["name"]
-    return Mark(x, y, label, f"{star_text(row)} · {_KINDS[kind]}", kind)
+    return Mark(x, y, label, f"{star_text(row, magnitude_name)} · {_KINDS[kind]}", kind)
 
 
 def _per_arcsec(wcs: WCS, position: tuple[float, float]) -> np.ndarray:
@@ -164,9 +171,9 @@ def disowned_stars(judged: Sequence[Row]) -> set[int]:
     return {row["star_gaia_id"] for row in judged if row["flags"] & (Flag.VARIABLE | Flag.OUTLIER)}
 
 
-def star_text(row: Row) -> str:
+def star_text(row: Row, magnitude_name: str) -> str:
     """Name and magnitude of a reference star."""
-    magnitude = "" if row["gmag"] is None else f" · G {row['gmag']:.2f}"
+    magnitude = "" if row["gmag"] is None else f" · {magnitude_name} {row['gmag']:.2f}"
     return f"star {row['name']}{magnitude}"
 
 

@@ -133,7 +133,7 @@ def _by_filter(rows: Sequence[Row], name: str, digits: int, unit: str) -> str:
         return (
             f"{told[min(medians, key=medians.__getitem__)]} to {told[max(medians, key=medians.__getitem__)]}"
         )
-    return ", ".join(f"{key} {value}" for key, value in told.items())
+    return ", ".join(f"{key}\u00a0{value}" for key, value in told.items())
 
 
 def _run_text(run: Row) -> str:

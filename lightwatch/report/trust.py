@@ -286,8 +286,8 @@ def _psf(frames: Sequence[Row]) -> str:
     if not missed:
         return chi2
     return (
-        f"{chi2}; it misses up to {100 * max(missed):.0f} % of the light (on {len(missed)} of {len(frames)} frames "
-        f"some of it, {100 * np.median(missed):.0f} % in the middle), which every χ² here grants it"
+        f"{chi2}; on {len(missed)} of {len(frames)} frames it misses {100 * np.median(missed):.0f} % of the light in "
+        f"the middle and {100 * max(missed):.0f} % at most, which every χ² here grants it"
     )
 
 

@@ -510,3 +510,23 @@ def test_an_observer_code_is_written_as_it_was_given(workspace, tmp_path, capsys
         cli.main(["export", str(workspace.workdir), *words])
     assert "OBSCODE" not in capsys.readouterr().err
     assert "\n#OBSCODE=ABCD\n" in (tmp_path / "J0248_r_aavso.txt").read_text()
+
+
+def test_instrumental_magnitudes_are_no_aavso_file(make_workdir, tmp_path, capsys):
+    """They would be submitted as standard ones; the other formats of the command are written."""
+    workspace = make_workdir(tmp_path / "work", n_frames=4)
+    with transaction(workspace.engine) as connection:
+        connection.execute(update(schema.absolute_zeropoints).values(system="instrumental"))
+    out = tmp_path / "out"
+    words = ["--out", str(out), "--format", "ecsv", "--format", "aavso", "--observer", "X"]
+    with pytest.raises(SystemExit) as end:
+        cli.main(["export", str(workspace.workdir), *words])
+    assert end.value.code == 78
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("aavso: these magnitudes are on a scale of the frames' own (instrumental)")
+    assert "set reference_stars.catalog to a catalogue" in line
+    assert line.endswith(f"; the other formats are in {out}")
+    written = {path.suffix for path in out.iterdir()}
+    assert written == {".ecsv"}
+    (path, *_) = out.glob("*.ecsv")
+    assert Table.read(path).meta["MAGSYS"] == "instrumental"

@@ -255,7 +255,9 @@ def test_nothing_to_compare_with_and_frames_without_result_are_no_good_news(seco
     assert "nothing to compare with" in card
     assert "1 frame has no result" in card
     assert "✓" not in card
-    assert 'class="n odd">1<' in card.replace("<wbr>", "")  # rejected is rejected here, too
+    assert 'class="n odd">1<' in card  # rejected is rejected here, too
+    assert ">Rejected</th>" in card
+    assert ">Failed</th>" not in card
 
 
 def test_a_filter_without_light_curve_says_why(second_run):

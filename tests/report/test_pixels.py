@@ -53,8 +53,10 @@ def test_residuals_of_stars_are_in_the_noise_of_their_chi2(finished):
     _, psf, measured, cut = _of_frame(finished)
     model = PSFModel.from_arrays(store.read_product(finished.workdir, psf["relpath"], prefix="model"))
     stars = measured_pixels(cut, model, measured[:12])
-    chi2 = [np.nanmean(star.residual**2) for star in stars]
-    np.testing.assert_allclose(chi2, [star.row["chi2"] for star in stars], rtol=0.15)
+    ratio = [
+        np.nanmean(star.residual**2) / star.row["chi2"] for star in stars
+    ]  # more where pixels were struck
+    assert np.median(ratio) == pytest.approx(1, abs=0.02)
 
 
 def test_a_psf_without_its_stars_is_left_out_with_a_word(workdir):
@@ -65,6 +67,6 @@ def test_a_psf_without_its_stars_is_left_out_with_a_word(workdir):
         del file["stars/gaia_id"]
     left = star_strips(workspace, footprint_hash, psf)
     assert left.stars == []
-    assert "has no stars/gaia_id" in left.problem
+    assert "have no stars/gaia_id" in left.problem
     assert "The stars cannot be shown" in site.render_frame(FramePages(workspace), 1, [1])
     workspace.close()

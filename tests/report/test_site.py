@@ -91,6 +91,22 @@ def test_a_column_without_entries_is_left_out(make_workdir, tmp_path):
     assert '<th scope="col">Found</th>' not in site.render(workspace)
 
 
+def test_magnitudes_of_stars_of_the_frames_are_instrumental(make_workdir, tmp_path):
+    workspace = make_workdir(tmp_path / "work", n_frames=6)
+    assert "star b · G 16.00" in site.render(workspace)
+    with transaction(workspace.engine) as connection:
+        connection.execute(update(schema.combined_footprint).values(catalog_name="frames"))
+        connection.execute(update(schema.absolute_zeropoints).values(system="instrumental"))
+    write_report(workspace, all_frames=True)
+    page = (tmp_path / "work" / "report" / "index.html").read_text("utf-8")
+    for text in (page, (tmp_path / "work" / "report" / "frames" / "1.html").read_text("utf-8")):
+        assert "· G 1" not in text
+        assert "5σ limit, mag (instrumental)" in text
+    assert "star b · instrumental mag 16.00" in page
+    assert "median 5σ limit" not in page
+    assert ", instrumental magnitudes</small>" in page
+
+
 def test_headline_numbers_are_of_one_filter_or_say_of_which():
     def row(name: str, seeing: float, system: str | None = "AB") -> dict:
         return {"eliminated": 0, "mjd_mid": 60000.0, "filter": name, "seeing_arcseconds": seeing,
@@ -100,7 +116,7 @@ def test_headline_numbers_are_of_one_filter_or_say_of_which():
         return {label: number for number, label in tiles_of(rows, [])}
 
     assert told(row("r", 1.0), row("r", 1.2))["median seeing"] == "1.10″"
-    assert told(row("r", 1.0), row("u", 2.0))["median seeing"] == "r 1.00″, u 2.00″"
+    assert told(row("r", 1.0), row("u", 2.0))["median seeing"] == "r\u00a01.00″, u\u00a02.00″"
     assert told(row("r", 1.0), row("u", 9.5), row("i", 10.0))["median seeing"] == "1.00″ to 10.00″"
     assert told(row("r", 1.0), row("u", 2.0))["median 5σ limit, mag"] == "21.0"
     assert "median 5σ limit, mag" not in told(row("r", 1.0, "instrumental"))

@@ -303,6 +303,36 @@ def test_a_server_that_ends_at_its_start_is_told_in_a_line(ask, monkeypatch):
     assert err.startswith("datasette failed: SystemExit: 3")
 
 
+def test_a_datasette_that_hangs_is_told_in_a_line(workdir, tmp_path):
+    """An import that waits for a disk of the network."""
+    source = "import time\ntry:\n    time.sleep(600)\nexcept Exception:\n    pass"
+    begun = (
+        f"sql_server.SECONDS_TO_BEGIN = 1.0; cli.main(['sql', '--serve', {str(workdir)!r}, '--port', '0'])"
+    )
+    command = [sys.executable, "-c", f"from lightwatch.pipeline import cli, sql_server; {begun}"]
+    environment = broken_datasette(tmp_path / "path", app=source)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    assert (ended.returncode, ended.stdout) == (78, "")
+    assert ended.stderr.startswith("datasette did not begin within 1 s; ")
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not HAS_DATASETTE, reason="datasette is not installed")
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_server_that_hangs_at_its_start_is_told_in_a_line(ask, monkeypatch, waits):
+    """A plugin that waits for what never comes, or thinks for ever; not before datasette is there."""
+    from datasette.app import Datasette
+
+    async def hanging(self):
+        await asyncio.sleep(600) if waits else time.sleep(600)
+
+    monkeypatch.setattr(Datasette, "invoke_startup", hanging)
+    monkeypatch.setattr(sql_server, "SECONDS_TO_BEGIN", 3.0)
+    code, _, err = ask("--serve", "--port", "0")
+    assert code == 78
+    assert err.startswith("datasette did not begin within 3 s; ")
+
+
 @pytest.mark.parametrize("name", ["a?mode=rwc", "100%", "a#b"])
 def test_path_that_would_be_taken_for_something_else(monkeypatch, tmp_path, name):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)

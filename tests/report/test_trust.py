@@ -85,7 +85,7 @@ def test_facts_are_told_with_their_numbers():
     assert facts["Joint model"] == "reduced χ² 1.10 in the middle"
     assert facts["PSF"] == "reduced χ² 1.20 of stars kept out of its fit, 0.90 of those in it"
     missing = {what: told for what, told, _ in verdict(*workdir(between=0.0, missed=10)).facts}["PSF"]
-    assert "misses up to 15 % of the light (on 10 of 40 frames" in missing
+    assert "on 10 of 40 frames it misses 15 % of the light in the middle and 15 % at most" in missing
     assert facts["Normalization"].startswith("rests on 12 stars a frame")
     assert facts["Astrometry"].startswith("stars lie 0.05″")
 
