@@ -270,7 +270,10 @@ def test_a_choice_of_frames_that_cannot_be_meant(lightwatch, workdir, words, cod
 def test_config_check_tells_of_a_target_where_the_telescope_did_not_point(lightwatch, workdir):
     """As init does: hours given as degrees, a slip of a digit."""
     for number in range(2):
-        header = fits.Header({"EXPTIME": 60.0, "RA": 42.2, "DEC": 19.2})
+        header = fits.Header(
+            {"EXPTIME": 60.0, "RA": 42.2, "DEC": 19.2, "GAIN": 1.0, "RDNOISE": 5.0, "FILTER": "r"}
+        )
+        header["MJD-OBS"] = 60000.0 + number
         fits.writeto(workdir / "raw" / f"a{number}.fits", np.ones((20, 20), np.float32), header)
     assert not [line for line in lightwatch("config", "check", workdir)[1].splitlines() if "rois" in line]
     path = workdir / "config.yaml"
