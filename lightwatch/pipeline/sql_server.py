@@ -5,13 +5,16 @@ from __future__ import annotations
 import hmac
 import importlib.util
 import secrets
+import signal
 import socket
 import sqlite3
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from datasette.app import Datasette
 
 LOOPBACK = "127.0.0.1"
+SECONDS_TO_BEGIN = 60.0
+_REPEAT_SECONDS = 0.5
 _OF_A_SIGNAL = 128  # exit codes above are those of a program that was told to end
 #: few queries are answered at a time: one that never ends makes other pages wait, and keeps the log from being emptied
 _SETTINGS = {
@@ -79,7 +84,7 @@ class SqlServer:
         self._socket = socket.create_server((LOOPBACK, port))
         self.port: int = self._socket.getsockname()[1]
         try:
-            with _said_in_a_line():
+            with _said_in_a_line(), _begun_in_time():
                 self._begin(database)
         except BaseException:
             self._socket.close()
@@ -100,11 +105,13 @@ class SqlServer:
         Raises
         ------
         ConfigError
-            When it ends before it has begun to answer.
+            When it ends before it has begun to answer, or does not begin in time.
         """
         try:
-            with _said_in_a_line():
+            with _said_in_a_line(), _begun_in_time():  # the server's startup ends the limit
                 self.server.run(sockets=[self._socket])
+                if self.server.lifespan.should_exit:
+                    raise RuntimeError("it could not start")
         finally:
             self._socket.close()
 
@@ -125,6 +132,45 @@ def _said_in_a_line() -> Iterator[None]:
         ) from error
 
 
+class _TimeIsUp(BaseException):
+    """Not an Exception, so that other people's ``except Exception`` does not swallow it."""
+
+
+@contextmanager
+def _begun_in_time() -> Iterator[None]:
+    """Break off what has not begun in time, be it an import that waits for a disk; in the main thread alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    times: list[str] = []
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        times.append("up")
+        raise _TimeIsUp
+
+    before = signal.signal(signal.SIGALRM, stop)
+    # again and again, until it leaves: an event loop keeps what is raised in one of its tasks
+    signal.setitimer(signal.ITIMER_REAL, SECONDS_TO_BEGIN, _REPEAT_SECONDS)
+    try:
+        yield
+    except BaseException:  # of what it was broken off in, too
+        if not times:
+            raise
+    finally:
+        _in_time()
+        signal.signal(signal.SIGALRM, before)
+    if times:
+        raise ConfigError(
+            f"datasette did not begin within {SECONDS_TO_BEGIN:g} s; try 'datasette --version', or install it anew"
+        )
+
+
+def _in_time() -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 def _server(app: App, served: Datasette) -> Any:
     """A server that breaks off its queries when told to end: their threads would be waited for."""
     import uvicorn
@@ -141,6 +187,10 @@ def _server(app: App, served: Datasette) -> Any:
                 connections.append(conn)
 
     class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            _in_time()
+
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             served.executor.shutdown(wait=False, cancel_futures=True)
             for connection in connections:
@@ -150,7 +200,11 @@ def _server(app: App, served: Datasette) -> Any:
     pm.register(Plugin, name=f"lightwatch {id(served)}")
     # with rich, a screenful of local variables would be told for every mistyped query, and take a second
     handle_exception.rich = None
-    return Server(uvicorn.Config(app, log_level="critical", access_log=False, timeout_graceful_shutdown=1))
+    return Server(
+        uvicorn.Config(
+            app, log_level="critical", access_log=False, lifespan="on", timeout_graceful_shutdown=1
+        )
+    )
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,8 @@ class Importation(Section):
         None, description="HDUs whose headers are merged; null: primary, image."
     )
     hdu_bad_pixels: Whole | str | None = Field(
-        None, description="HDU of a bad pixel map (non-zero = bad), or null."
+        None,
+        description="HDU of a bad pixel map (non-zero = bad), number or name; auto: BPM, MASK or DQ; null: none.",
     )
     trim_vertical_px: Trim = Field(0, description="Rows cut off at bottom and top.")
     trim_horizontal_px: Trim = Field(0, description="Columns cut off left and right.")

@@ -12,8 +12,10 @@ from pydantic import BaseModel, ValidationError
 from lightwatch.structure.config import Config
 from lightwatch.structure.config_values import POSITIONS
 from lightwatch.structure.config_yaml import KeyPath, commented_sections, dotted, line_of
+from lightwatch.structure.filter_names import band_of
 
 _LONGEST_SHOWN = 60
+_GAIA_BANDS = ("G", "BP", "RP")
 _POSITION = f"expected [ra, dec] {POSITIONS}"
 #: by pydantic's kind of error, with its context
 _EXPECTED = {
@@ -138,6 +140,11 @@ def _near_choice(item: Mapping[str, Any]) -> str:
     choices = str(item["ctx"]["expected"]).split("'")[1::2]
     near = [choice for choice in choices if choice.startswith(value)]
     near += [choice for choice in choices if choice.lower().startswith(value.lower())]
+    band = band_of(value)  # rp is a filter r' more often than Gaia's RP
+    if band in choices and band not in near:
+        gaia = [choice for choice in near if choice in _GAIA_BANDS]
+        also = f", or '{gaia[0]}', which is Gaia's" if gaia else ""
+        return f"; did you mean '{band}'{also}?"
     near += difflib.get_close_matches(value[:_LONGEST_SHOWN], choices, n=1)
     return f"; did you mean '{near[0]}'?" if near else ""
 

@@ -174,6 +174,11 @@ PLAIN = {
     "background: {subtract: 1}": "expected true or false (got 1)",
     "plate_solving: {pixel_scale_arcsec: '1:2'}": "expected a number; or expected two numbers, such as [1, 2]",
     "zeropoints: {band: r}": "or 'V_T'; did you mean 'r_sdss'? (got 'r')",
+    "zeropoints: {band: rp}": "did you mean 'r_sdss', or 'RP', which is Gaia's? (got 'rp')",
+    "zeropoints: {band: gp}": "did you mean 'g_sdss'? (got 'gp')",
+    "zeropoints: {band: ip}": "did you mean 'i_sdss'? (got 'ip')",
+    "zeropoints: {band: zp}": "did you mean 'z_sdss'? (got 'zp')",
+    "zeropoints: {band: bp}": "did you mean 'BP'? (got 'bp')",
     "calibrated_cutouts: {constraints_on_coefficient: [1, 2, 3]}": "expected at most 2 values (got [1, 2, 3])",
     "raw_dirs: raw": "raw_dirs: expected a list, such as [a, b] (got 'raw')",
     "rois: {J: {coordinates: ['46:41:16', '+02:04:10']}}":
