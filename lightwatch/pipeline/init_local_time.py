@@ -63,6 +63,11 @@ def _as_if_universal(header: Any) -> Any:
     return copy
 
 
+def _is_sun_time(hours: float, east_deg: float) -> bool:
+    """Whether clocks so many hours ahead of UTC go roughly by the Sun at a longitude."""
+    return abs((hours - east_deg / 15.0 + 12.0) % 24.0 - 12.0) < _ZONE_FROM_SUN_HOURS
+
+
 def _confirmed_by(header: Any, source: TimeSource, exposure_s: float) -> str | None:
     """What shows that the zone counts hours ahead of UTC."""
     if number(header.get(source.zone)) is None or re.search(
@@ -70,10 +75,9 @@ def _confirmed_by(header: Any, source: TimeSource, exposure_s: float) -> str | N
     ):
         return "the way it is written"
     hours, east = _hours(header, source.zone), longitude_east(header)
-    if east is not None and abs(hours or 0.0) > _ZONE_FROM_SUN_HOURS:
-        away = ((hours or 0.0) - east / 15.0 + 12.0) % 24.0 - 12.0
-        if abs(away) < _ZONE_FROM_SUN_HOURS:
-            return "the longitude"
+    # near the date line a zone and its opposite are both near the Sun's time
+    if hours and east is not None and _is_sun_time(hours, east) and not _is_sun_time(-hours, east):
+        return "the longitude"
     begun = source.mjd(header)
     try:
         written = utc_mjd(header.get("DATE"))

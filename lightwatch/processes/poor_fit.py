@@ -6,5 +6,5 @@ from __future__ import annotations
 PSF_CHI2 = (0.8, 1.3)
 #: flux of one star on one frame
 STAR_CHI2 = (0.0, 3.0)
-#: cutout of an ROI on one frame, in the model of all of them; below only where no error of the PSF is granted
+#: cutout of an ROI on one frame, in the model of all of them; a smaller one may come of an error granted to the PSF
 EPOCH_CHI2 = (0.6, 1.6)

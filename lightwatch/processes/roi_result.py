@@ -150,11 +150,13 @@ def epoch_flags(shift: FloatArray, chi2: FloatArray, shift_sigma_px: float) -> I
     return flags
 
 
-def forgiven_small_chi2(flags: IntArray, chi2: FloatArray, granted: FloatArray) -> IntArray:
-    """(T,) flags of epochs; where a fraction ``granted`` (T,) of the PSF's light counted as error, a small chi2 is
-    no poor fit: one error for all stars of a frame is a rough one, and too large for many of them.
+def forgiven_small_chi2(flags: IntArray, chi2: FloatArray, noise_chi2: FloatArray) -> IntArray:
+    """(T,) flags of epochs; a reduced chi2 (T,) that is small only by an error granted to the PSF is no poor fit.
+
+    One error for all stars of a frame is a rough one, and too large for many of them. ``noise_chi2`` (T,): the
+    reduced chi2 by the noise alone; small as well, it says that the noise itself is wrong.
     """
-    rough = (granted > 0) & (chi2 <= EPOCH_CHI2[0])
+    rough = (noise_chi2 > EPOCH_CHI2[0]) & (chi2 <= EPOCH_CHI2[0])
     return np.where(rough, flags & ~int(Flag.POOR_FIT), flags)
 
 

@@ -28,6 +28,7 @@ from lightwatch.structure.config_file import refuse_unwritable_name
 from lightwatch.structure.files import write_atomically
 from lightwatch.structure.light_curve_columns import LIGHT_CURVE, NIGHTLY
 from lightwatch.structure.light_curve_files import write_ecsv, write_fits
+from lightwatch.structure.magnitude_systems import INSTRUMENTAL
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
 
@@ -41,7 +42,6 @@ _TABLES: dict[str, tuple[str, Writer]] = {
     "csv": (".csv", table_files.write_csv),
     "parquet": (".parquet", table_files.write_parquet),
 }
-_INSTRUMENTAL = "instrumental"  # absolute_zeropoints.system where the stars are those of the frames
 FORMATS = (*_TABLES, "aavso")
 
 
@@ -99,7 +99,7 @@ def _refused(workspace: Workspace, wanted: Sequence[str]) -> dict[str, str]:
     if "parquet" in wanted and not table_files.has_parquet():
         reasons["parquet"] = "parquet needs pyarrow: pip install pyarrow"
     # the format knows standard magnitudes and differences to a named star; what it calls STD must not be invented
-    if "aavso" in wanted and magnitude_system(workspace).get("system") == _INSTRUMENTAL:
+    if "aavso" in wanted and magnitude_system(workspace).get("system") == INSTRUMENTAL:
         reasons["aavso"] = (
             "aavso: these magnitudes are on a scale of the frames' own (instrumental), no standard ones; set "
             "reference_stars.catalog to a catalogue (gaia, vizier or a table) with zeropoints.band, and run again"

@@ -14,8 +14,9 @@ from lightwatch.report.page_pixels import frame_name
 from lightwatch.report.pictures import RoiProducts, psf_picture, triple
 from lightwatch.report.sky_map import name_of_magnitudes
 from lightwatch.report.star_strips import StarStrips, star_strips
-from lightwatch.report.summary import INSTRUMENTAL, date_of
+from lightwatch.report.summary import date_of
 from lightwatch.structure import queries, queries_overview, queries_report
+from lightwatch.structure.magnitude_systems import INSTRUMENTAL
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
 

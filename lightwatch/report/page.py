@@ -23,10 +23,11 @@ from lightwatch.report.pictures import field_picture
 from lightwatch.report.sky_map import disowned_stars, frame_map, kind_of, name_of_magnitudes, sky_map
 from lightwatch.report.star_scatter import calibration_by_filter, star_scatter
 from lightwatch.report.star_weights import weights_by_filter
-from lightwatch.report.summary import INSTRUMENTAL, Summary, date_of, mjd_of, summarise
+from lightwatch.report.summary import Summary, date_of, mjd_of, summarise
 from lightwatch.report.trust import trust_of
 from lightwatch.report.undetected import undetected_sources
 from lightwatch.structure import queries, queries_report
+from lightwatch.structure.magnitude_systems import INSTRUMENTAL
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
 
@@ -77,7 +78,8 @@ def collect(workspace: Workspace) -> Content:
     fluxes = queries.rows(engine, queries_report.star_fluxes_on_frames())
     system = magnitude_system(workspace)
     scatter = star_scatter(fluxes, judged, *calibration_by_filter(frames))
-    if system.get("system") == INSTRUMENTAL:
+    instrumental = system.get("system") == INSTRUMENTAL
+    if instrumental:
         scatter = [replace(one, mag_label="instrumental magnitude") for one in scatter]
     gap_days = workspace.config.light_curves.night_gap_days
     alarms = visit_alarms(
@@ -96,6 +98,7 @@ def collect(workspace: Workspace) -> Content:
     notable += [frame for alarm in alarms if alarm.newest for frame in alarm.frames]
     words = _nothing(workspace) | {
         "system": system,
+        "instrumental": instrumental,
         "mag_name": name_of_magnitudes(footprint),
         "summary": summarise(workspace, footprint_hash, frames, curves),
         "alarms": [alarm for alarm in alarms if alarm.newest],
@@ -125,6 +128,7 @@ def _nothing(workspace: Workspace) -> dict[str, Any]:
         "limit_sigma": f"{workspace.config.light_curves.limit_sigma:g}",
         "quality": _QUALITY,
         "system": {},
+        "instrumental": False,
         "mag_name": "G",
         "summary": Summary(),
         "sky": None,

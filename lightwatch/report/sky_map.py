@@ -11,7 +11,7 @@ import numpy as np
 from astropy.wcs import WCS
 
 from lightwatch.flags import Flag
-from lightwatch.processes.astrometry_sky import sky_to_pixel, sky_to_plane
+from lightwatch.processes.astrometry_sky import pixel_to_sky, sky_to_pixel, sky_to_plane
 from lightwatch.report.orientation import Rose, rose_of
 from lightwatch.structure.queries import Row
 
@@ -126,7 +126,7 @@ def frame_map(
         frames=[],
         common=[_path(line) for line in shared if np.isfinite(line).all()],
         marks=[mark for mark in marks if np.isfinite(mark.x + mark.y)],
-        rose=rose_of(scale * _per_arcsec(wcs, next(iter(rois.values()))), frame["naxis1"] * scale),
+        rose=rose_of(scale * _per_arcsec(wcs, frame["naxis1"], frame["naxis2"]), frame["naxis1"] * scale),
     )
 
 
@@ -146,9 +146,11 @@ def _star_mark(x: float, y: float, row: Row, kind: Kind, magnitude_name: str) ->
     return Mark(x, y, label, f"{star_text(row, magnitude_name)} · {_KINDS[kind]}", kind)
 
 
-def _per_arcsec(wcs: WCS, position: tuple[float, float]) -> np.ndarray:
-    """(2, 2) px (x, y) per arcsec (east, north) at a position in degrees."""
-    ra, dec = position
+def _per_arcsec(wcs: WCS, nx: int, ny: int) -> np.ndarray:
+    """(2, 2) px (x, y) per arcsec (east, north) in the middle of the frame; an ROI may lie anywhere."""
+    ra, dec = (
+        float(angle[0]) for angle in pixel_to_sky(wcs, np.array([(nx - 1) / 2]), np.array([(ny - 1) / 2]))
+    )
     step = _STEP_ARCSEC / 3600
     around = _pixels(wcs, [(ra, dec), (ra + step / np.cos(np.radians(dec)), dec), (ra, dec + step)])
     return np.asarray((around[1:] - around[0]).T / _STEP_ARCSEC)

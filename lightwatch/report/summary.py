@@ -14,13 +14,12 @@ import numpy as np
 from lightwatch.errors import ExitCode
 from lightwatch.report.failures import Cause, FileCause, causes_of_files, causes_of_frames, causes_of_groups
 from lightwatch.structure import queries, queries_overview
+from lightwatch.structure.magnitude_systems import INSTRUMENTAL
 from lightwatch.structure.queries import Row
 from lightwatch.structure.workspace import Workspace
 
 _MAX_ERRORS = 30
 _MAX_FILTERS = 2
-#: system of magnitudes behind which no catalogue stands
-INSTRUMENTAL = "instrumental"
 #: exit codes in words
 _ENDS = {
     int(ExitCode.CLEAN): "ended well",

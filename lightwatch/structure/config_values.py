@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -91,9 +92,12 @@ def _in_degrees(position: Any) -> Any:
 
 
 def _parts(text: str) -> list[str]:
-    """Right ascension and declination of one text: at the comma, else in the middle of its words."""
+    """Right ascension and declination of one text: at the comma, at the declination's sign, else in the middle."""
     if text.count(",") == 1:
         return text.split(",")
+    signed = re.fullmatch(r"\s*(\S.*?)\s+([-+\N{MINUS SIGN}].*)", text)
+    if signed:
+        return [signed[1], signed[2]]
     words = text.split()
     half, odd = divmod(len(words), 2)
     return words if odd else [" ".join(words[:half]), " ".join(words[half:])]

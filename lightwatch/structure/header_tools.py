@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from datetime import date as calendar_date
 from typing import Any
 
 from astropy.coordinates import Angle
 from astropy.time import Time
+from astropy.utils.exceptions import AstropyWarning
 
 #: time scales of FITS headers (TIMESYS) by the names astropy has for them; GPS is 19 s behind TAI
 _SCALES = {
@@ -138,7 +140,9 @@ def degrees(value: Any, *, hours: bool = False) -> float | None:
     if not re.search(r"\d", text):
         return None  # N/A, UNKNOWN
     try:
-        return float(Angle(text, unit="hourangle" if hours else "deg").deg)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)  # 24 hours, a second of 60: rounded up
+            return float(Angle(text, unit="hourangle" if hours else "deg").deg)
     except ValueError:
         raise ValueError(f"{text!r} is no angle") from None
 

@@ -32,6 +32,13 @@ _MAG_UP = Column(
     f"stat.error;{_MAG_UCD}",
     "1 sigma of mag towards fainter, without that of the zero point",
 )
+_MAG_LIMIT = Column(
+    "mag_limit",
+    "number",
+    "mag",
+    f"{_MAG_UCD};stat.max",
+    "upper limit in brightness; only where there is no mag",
+)
 _MAG_DOWN = Column(
     "mag_uncertainty_down",
     "number",
@@ -82,13 +89,7 @@ LIGHT_CURVE: tuple[Column, ...] = (
     Column("mag", "number", "mag", _MAG_UCD, "magnitude; empty for a non-detection"),
     _MAG_UP,
     _MAG_DOWN,
-    Column(
-        "mag_limit",
-        "number",
-        "mag",
-        f"{_MAG_UCD};stat.max",
-        "upper limit in brightness; only where there is no mag",
-    ),
+    _MAG_LIMIT,
     Column(
         "zeropoint", "number", "mag", "phot.mag;arith.zp", "magnitude of 1 electron/s of the normalised scale"
     ),
@@ -142,13 +143,7 @@ NIGHTLY: tuple[Column, ...] = (
     Column("mag", "number", "mag", _MAG_UCD, "magnitude of the mean flux; empty for a non-detection"),
     _MAG_UP,
     _MAG_DOWN,
-    Column(
-        "mag_limit",
-        "number",
-        "mag",
-        f"{_MAG_UCD};stat.max",
-        "upper limit in brightness; only where there is no mag",
-    ),
+    _MAG_LIMIT,
     Column("reduced_chi2", "number", "", "stat.fit.chi2", "reduced chi2 of the points around their mean"),
     Column("n_points", "integer", "", "meta.number", "points used"),
     Column("n_rejected", "integer", "", "meta.number", "points left out as outliers of the night"),

@@ -18,6 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from lightwatch.structure.magnitude_systems import SYSTEM_COMMENT
 from lightwatch.structure.schema_columns import (
     Big,
     boolean,
@@ -38,8 +39,6 @@ from lightwatch.structure.schema_runs import (
     task_recipes,
     task_results,
 )
-
-_SYSTEM = "AB, Vega, or instrumental where the stars are those of the frames themselves"
 
 __all__ = [
     "PSFs",
@@ -244,7 +243,7 @@ catalog_star_photometry = strict_table(
     number("mag", "magnitude", required=True),
     number("mag_err", "magnitude"),
     Column("original_catalog_id", Text),
-    Column("system", Text, comment=_SYSTEM),
+    Column("system", Text, comment=SYSTEM_COMMENT),
     recipe_column(),
     flags_column(),
 )
@@ -376,7 +375,7 @@ absolute_zeropoints = strict_table(
     frame_key(),
     Column("band", Text, primary_key=True, nullable=False),
     Column("source_catalog", Text, nullable=False),
-    Column("system", Text, nullable=False, comment=_SYSTEM),
+    Column("system", Text, nullable=False, comment=SYSTEM_COMMENT),
     number("zeropoint", "magnitude of 1 electron/s in this frame", required=True),
     number("zeropoint_uncertainty", "error of the mean, magnitude"),
     number("zeropoint_scatter", "star to star, magnitude"),

@@ -70,13 +70,17 @@ def modelled() -> Modelled:
     return output
 
 
-@pytest.mark.parametrize(("granted", "poor"), [(0.3, False), (0.0, True)])
-def test_a_small_chi2_is_no_poor_fit_where_an_error_of_the_psf_was_granted(modelled, granted, poor) -> None:
-    """A bright star, whose fit grants far more than its residuals need; noise taken ten times too large is one."""
+@pytest.mark.parametrize(
+    ("granted", "variance", "poor"), [(0.3, 0.01, False), (0.0, 1e4, True), (0.001, 1e4, True)]
+)
+def test_a_small_chi2_is_no_poor_fit_where_it_comes_of_an_error_granted(
+    modelled, granted, variance, poor
+) -> None:
+    """A bright star, whose fit grants far more than its residuals need; noise that is taken too large is one."""
     arrays = modelled.inputs.arrays | {
         "model/flux_kind": "psf",
         "model/psf_model_error": np.full(COUNT, granted),
-        "model/background_variance": np.full((COUNT, SIZE, SIZE), 0.01 if granted else 1e4),
+        "model/background_variance": np.full((COUNT, SIZE, SIZE), variance),
     }
     solution = compute(replace(modelled.inputs, arrays=arrays)).output.solution
     assert (solution.reduced_chi2 < 0.6).all()

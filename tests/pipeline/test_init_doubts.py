@@ -103,6 +103,15 @@ def test_of_local_time_with_a_zone_that_is_confirmed_utc_follows(tmp_path, more,
         assert found.metadata[0].mjd == pytest.approx(MJD, abs=1e-6)
 
 
+@pytest.mark.parametrize("zone", [12, -12])
+def test_near_the_date_line_the_longitude_confirms_neither_sign_of_a_zone(zone):
+    """Mount John: half a day ahead of UTC or behind it, the Sun stands the same."""
+    headers = [header_of(CARDS | LOCAL | {"TIMEZONE": zone, "LONGITUD": (170.46, "east positive")})] * 2
+    time = with_local_time(choose_time(headers, [EXPOSED] * 2), headers, [EXPOSED] * 2)
+    assert not time.sources
+    assert time.offered is not None
+
+
 def test_a_zone_that_nothing_confirms_is_offered_and_its_line_works(tmp_path):
     found = survey(frames(tmp_path / "raw", CARDS | LOCAL | {"TIMEZONE": -7}))
     assert found.missing == ("mjd",)

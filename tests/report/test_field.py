@@ -77,6 +77,15 @@ def test_north_east_and_the_scale_on_a_frame(rotation):
     assert len(told.common) == 1
 
 
+@pytest.mark.parametrize("far", [95.0, 180.0])
+def test_an_roi_on_the_other_side_of_the_sky_leaves_the_map_as_it_is(far):
+    """Hours given as degrees: the report is where one looks then."""
+    frame = {"naxis1": 400, "naxis2": 200}
+    told = frame_map(frame, wcs(0.0), [], {"R": (80.0 + far, 0.0)}, kinds, json.dumps([SQUARE]))
+    assert told.rose.told == "1′"
+    assert told.marks == []
+
+
 def test_bars_are_of_round_angles():
     assert [nice(value) for value in (0.07, 1.0, 4.9, 59.0, 61.0, 400.0)] == [0.05, 1, 2, 50, 60, 300]
     assert rose_of([[-4, 0], [0, 4]], 200).told == "10″"

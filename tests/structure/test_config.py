@@ -90,7 +90,7 @@ def test_a_configuration_cannot_be_changed():
     "written",
     ['["02:04:10.28", "+46:41:16.2"]', "[02:04:10.28, +46:41:16.2]", "02:04:10.28 +46:41:16.2",
      "[2h04m10.28s, +46d41m16.2s]", "2h04m10.28s +46d41m16.2s", "2h 04m 10.28s +46d 41m 16.2s",
-     "02 04 10.28 +46 41 16.2", '"02:04:10.28, 46:41:16.2"',
+     "02 04 10.28 +46 41 16.2", '"02:04:10.28, 46:41:16.2"', "02:04:10.28 +46 41 16.2",
      "2h04m10.28s, 46d41m16.2s", "[31d02m34.2s, 46.687833333333333]", '"31.042833333333 46.687833333333"'],
 )  # fmt: skip
 def test_coordinates_in_hours_and_degrees(written):
@@ -106,6 +106,12 @@ def test_coordinates_in_hours_and_degrees(written):
 def test_a_declination_just_south_of_the_equator_stays_there(written):
     text = "raw_dirs: [raw]\nrois: {J: {coordinates: " + written + "}}\n"
     assert loaded(text).rois["J"].coordinates == pytest.approx((1 / 240, -1 / 120))
+
+
+def test_seconds_rounded_up_to_sixty_are_read_without_a_warning(recwarn):
+    text = "raw_dirs: [raw]\nrois: {J: {coordinates: 02:04:60 +10 00 00}}\n"
+    assert loaded(text).rois["J"].coordinates == pytest.approx((31.25, 10.0))
+    assert not recwarn.list
 
 
 # ---------------------------------------------------------------- what is wrong

@@ -126,7 +126,10 @@ def _from_frames(workspace: Workspace, names: Sequence[str]) -> ReferenceCatalog
     }
     best = [rows[name] for name in names if name in rows]
     if not best:
-        raise CatalogError("no_stars", "no solved frame to make a reference catalogue from")
+        raise CatalogError(
+            "no_stars",
+            "the frames that the reference stars were made of are gone; lightwatch run --renew-footprint chooses others",
+        )
     scale = float(np.median([row["pixel_scale"] for row in best]))
     combined = frames_catalog.combine_sources(
         [_sky_sources(workspace, row) for row in best],

@@ -161,7 +161,7 @@ def _solve(
     solution = _fit(inputs, granted, sources, _NEVER_REJECT)
     local = solution.local_uncertainty * _share_of_noise(epochs, granted, solution)[:, None]
     total = np.sqrt(local**2 + solution.background_uncertainty**2 + solution.normalization_uncertainty**2)
-    flags = forgiven_small_chi2(solution.flags, solution.reduced_chi2, model_error)
+    flags = forgiven_small_chi2(solution.flags, solution.reduced_chi2, first.reduced_chi2)
     return replace(solution, local_uncertainty=local, flux_uncertainty=total, flags=flags)
 
 

@@ -17,6 +17,7 @@ from lightwatch.processes import zeropoint
 from lightwatch.processes.detection import limiting_flux
 from lightwatch.structure import frame_rows, queries, queries_joint, schema
 from lightwatch.structure.config import ZeroPoints
+from lightwatch.structure.magnitude_systems import INSTRUMENTAL
 from lightwatch.structure.queries import Row, replace_rows
 from lightwatch.structure.renewal import Tolerance, is_same, renew_rows
 from lightwatch.structure.unknown import or_nan, or_null
@@ -38,7 +39,6 @@ _SAME = {
     )
 }
 _SAME_DEPTH = {"limiting_magnitude": Tolerance(1e-6)}
-_INSTRUMENTAL = "instrumental"
 _UNFIT = Flag.VARIABLE | Flag.UNLINKED
 
 Floats = NDArray[np.float64]
@@ -157,7 +157,7 @@ def compute(inputs: ZeropointInputs) -> Outcome:
     if (
         inputs.catalog == "frames"
     ):  # stars that were measured here: no catalogue stands behind their magnitudes
-        band = replace(band, system=_INSTRUMENTAL)
+        band = replace(band, system=INSTRUMENTAL)
     magnitudes = zeropoint.catalog_magnitudes(
         inputs.gmag, inputs.bmag, inputs.rmag,
         band=band,
