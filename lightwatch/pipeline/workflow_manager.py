@@ -28,6 +28,8 @@ from lightwatch.structure.files import path_text
 from lightwatch.structure.result_rows import register
 from lightwatch.structure.workspace import Workspace
 
+_FOOTPRINT = "calculate_common_and_total_footprint"
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -170,6 +172,9 @@ class WorkflowManager:
         has_frames = queries.scalar(self.workspace.reader, queries.any_frame()) is not None
         exit_code = self._exit_code(summaries, len(unlisted), has_frames)
         lacks = self._what_lacks(unlisted, has_frames) if unlisted or exit_code == ExitCode.NO_DATA else ""
+        if not lacks and any(task.name == _FOOTPRINT for task in tasks):
+            lacks = self._what_lies_beside()
+            exit_code = max(exit_code, ExitCode.PARTIAL) if lacks else exit_code
         return RunResult(tuple(summaries), exit_code, tidied, lacks)
 
     def _what_lacks(self, unlisted: Sequence[tuple[Path, str]], has_frames: bool) -> str:
@@ -185,6 +190,19 @@ class WorkflowManager:
         return (
             f"no frames in {_first(self.workspace.config.raw_dirs)}: put raw files there, or correct raw_dirs or "
             f"discovery.patterns in {config}; 'lightwatch status' counts files that were refused"
+        )
+
+    def _what_lies_beside(self) -> str:
+        """Where every solved frame shows another place of the sky: later steps have nothing to do and say nothing."""
+        reader = self.workspace.reader
+        if queries.scalar(reader, queries.any_frame_with_roi()) is not None:
+            return ""
+        n_beside = queries.scalar(reader, queries.frames_beside_rois())
+        if not n_beside:
+            return ""
+        return (
+            f"no ROI lies on any of {n_beside} solved frames: are the coordinates of rois in "
+            f"{self.workspace.config_path.name} right? 'lightwatch config check' compares them with the headers"
         )
 
     def _exit_code(self, summaries: Sequence[TaskSummary], n_unlisted: int, has_frames: bool) -> int:

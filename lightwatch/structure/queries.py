@@ -218,6 +218,17 @@ def any_frame() -> Select[Any]:
     return select(s.frames.c.id).limit(1)
 
 
+def any_frame_with_roi() -> Select[Any]:
+    """One id, when a usable frame holds an ROI."""
+    return select(s.frames.c.id).where(usable_frames_with_roi()).limit(1)
+
+
+def frames_beside_rois() -> Select[Any]:
+    """Number of usable frames with a trusted WCS and no ROI on them."""
+    beside = and_(usable_frames(), s.frames.c.plate_solved == 1, s.frames.c.roi_in_footprint == 0)
+    return select(func.count()).where(beside)
+
+
 def plate_solved_frames() -> Select[Any]:
     """Usable frames with a trusted WCS."""
     return select(s.frames).where(usable_frames(), s.frames.c.plate_solved == 1)

@@ -7,6 +7,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import yaml
+
 import lightwatch
 from lightwatch.pipeline.night import NAMES
 
@@ -50,3 +52,18 @@ def test_roi_that_leaves_the_configuration_is_in_a_copy_of_the_database(workdir)
     (copy,) = set((workdir.path / "backups").glob("*.sqlite3")) - had
     with closing(sqlite3.connect(copy)) as connection:
         assert connection.execute("SELECT count(*) FROM roi_flux").fetchone() == (before,)
+
+
+def test_frames_of_another_place_of_the_sky_are_told_in_every_run(empty_workdir):
+    """Else later steps have nothing to do, and the run ends as if all were well."""
+    workdir = empty_workdir([0])
+    config = yaml.safe_load(workdir.config.read_text())
+    for roi in config["rois"].values():
+        roi["coordinates"] = [roi["coordinates"][0] + 1.0, roi["coordinates"][1]]
+        roi.pop("point_sources", None)
+    workdir.config.write_text(yaml.safe_dump(config))
+    for _ in range(2):
+        result = workdir.run()
+        assert result.exit_code == 10
+        assert result.line.startswith("no ROI lies on any of 1 solved frames: are the coordinates of rois in")
+    assert workdir.run(stop=NAMES[1]).exit_code == 0, "asked for less, it is not the question"
