@@ -12,7 +12,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from lightwatch.flags import Flag
+from lightwatch.flags import DOUBTFUL, Flag
 from lightwatch.pipeline import init_lightcurver
 from lightwatch.pipeline.cli import app
 from lightwatch.structure.config import Config
@@ -85,6 +85,11 @@ def test_method_names_tables_columns_and_keys_that_exist():
     known |= {flag.name.lower() for flag in Flag}
     named = re.findall(r"`([a-zA-Z_0-9.]+)`", text_of(ROOT / "docs" / "method.md"))
     assert {name for name in named if "_" in name} <= known
+
+
+def test_doubtful_points_are_told_by_their_number():
+    told = re.findall(r"flags & (\d{5,}) (<>|=) 0", text_of(ROOT / "docs" / "sql.md"))
+    assert told == [(str(int(DOUBTFUL)), "="), (str(int(DOUBTFUL)), "<>")]
 
 
 # ---------------------------------------------------------------- commands

@@ -234,6 +234,17 @@ def test_a_number_that_is_no_id_is_a_part_of_a_name(lightwatch, workdir):
     assert "did you mean night_00010.fits or night_00007.fits" in err
 
 
+def test_among_many_names_an_old_one_is_found(lightwatch, workdir):
+    """Not all of them are compared, which would take long."""
+    with closing(Workspace.open(workdir)) as workspace:
+        fill(workspace, 1500)
+    for text in ("nihgt_00012", "raw/nigt_00012.fits", "NIGTH_00012"):
+        assert "did you mean night_00012.fits" in lightwatch("frames", workdir, "--restore", text)[2], text
+        assert "did you mean night_00012.fits" in lightwatch("why", workdir, text)[2], text
+    for text in ("'", "%", "_" * 300):
+        assert lightwatch("why", workdir, text)[0] in (0, 65), text
+
+
 def test_a_workdir_that_is_not_there_names_the_one_beside_it(lightwatch, workdir):
     beside = workdir.with_name("v")
     code, _, err = lightwatch("run", workdir.with_name("ww"))
@@ -348,7 +359,8 @@ LOW, OFF = int(Flag.LOW_SNR), int(Flag.OUTSIDE)
         (
             [30.0, 12.6, 11.2], [LOW, LOW, LOW], 100.0, True,
             "0 of 3 stars can make the PSF, 3 are needed (3 low_snr); lower psf.min_snr (40) and "
-            "normalization.min_snr (100) to 11 or less",
+            "normalization.min_snr (100) to 11 or less, best in a workdir of this filter alone: faint stars would make the "
+            "others worse",
         ),
         (
             [90.0, 80.0, 3.0], [0, 0, LOW], 20.0, True,

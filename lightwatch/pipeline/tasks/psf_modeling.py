@@ -184,8 +184,10 @@ def _remedies(job: PsfJob, choice: PsfStars) -> str:
     within_reach = min_snr_for(settings.min_stars, choice.reasons, rough_snr(job.stars))
     if _USEFUL_SNR <= within_reach < settings.min_snr:
         also = f" and normalization.min_snr ({job.normalization_snr:g})"
-        also *= within_reach < job.normalization_snr  # else nothing would be left to normalise by
-        ways.append(f"lower psf.min_snr ({settings.min_snr:g}){also} to {int(within_reach)} or less")
+        price = ", best in a workdir of this filter alone: faint stars would make the others worse"
+        # else nothing would be left to normalise by; and one limit holds for all filters
+        also, price = (text * (within_reach < job.normalization_snr) for text in (also, price))
+        ways.append(f"lower psf.min_snr ({settings.min_snr:g}){also} to {int(within_reach)} or less{price}")
     ways += [f"lower psf.min_stars to {n}"] * (n > 1)
     ways += [f"take reference stars from the frames ({_STARS_OF_FRAMES})"] * (not job.stars_of_frames)
     return f"; {', or '.join(ways)}" if ways else ""

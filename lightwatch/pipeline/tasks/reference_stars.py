@@ -128,7 +128,7 @@ def _from_frames(workspace: Workspace, names: Sequence[str]) -> ReferenceCatalog
     if not best:
         raise CatalogError(
             "no_stars",
-            "the frames that the reference stars were made of are gone; lightwatch run --renew-footprint chooses others",
+            "the frames that the reference stars were made of are gone; lightwatch run --renew-footprint takes others",
         )
     scale = float(np.median([row["pixel_scale"] for row in best]))
     combined = frames_catalog.combine_sources(
