@@ -6,30 +6,33 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lightwatch.flags import DOUBTFUL, Flag
-from lightwatch.processes.lightcurve import split_nights
-from lightwatch.processes.visit_scatter import VisitScatter, nearest_in_brightness, visit_scatter
+from lightwatch.processes.visit_scatter import (
+    MIN_POINTS,
+    MIN_STARS,
+    Finding,
+    VisitScatter,
+    comparable_stars,
+    number_visits,
+    visit_scatter,
+)
 from lightwatch.report.light_curve_table import by_roi_and_filter, flux_kind
 from lightwatch.report.star_scatter import StarScatter, usable_flux
 from lightwatch.report.summary import camera_of
 from lightwatch.structure.queries import Row
 
 Floats = NDArray[np.float64]
-Finding = Literal["more", "as stated", "unknown"]
 
-_EACH_SIDE = 4  # stars next in brightness, as in the line of the stated uncertainty
-_MIN_FRAMES = 3
 _MAX_SOURCES = 6
 
 
 @dataclass(frozen=True)
 class SourceTrust:
-    """``finding``: "more" where three of four stars scatter more than their errors say; ``sentences`` with numbers."""
+    """``finding``: "more" where stars as bright scatter more than their errors say; ``sentences`` with numbers."""
 
     name: str
     finding: Finding
@@ -72,7 +75,7 @@ _WORST_FIRST: tuple[Finding, ...] = ("more", "as stated", "unknown")
 _IN_SHORT: dict[Finding, str] = {
     "more": "stars as bright scatter up to {} times as much as their errors say",
     "as stated": "stars as bright scatter as their errors say",
-    "unknown": "nothing to compare with",
+    "unknown": "too little to compare with",
 }
 
 
@@ -100,7 +103,11 @@ def trust_of(
     star_fluxes_on_frames; ``scatter`` of star_scatter.
     """
     by_filter = {one.filter: one for one in scatter}
-    visit, cameras = _visits(frames, night_gap_days)
+    cameras = {row["id"]: camera_of(row) for row in frames}
+    numbers = number_visits(
+        [row["mjd_mid"] for row in frames], list(cameras.values()), night_gap_days=night_gap_days
+    )
+    visit = dict(zip(cameras, numbers.tolist(), strict=True))
     of_star: dict[str, dict[tuple[int, int], Row]] = {}
     for row in fluxes:
         if usable_flux(row):
@@ -123,24 +130,10 @@ def trust_of(
     return out
 
 
-def _visits(frames: Sequence[Row], night_gap_days: float) -> tuple[dict[int, int], dict[int, str]]:
-    """Visit of every frame, which is a night of a camera, and the camera."""
-    cameras = {row["id"]: camera_of(row) for row in frames}
-    visit: dict[int, int] = {}
-    for camera in sorted(set(cameras.values())):
-        own = [row for row in frames if cameras[row["id"]] == camera]
-        nights = split_nights(
-            np.array([row["mjd_mid"] for row in own], dtype=float), night_gap_days=night_gap_days
-        )
-        begin = max(visit.values(), default=-1) + 1
-        visit |= {row["id"]: begin + int(night) for row, night in zip(own, nights, strict=True)}
-    return visit, cameras
-
-
 def _of_source(points: Sequence[Row], stars: _Stars | None) -> SourceTrust:
     name = points[0]["point_source"]
     firm = [row for row in points if not row["flags"] & DOUBTFUL and row["flux_uncertainty"]]
-    used = firm if len(firm) >= _MIN_FRAMES else [row for row in points if row["flux_uncertainty"]]
+    used = firm if len(firm) >= MIN_POINTS else [row for row in points if row["flux_uncertainty"]]
     if not used:
         return SourceTrust(name, "unknown", "No point has an uncertainty.", [])
     level = float(np.median([row["flux"] for row in used]))
@@ -154,31 +147,27 @@ def _of_source(points: Sequence[Row], stars: _Stars | None) -> SourceTrust:
     if stars is None:
         return SourceTrust(name, "unknown", "No star was measured often enough to compare with.", sentences)
     magnitude = stars.scatter.zeropoint - 2.5 * np.log10(level)
-    chosen = _comparable(stars.scatter, magnitude)
     ids = [row["frame_id"] for row in used]
-    if len(chosen) == 0 or len(ids) < _MIN_FRAMES:
-        return SourceTrust(name, "unknown", "Too few stars or frames to compare with.", sentences)
+    if len(ids) < MIN_POINTS:
+        return SourceTrust(name, "unknown", f"Too few frames to tell: {len(ids)} of {MIN_POINTS}.", sentences)
+    often = stars.scatter.n_frames >= MIN_POINTS
+    chosen = comparable_stars(stars.scatter.mag, often & ~stars.scatter.disowned, magnitude)
     told = visit_scatter(*_table(stars, chosen, used), [stars.visit[frame] for frame in ids])
-    if len(told.factors) == 0:
-        return SourceTrust(name, "unknown", "No star was measured on these frames.", sentences)
-    finding: Finding = "more" if np.percentile(told.factors, 25) > 1 else "as stated"
+    if told.finding == "unknown":
+        n = len(told.factors) or "none"
+        few = f"Too few stars to tell: {n} of {MIN_STARS} measured on {MIN_POINTS} of these frames or more."
+        return SourceTrust(name, "unknown", few, sentences)
     return SourceTrust(
         name,
-        finding,
-        _headline(finding, told),
+        told.finding,
+        _headline(told),
         [
             *sentences,
             _compared(stars.scatter, chosen, magnitude, told, len(ids), firm=used is firm),
-            *_by_visit(told, finding, len({stars.cameras[frame] for frame in ids})),
+            *_by_visit(told, len({stars.cameras[frame] for frame in ids})),
         ],
-        told.total.measured / told.total.stated,
+        told.total.factor,
     )
-
-
-def _comparable(scatter: StarScatter, magnitude: float) -> NDArray[np.int64]:
-    """Indices of the stars next in brightness, without those that the normalization disowned."""
-    trusted = np.flatnonzero(~scatter.disowned)
-    return trusted[nearest_in_brightness(scatter.mag[trusted], magnitude, _EACH_SIDE)]
 
 
 def _table(stars: _Stars, chosen: NDArray[np.int64], points: Sequence[Row]) -> tuple[Floats, Floats]:
@@ -195,14 +184,10 @@ def _table(stars: _Stars, chosen: NDArray[np.int64], points: Sequence[Row]) -> t
     return flux, error
 
 
-def _headline(finding: Finding, told: VisitScatter) -> str:
+def _headline(told: VisitScatter) -> str:
     measured, stated = _percent(told.total.measured), _percent(told.total.stated)
     text = f"Stars as bright as this scatter by {measured} where their errors say {stated}"
-    return (
-        f"{text}: {told.total.measured / told.total.stated:.1f} times as much."
-        if finding == "more"
-        else f"{text}."
-    )
+    return f"{text}: {told.total.factor:.1f} times as much." if told.finding == "more" else f"{text}."
 
 
 def _compared(
@@ -224,27 +209,29 @@ def _compared(
     return (
         f"{above} of {len(told.factors)} stars scatter more than their errors and the normalization's say, over "
         f"{n_frames} frames{'' if firm else ', doubtful ones too'} "
-        f"({scatter.mag_label} {low:.1f} to {high:.1f}{beside})."
+        f"({scatter.mag_label} {low:.1f} to {high:.1f}{beside}); together "
+        f"{told.total.factor:.2f} ± {told.total.factor_error:.2f} times as much as stated."
     )
 
 
-def _by_visit(told: VisitScatter, finding: Finding, n_cameras: int) -> list[str]:
+def _by_visit(told: VisitScatter, n_cameras: int) -> list[str]:
+    unknown = "what differs from night to night or from camera to camera is not known."
     if told.n_visits < 2:
-        return [
-            "All frames are of one visit: what differs from night to night or from camera to camera is not known."
-        ]
+        return [f"All frames are of one visit: {unknown}"]
     visits = f"{told.n_visits} visits" + (f" of {n_cameras} cameras" if n_cameras > 1 else "")
+    if not told.between.freedom:
+        return [f"No star was measured in two of the {visits}: {unknown}"]
     text = (
         f"From visit to visit ({visits}) their means scatter by {_percent(told.between.measured)} where errors say "
         f"{_percent(told.between.stated)}"
     )
-    if np.isfinite(told.within.measured):
+    if told.within.freedom:
         within, stated = _percent(told.within.measured), _percent(told.within.stated)
         text += f"; within a visit single frames by {within}, where {stated} is stated"
     out = [f"{text}."]
-    if finding == "more" and told.between.excess > 0:
+    if told.finding == "more" and told.between.more():
         out.append(
-            f"Between visits {_percent(told.between.excess)} is missing in the stated uncertainty (in quadrature), "
+            f"Between visits {_percent(told.missing)} is missing in the stated uncertainty (in quadrature), "
             "as far as these stars tell."
         )
     return out
@@ -317,4 +304,5 @@ def _astrometry(frames: Sequence[Row]) -> str:
 
 
 def _percent(fraction: float) -> str:
-    return f"{100 * fraction:#.2g}".rstrip(".") + " %"
+    percent = 100 * fraction
+    return (f"{percent:.0f}" if percent >= 9.95 else f"{percent:#.2g}") + " %"

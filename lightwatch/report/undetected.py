@@ -12,6 +12,8 @@ from lightwatch.structure.queries import Row
 
 #: beyond it a single point is more than the luck of many frames, as for the alarms
 _SIGMA = 5.0
+#: fewer are a source too faint for a night or two as likely as wrong coordinates
+_MIN_POINTS = 5
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def undetected_sources(curves: Sequence[Row], limit_sigma: float) -> list[Undete
         measured = [row for row in group if row["flux"] is not None and row["flux_uncertainty"]]
         flux = np.array([row["flux"] for row in measured], dtype=float)
         sigma = np.array([row["flux_uncertainty"] for row in measured], dtype=float)
-        if not len(flux) or (flux >= _SIGMA * sigma).any():
+        if len(flux) < _MIN_POINTS or (flux >= _SIGMA * sigma).any():
             continue
         snr = float(np.sum(flux / sigma**2) / np.sqrt(np.sum(1 / sigma**2)))
         if snr < limit_sigma:

@@ -79,6 +79,35 @@ def test_what_is_missing_between_visits_is_told():
     assert missing == pytest.approx(1.2, abs=0.3)
 
 
+def test_no_star_in_two_visits_is_said_in_words():
+    curve, frames, fluxes = workdir(between=0.0)
+    for i, frame in enumerate(frames):
+        frame["mjd_mid"] = 60000.0 + 0.01 * i + (i >= 20)
+        frame["telescope_imager_name"] = "one"
+    apart = [row for row in fluxes if (row["frame_id"] > 20) == row["star_gaia_id"] % 2]
+    told = " ".join(verdict(curve, frames, apart).sources[0].sentences)
+    assert "No star was measured in two of the 2 visits" in told
+    assert "nan" not in told
+
+
+def test_percentages_are_plain_digits():
+    curve, frames, fluxes = workdir(between=0.0)
+    loud = [row | {"flux_uncertainty": LEVEL} for row in curve]
+    stated = verdict(loud, frames, fluxes).sources[0].sentences[0]
+    assert stated == "Stated for a frame: 100 % in the middle, of it 0.30 % normalization."
+
+
+def test_too_few_frames_or_stars_are_said():
+    curve, frames, fluxes = workdir(between=0.0)
+    three = verdict(curve[:3], frames, fluxes)
+    assert three.finding == "unknown"
+    assert three.line == "Too few frames to tell: 3 of 8."
+    single = [row for row in fluxes if row["star_gaia_id"] == 6]
+    assert "Too few stars to tell: 1 of 4 measured" in verdict(curve, frames, single).line
+    seldom = [row for row in fluxes if row["frame_id"] > 20]
+    assert "Too few stars to tell: none of 4 measured" in verdict(curve[:20], frames, seldom).line
+
+
 def test_facts_are_told_with_their_numbers():
     facts = {what: told for what, told, _ in verdict(*workdir(between=0.0)).facts}
     assert facts["Points"] == "1 of 40 doubtful by their flags (poor fit 1)"
@@ -105,8 +134,10 @@ def test_where_data_are_lacking_it_says_so():
     assert verdict(curve, frames, []).sources[0].finding == "unknown"
     faint = [row | {"flux": -1.0} for row in curve]
     assert "No light" in verdict(faint, frames, fluxes).sources[0].headline
-    one_night = [row for row in curve if row["frame_id"] <= PER_NIGHT]
-    assert "All frames are of one visit" in " ".join(verdict(one_night, frames, fluxes).sources[0].sentences)
+    one_night = [
+        row | {"mjd_mid": 60000.0 + 0.01 * row["id"], "telescope_imager_name": "one"} for row in frames
+    ]
+    assert "All frames are of one visit" in " ".join(verdict(curve, one_night, fluxes).sources[0].sentences)
     brighter = [row | {"flux": 10 * row["flux"]} for row in curve]
     assert "all fainter than the source" in " ".join(verdict(brighter, frames, fluxes).sources[0].sentences)
     doubtful = workdir(between=0.0, flags=int(Flag.POOR_FIT))
@@ -122,7 +153,7 @@ def test_several_sources_have_one_line():
     assert one.finding == "more"
     assert one.line == (
         f"A, B: stars as bright scatter up to {factor:.1f} times as much as their errors say; "
-        "C: nothing to compare with."
+        "C: too little to compare with."
     )
     assert factor > 1.3
 

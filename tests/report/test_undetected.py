@@ -42,6 +42,11 @@ def test_what_was_seen_once_is_none():
     assert undetected_sources(rows, LIMIT) == []
 
 
+@pytest.mark.parametrize(("n", "asked"), [(1, 0), (4, 0), (5, 1)])
+def test_a_night_or_two_ask_nothing(n, asked):
+    assert len(undetected_sources([row | {"flux": 0.1} for row in points(0.0, n)], LIMIT)) == asked
+
+
 def test_nothing_is_said_of_no_points():
     assert undetected_sources([], LIMIT) == []
     assert undetected_sources([row | {"flux_uncertainty": None} for row in points(0.0)], LIMIT) == []
