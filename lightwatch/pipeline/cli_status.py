@@ -26,6 +26,7 @@ from lightwatch.pipeline.cli_session import (
     say_table,
     session_of,
 )
+from lightwatch.pipeline.raw_dirs import RawDirs
 from lightwatch.processes.poor_fit import EPOCH_CHI2, PSF_CHI2, STAR_CHI2
 
 if TYPE_CHECKING:
@@ -57,14 +58,14 @@ def status(
     elif as_json and not workspace.has_database:
         say_json({"workdir": workspace.workdir, "database": None, "tasks": []})
     elif as_json:
-        say_json(status_of(workspace))
+        say_json(status_of(workspace, RawDirs(workspace.config.raw_dirs)))
     else:
-        _say_all(workspace)
+        _say_all(workspace, RawDirs(workspace.config.raw_dirs))
 
 
-def _say_all(workspace: Workspace) -> None:
+def _say_all(workspace: Workspace, raw_dirs: RawDirs) -> None:
     if workspace.has_database:
-        _say_status(status_of(workspace))
+        _say_status(status_of(workspace, raw_dirs))
     else:
         say(f"{workspace.workdir}: no run yet; 'lightwatch run' begins")
 
@@ -73,11 +74,11 @@ def _watch(workspace: Workspace) -> None:
     """The status every two seconds, in place; where no terminal shows it, only when it has changed."""
     from rich.console import Console
 
-    shown = None
+    shown, raw_dirs = None, RawDirs(workspace.config.raw_dirs)
     try:
         while True:
             with redirect_stdout(io.StringIO()) as told:
-                _say_all(workspace)
+                _say_all(workspace, raw_dirs)
             text = told.getvalue()
             if sys.stdout.isatty():
                 Console().clear()
@@ -91,13 +92,12 @@ def _watch(workspace: Workspace) -> None:
         say()
 
 
-def status_of(workspace: Workspace) -> dict[str, Any]:
+def status_of(workspace: Workspace, raw_dirs: RawDirs) -> dict[str, Any]:
     """Everything that ``status`` tells."""
     from lightwatch.pipeline.displaced import displaced_sources
     from lightwatch.pipeline.points import points_of
     from lightwatch.structure import queries, queries_overview
     from lightwatch.structure.files import path_text
-    from lightwatch.structure.frames_discovery import unlisted
 
     reader = workspace.reader
     footprint = queries.rows(reader, queries.current_footprint())
@@ -114,10 +114,7 @@ def status_of(workspace: Workspace) -> dict[str, Any]:
         "frames": counts["frames"],
         "eliminated": counts["eliminated"],
         "files": queries.rows(reader, queries.file_states()),
-        "unlisted": [
-            {"path": path_text(path), "reason": reason}
-            for path, reason in unlisted(workspace.config.raw_dirs)
-        ],
+        "unlisted": [{"path": path_text(path), "reason": reason} for path, reason in raw_dirs.unlisted()],
         "causes": [
             *queries.rows(reader, queries_overview.rejections(place)),
             *queries.rows(reader, queries_overview.rejected_groups(place)),
@@ -224,10 +221,8 @@ def why(
         row for row in queries.rows(workspace.reader, queries.files_named(frame)) if row["frame_id"] is None
     ]
     if not found and not loose:
-        paths = (path for (path,) in queries.stream(workspace.reader, queries_overview.paths_of_files()))
-        raise NoUsableData(
-            f"no frame or raw file is known by '{printable(frame)}'; {suggestion(frame, paths)}"
-        )
+        told = suggestion(workspace, frame, queries_overview.paths_of_files)
+        raise NoUsableData(f"no frame or raw file is known by '{printable(frame)}'; {told}")
     stories = [_story(workspace, row) for row in found]
     if as_json:
         say_json({"frames": stories, "files": loose})

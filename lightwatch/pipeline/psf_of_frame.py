@@ -152,8 +152,8 @@ def _frame(workspace: Workspace, name: str) -> Row:
     if len(exact or found) == 1:
         return (exact or found)[0]
     if not found:
-        paths = (path for (path,) in queries.stream(workspace.reader, queries_overview.paths_of_frames()))
-        raise InputError("unknown_frame", f"no frame is known by '{name}'; {suggestion(name, paths)}")
+        told = suggestion(workspace, name, queries_overview.paths_of_frames)
+        raise InputError("unknown_frame", f"no frame is known by '{name}'; {told}")
     raise InputError(
         "unknown_frame", f"'{name}' may be any of {len(found)} frames: {_listed(found)}; give the id"
     )

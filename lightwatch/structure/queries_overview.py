@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 from sqlalchemy import (
@@ -11,6 +14,7 @@ from sqlalchemy import (
     Select,
     Table,
     and_,
+    case,
     cast,
     column,
     func,
@@ -59,14 +63,22 @@ def newest_frame() -> Select[Any]:
     )
 
 
-def paths_of_frames() -> Select[Any]:
-    """Raw files that the frames were made of."""
-    return select(s.frames.c.original_image_path).order_by(s.frames.c.id)
+def paths_of_frames(pieces: Sequence[str], limit: int) -> Select[Any]:
+    """Raw files that the frames were made of: the ``limit`` that have most of ``pieces``, of equal ones the newest."""
+    path = s.frames.c.original_image_path
+    return select(path).order_by(*_most_of(pieces, path), s.frames.c.id.desc()).limit(limit)
 
 
-def paths_of_files() -> Select[Any]:
-    """Raw files, frames or not."""
-    return select(s.files.c.path).order_by(s.files.c.path)
+def paths_of_files(pieces: Sequence[str], limit: int) -> Select[Any]:
+    """Raw files, frames or not: the ``limit`` whose paths have most of ``pieces``, of equal ones the last."""
+    path = s.files.c.path
+    return select(path).order_by(*_most_of(pieces, path), path.desc()).limit(limit)
+
+
+def _most_of(pieces: Sequence[str], text: ColumnElement[str]) -> list[ColumnElement[Any]]:
+    """Order by the number of pieces that a text contains, large ones first; none where there are no pieces."""
+    found = [case((text.contains(piece, autoescape=True), 1), else_=0) for piece in pieces]
+    return [reduce(add, found).desc()] if found else []
 
 
 def frame_counts() -> Select[Any]:
@@ -213,8 +225,19 @@ def files_of_frame(frame_id: int) -> Select[Any]:
 
 def flags_of_points() -> Select[Any]:
     """Flags of the points of all light curves, each with its number."""
-    view = table("light_curves", column("flags"))
-    return select(view.c.flags, func.count().label("n")).group_by(view.c.flags)
+    x = s.roi_flux
+    return select(x.c.flags, func.count().label("n")).where(of_light_curves()).group_by(x.c.flags)
+
+
+def of_light_curves() -> ColumnElement[bool]:
+    """What rows of roi_flux the view light_curves has, told without its joins, which take longer than the rows."""
+    x, c, r, f = s.roi_flux, s.combined_footprint, s.task_recipes, s.frames
+    return and_(
+        x.c.flux.is_not(None),
+        x.c.recipe == select(r.c.recipe).where(r.c.task == "model_calibrated_cutouts").scalar_subquery(),
+        x.c.combined_footprint_hash == select(c.c.hash).where(c.c.is_current == 1).scalar_subquery(),
+        x.c.frame_id.not_in(select(f.c.id).where(f.c.eliminated != 0)),
+    )
 
 
 def groups_of_frame(frame_id: int) -> Select[Any]:

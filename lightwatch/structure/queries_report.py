@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Double, ScalarSelect, Select, and_, case, column, func, select, table
+from sqlalchemy import ScalarSelect, Select, and_, case, column, func, select, table
 
 from lightwatch.structure import schema as s
+from lightwatch.structure.queries_overview import of_light_curves
 
 _CURVES = (
     "roi",
@@ -88,8 +89,8 @@ def light_curves_with_covariates() -> Select[Any]:
 
 def relative_errors() -> Select[Any]:
     """Uncertainty over flux of every point of a light curve; NULL where there is no light."""
-    view = table("light_curves", column("flux", Double), column("flux_uncertainty", Double))
-    return select(case((view.c.flux > 0, view.c.flux_uncertainty / view.c.flux)))
+    x = s.roi_flux
+    return select(case((x.c.flux > 0, x.c.flux_uncertainty / x.c.flux))).where(of_light_curves())
 
 
 def point_sources() -> Select[Any]:

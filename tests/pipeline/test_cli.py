@@ -20,6 +20,7 @@ from lightwatch.errors import StorageError
 from lightwatch.flags import Flag
 from lightwatch.pipeline import night
 from lightwatch.pipeline.cli_status import status_of
+from lightwatch.pipeline.raw_dirs import RawDirs
 from lightwatch.pipeline.recipes import all_recipes
 from lightwatch.simulation import FieldSpec, simulate_field
 from lightwatch.structure import queries, schema
@@ -100,7 +101,7 @@ def test_status_of_ten_thousand_frames_takes_less_than_a_second(workdir):
     workspace = Workspace.open(workdir)
     fill(workspace, 10_000)
     begun = time.process_time()
-    facts = status_of(workspace)
+    facts = status_of(workspace, RawDirs(workspace.config.raw_dirs))
     seconds = time.process_time() - begun
     workspace.close()
     assert facts["frames"] == 10_000

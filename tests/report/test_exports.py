@@ -13,7 +13,7 @@ from astropy.io.votable.ucd import check_ucd
 from astropy.table import Table
 from astropy.wcs import WCS
 from reliability.stub_workdir import CENTRE
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from lightwatch.errors import ConfigError, NoUsableData
 from lightwatch.flags import DOUBTFUL, Flag
@@ -24,7 +24,7 @@ from lightwatch.report.check_star import CheckStar
 from lightwatch.report.exports import export_light_curves
 from lightwatch.report.light_curve_table import light_curve_rows, light_curve_table, metadata
 from lightwatch.report.places import with_places
-from lightwatch.structure import queries, queries_report, schema
+from lightwatch.structure import queries, queries_overview, queries_report, schema
 from lightwatch.structure.database import transaction
 from lightwatch.structure.light_curve_columns import LIGHT_CURVE, NIGHTLY
 from lightwatch.structure.light_curve_files import write_light_curves
@@ -74,6 +74,36 @@ def test_the_relative_errors_are_those_of_the_points(workspace):
     expected = [row["flux_uncertainty"] / row["flux"] if row["flux"] > 0 else None for row in points]
     assert len(told) == len(points) > 10
     assert sorted(error or 0.0 for error in told) == pytest.approx(sorted(error or 0.0 for error in expected))
+
+
+def test_what_is_counted_of_light_curves_is_what_the_view_has(make_workdir, tmp_path):
+    """The status and a run's end ask without the view's joins: left out, too, is what an older setting gave."""
+    workspace = make_workdir(tmp_path / "w")
+    flux, frames = schema.roi_flux, schema.frames
+    view = text("SELECT flags, count(*) AS n FROM light_curves GROUP BY flags ORDER BY flags")
+    errors = text("SELECT count(*) AS n FROM light_curves")
+    changes = [
+        update(flux).where(flux.c.frame_id == 1).values(flags=64),
+        update(frames).where(frames.c.id == 2).values(eliminated=1),
+        update(flux).where(flux.c.frame_id == 3).values(flux=None),
+        update(flux).where(flux.c.frame_id == 4).values(recipe="older"),
+    ]
+    numbers = []
+    for change in changes:
+        with transaction(workspace.engine) as connection:
+            connection.execute(change)
+        told = queries.rows(workspace.reader, queries_overview.flags_of_points())
+        with workspace.reader.connect() as connection:
+            assert sorted((row["flags"], row["n"]) for row in told) == [
+                tuple(row) for row in connection.execute(view)
+            ]
+            numbers.append(connection.execute(errors).scalar_one())
+        assert len(queries.rows(workspace.reader, queries_report.relative_errors())) == numbers[-1]
+    assert sorted(numbers, reverse=True) == numbers
+    assert len(set(numbers)) == len(changes)
+    with transaction(workspace.engine) as connection:
+        connection.execute(update(schema.combined_footprint).values(is_current=0))
+    assert queries.rows(workspace.reader, queries_overview.flags_of_points()) == []
 
 
 def _same(table: Table, rows) -> None:
