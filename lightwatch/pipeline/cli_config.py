@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -69,9 +70,9 @@ def init(
     if ra is None and frames is None and from_lightcurver is None and sys.stdin.isatty():
         request = _asked(request)
     result = initialize_workdir(request)
-    say(f"wrote {result.config_path}")
+    say(f"wrote {_typed(result.config_path)}")
     if result.parser_path:
-        say(f"wrote {result.parser_path}")
+        say(f"wrote {_typed(result.parser_path)}")
     for line in result.found:
         say(f"{'  ' * line.startswith(' ')}{printable(line)}")
     if result.remarks:
@@ -81,11 +82,17 @@ def init(
     if result.to_fill_in:
         where = result.parser_path or directory / "header_parser" / "parse_header.py"
         say(
-            f"next: fill in {', '.join(result.to_fill_in)} in {where}, or as header_overrides in "
-            f"{result.config_path}; then lightwatch config check {directory}"
+            f"next: fill in {', '.join(result.to_fill_in)} in {_typed(where)}, or as header_overrides in "
+            f"{_typed(result.config_path)}; then lightwatch config check {_typed(directory)}"
         )
         return
-    say(f"next: lightwatch run {directory}")
+    say(f"next: lightwatch run {_typed(directory)}")
+
+
+def _typed(path: Path) -> str:
+    """A path as it is typed in a shell."""
+    text = shlex.quote(str(path))
+    return text if text.isprintable() else printable(text)
 
 
 def _asked(request: InitRequest) -> InitRequest:

@@ -21,6 +21,7 @@ ORDER BY point_source, mjd;""",
          / sum(1 / (flux_uncertainty * flux_uncertainty)) AS flux,
        1 / sqrt(sum(1 / (flux_uncertainty * flux_uncertainty))) AS flux_uncertainty
 FROM light_curves
+WHERE flags & 275413 = 0
 GROUP BY point_source, filter, night
 ORDER BY point_source, night;""",
     ),

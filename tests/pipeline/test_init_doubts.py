@@ -125,6 +125,17 @@ def test_a_zone_that_nothing_confirms_is_offered_and_its_line_works(tmp_path):
 
 
 # ---------------------------------------------------------------- the parser is tried
+@pytest.mark.parametrize(
+    ("name", "typed"), [("my  w", "'my  w'"), ("o'w;x", "'o'\"'\"'w;x'"), ("a\x1b[2Jb", "'a?[2Jb'")]
+)
+def test_the_next_command_can_be_typed_whatever_the_directory(tmp_path, capsys, monkeypatch, name, typed):
+    frames(tmp_path / "raw", CARDS)
+    monkeypatch.chdir(tmp_path)
+    told = said(["init", name, "--frames", "raw", "--ra", "10", "--dec", "20"], capsys)
+    assert told.splitlines()[-1] == f"next: lightwatch run {typed}"
+    assert "\x1b" not in told
+
+
 def test_what_is_next_is_to_fill_in_where_the_parser_takes_no_header(tmp_path, capsys):
     cards = {key: value for key, value in CARDS.items() if key != "GAIN"}
     raw = frames(tmp_path / "raw", cards)
