@@ -32,7 +32,7 @@ from lightwatch.simulation import SimulatedField
 from lightwatch.structure.views import VIEWS
 from tests.pipeline.test_init_lightcurver import old_workdir
 
-from .home import Home
+from .home import MAY_BE_EMPTY, Home
 from .pages import PAGES, ROOT, Block, name_of, sections
 
 #: pages whose sections make sense one after the other only
@@ -290,6 +290,7 @@ LEFT_OUT = {
 @pytest.mark.parametrize(("page", "section"), SECTIONS)
 def test_section(home, field, page, section):
     """Every block is followed: a page or a section that is new, too."""
+    home.page = page
     PREPARED.get((page, section), lambda home, field: None)(home, field)
     blocks = [(language, text) for language, text in sections(page)[section] if (page, text) not in LEFT_OUT]
     WAYS.get((page, section), Home.follow)(home, blocks)
@@ -341,6 +342,7 @@ def test_what_is_said_of_sections_is_said_of_some_that_exist():
     known = {*SECTIONS, *((page, None) for page, _ in SECTIONS)}
     assert said <= known
     assert all(("", text) in chain(*sections(page).values()) for page, text in LEFT_OUT)
+    assert all(("sql", text) in chain(*sections(page).values()) for page, text in MAY_BE_EMPTY)
 
 
 def test_exit_codes_of_the_page_are_those_of_the_program():

@@ -45,7 +45,7 @@ def site(executed_tutorial, tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(folder)],
-        cwd=ROOT, check=False, capture_output=True, text=True,
+        cwd=ROOT, check=False, capture_output=True, text=True, timeout=300,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr  # a warning is an error: mkdocs.yml
