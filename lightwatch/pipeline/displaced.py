@@ -13,6 +13,11 @@ from lightwatch.structure.config_values import separation_deg
 from lightwatch.structure.workspace import Workspace
 
 
+def full_name(roi: str, point_source: str) -> str:
+    """A point source as people call it; a single one bears the name of its ROI."""
+    return roi if point_source == roi else f"{roi} {point_source}"
+
+
 @dataclass(frozen=True)
 class Displaced:
     """A point source found too far from its coordinates in one filter; ``key``: of the configuration."""
@@ -27,7 +32,7 @@ class Displaced:
     @property
     def text(self) -> str:
         """One line for people."""
-        source = self.roi if self.point_source == self.roi else f"{self.roi} {self.point_source}"
+        source = full_name(self.roi, self.point_source)
         where = f" in {self.filter}" if self.filter else ""
         return (
             f"{source} was found {self.offset_arcsec:.1f} arcsec from its coordinates{where}, farther than the "

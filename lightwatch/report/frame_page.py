@@ -10,6 +10,7 @@ from typing import Any
 
 from lightwatch.errors import StorageError
 from lightwatch.flags import Flag
+from lightwatch.pipeline.displaced import full_name
 from lightwatch.report.page_pixels import frame_name
 from lightwatch.report.pictures import RoiProducts, psf_picture, triple
 from lightwatch.report.sky_map import name_of_magnitudes
@@ -117,9 +118,7 @@ class FramePages:
         facts = [*known, ("Flags of the frame", _flags(frame["flags"] | (frame["psf_flags"] or 0)))]
         by_flags: dict[str, list[str]] = {}
         for row in self._points(frame["id"]):
-            source = (
-                row["roi"] if row["point_source"] == row["roi"] else f"{row['roi']} {row['point_source']}"
-            )
+            source = full_name(row["roi"], row["point_source"])
             by_flags.setdefault(_flags(row["flags"]), []).append(source)
         if len(by_flags) == 1:
             return [*facts, ("Flags of its points", next(iter(by_flags)))]

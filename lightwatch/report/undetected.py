@@ -8,6 +8,7 @@ from itertools import groupby
 
 import numpy as np
 
+from lightwatch.pipeline.displaced import full_name
 from lightwatch.structure.queries import Row
 
 #: beyond it a single point is more than the luck of many frames, as for the alarms
@@ -28,7 +29,7 @@ class Undetected:
     @property
     def text(self) -> str:
         """One line for people."""
-        source = self.roi if self.point_source == self.roi else f"{self.roi} {self.point_source}"
+        source = full_name(self.roi, self.point_source)
         return (
             f"{source} is on none of {self.n_points} frames beyond {_SIGMA:g} σ, and not in their mean "
             f"(S/N {self.snr:.1f}): are its coordinates right?"
