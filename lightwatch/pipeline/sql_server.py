@@ -5,16 +5,15 @@ from __future__ import annotations
 import hmac
 import importlib.util
 import secrets
-import signal
 import socket
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 SECONDS_TO_BEGIN = 60.0
-_REPEAT_SECONDS = 0.5
+_SECONDS_TO_END = 10.0
 _OF_A_SIGNAL = 128  # exit codes above are those of a program that was told to end
 #: few queries are answered at a time: one that never ends makes other pages wait, and keeps the log from being emptied
 _SETTINGS = {
@@ -83,9 +82,13 @@ class SqlServer:
             raise ConfigError(f"{path_text(database)}: datasette cannot open a path with ?, # or % in it")
         self._socket = socket.create_server((LOOPBACK, port))
         self.port: int = self._socket.getsockname()[1]
+        self._connections: list[sqlite3.Connection] = []
+        self._has_begun = threading.Event()
         try:
-            with _said_in_a_line(), _begun_in_time():
-                self._begin(database)
+            with _said_in_a_line():
+                beginning = _Apart(partial(self._begin, database), threading.Event())
+                beginning.begun_in_time()
+                beginning.result()
         except BaseException:
             self._socket.close()
             raise
@@ -94,10 +97,12 @@ class SqlServer:
         from datasette.app import Datasette
 
         # not as immutable: a run may be writing. It is opened with mode=ro, and the writer waits for no reader
-        served = Datasette(files=[str(database)], metadata=description(database), settings=_SETTINGS)
-        self.door = Door(self.port, served.urls.database(database.stem), secrets.token_urlsafe())
+        self._served = Datasette(files=[str(database)], metadata=description(database), settings=_SETTINGS)
+        home = self._served.urls.database(database.stem)
+        self.door = Door(self.port, home, secrets.token_urlsafe())
         self.url = f"http://{LOOPBACK}:{self.port}/?{self.door.key}"
-        self.server = _server(self.door.guarding(served.app()), served)
+        app = self.door.guarding(self._served.app())
+        self.server = _server(app, self._served, self._connections, self._has_begun)
 
     def run(self) -> None:
         """Answer until told to end.
@@ -108,12 +113,22 @@ class SqlServer:
             When it ends before it has begun to answer, or does not begin in time.
         """
         try:
-            with _said_in_a_line(), _begun_in_time():  # the server's startup ends the limit
-                self.server.run(sockets=[self._socket])
-                if self.server.lifespan.should_exit:
-                    raise RuntimeError("it could not start")
+            with _said_in_a_line(), _adapted(self._served, self._connections):
+                self._answer()
         finally:
             self._socket.close()
+
+    def _answer(self) -> None:
+        answering = _Apart(partial(self.server.run, sockets=[self._socket]), self._has_begun)
+        try:
+            answering.begun_in_time()
+            answering.result()
+        finally:  # Ctrl-C comes here, to the main thread
+            self.server.should_exit = True
+            if self._has_begun.is_set():
+                answering.join(_SECONDS_TO_END)
+        if self.server.lifespan.should_exit:
+            raise RuntimeError("it could not start")
 
 
 @contextmanager
@@ -132,52 +147,42 @@ def _said_in_a_line() -> Iterator[None]:
         ) from error
 
 
-class _TimeIsUp(BaseException):
-    """Not an Exception, so that other people's ``except Exception`` does not swallow it."""
+class _Apart(threading.Thread):
+    """Other people's code beside the main thread, which need not wait for it: an import may wait for a disk."""
+
+    def __init__(self, work: Callable[[], object], has_begun: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self._work = work
+        self._raised: BaseException | None = None
+        self._has_begun = has_begun  # or ended before it had
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # noqa: BLE001 - for who asks for the result
+            self._raised = error
+        finally:
+            self._has_begun.set()
+
+    def begun_in_time(self) -> None:
+        if not self._has_begun.wait(SECONDS_TO_BEGIN):
+            raise ConfigError(
+                f"datasette did not begin within {SECONDS_TO_BEGIN:g} s; try 'datasette --version', or install it anew"
+            )
+
+    def result(self) -> None:
+        """Wait for its end; what it raised."""
+        self.join()
+        if self._raised is not None:
+            raise self._raised
 
 
 @contextmanager
-def _begun_in_time() -> Iterator[None]:
-    """Break off what has not begun in time, be it an import that waits for a disk; in the main thread alone."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    times: list[str] = []
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        times.append("up")
-        raise _TimeIsUp
-
-    before = signal.signal(signal.SIGALRM, stop)
-    # again and again, until it leaves: an event loop keeps what is raised in one of its tasks
-    signal.setitimer(signal.ITIMER_REAL, SECONDS_TO_BEGIN, _REPEAT_SECONDS)
-    try:
-        yield
-    except BaseException:  # of what it was broken off in, too
-        if not times:
-            raise
-    finally:
-        _in_time()
-        signal.signal(signal.SIGALRM, before)
-    if times:
-        raise ConfigError(
-            f"datasette did not begin within {SECONDS_TO_BEGIN:g} s; try 'datasette --version', or install it anew"
-        )
-
-
-def _in_time() -> None:
-    if threading.current_thread() is threading.main_thread():
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-def _server(app: App, served: Datasette) -> Any:
-    """A server that breaks off its queries when told to end: their threads would be waited for."""
-    import uvicorn
+def _adapted(served: Datasette, connections: list[sqlite3.Connection]) -> Iterator[None]:
+    """Datasette while it answers here: its connections are known, and mistyped queries cost no time."""
     from datasette import handle_exception, hookimpl
     from datasette.plugins import pm
-
-    connections: list[sqlite3.Connection] = []
 
     class Plugin:
         @staticmethod
@@ -186,10 +191,27 @@ def _server(app: App, served: Datasette) -> Any:
             if datasette is served:
                 connections.append(conn)
 
+    rich = handle_exception.rich
+    pm.register(Plugin, name=f"lightwatch {id(served)}")
+    # with rich, a screenful of local variables would be told for every mistyped query, and take a second
+    handle_exception.rich = None
+    try:
+        yield
+    finally:
+        handle_exception.rich = rich
+        pm.unregister(Plugin)
+
+
+def _server(
+    app: App, served: Datasette, connections: Sequence[sqlite3.Connection], has_begun: threading.Event
+) -> Any:
+    """A server that breaks off its queries when told to end: their threads would be waited for."""
+    import uvicorn
+
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            _in_time()
+            has_begun.set()
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             served.executor.shutdown(wait=False, cancel_futures=True)
@@ -197,9 +219,6 @@ def _server(app: App, served: Datasette) -> Any:
                 connection.interrupt()
             await super().shutdown(sockets)
 
-    pm.register(Plugin, name=f"lightwatch {id(served)}")
-    # with rich, a screenful of local variables would be told for every mistyped query, and take a second
-    handle_exception.rich = None
     return Server(
         uvicorn.Config(
             app, log_level="critical", access_log=False, lifespan="on", timeout_graceful_shutdown=1

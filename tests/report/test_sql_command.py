@@ -16,12 +16,12 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing, contextmanager, suppress
-from functools import partial
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import pytest
+from reliability.commands import in_a_terminal
 from sqlalchemy import update
 
 from lightwatch.errors import ConfigError
@@ -187,20 +187,6 @@ def test_a_writer_is_not_waited_for_and_does_not_wait(ask, make_workdir, tmp_pat
     with pytest.raises(SystemExit):
         cli.main(["sql", "SELECT DISTINCT comment FROM frames", str(workspace.workdir)])
     assert "being written" in capsys.readouterr().out
-
-
-@contextmanager
-def in_a_terminal(*words: str):
-    """The command as from a terminal: what a shell starts in the background would ignore Ctrl-C for good."""
-    command = [sys.executable, "-m", "lightwatch.pipeline.cli", *words]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    heed = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
-    process = subprocess.Popen(command, preexec_fn=heed, **streams)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -398,6 +384,29 @@ def served(workdir):
     server.server.should_exit = True
     thread.join(20)
     assert not thread.is_alive()
+
+
+@pytest.mark.skipif(not HAS_DATASETTE, reason="datasette is not installed")
+@pytest.mark.parametrize("fails", [False, True])
+def test_datasette_is_left_as_it_was(workdir, monkeypatch, fails):
+    """A program that imports both may serve something else with it."""
+    from datasette import handle_exception
+    from datasette.plugins import pm
+
+    async def startup(self, sockets=None):
+        assert not fails
+        self.should_exit = True
+
+    rich, plugins = object(), pm.get_plugins()
+    alarm = signal.getsignal(signal.SIGALRM)
+    server = sql_server.SqlServer(workdir / "database.sqlite3")
+    monkeypatch.setattr(handle_exception, "rich", rich)
+    monkeypatch.setattr(server.server.__class__.__base__, "startup", startup)
+    with pytest.raises(ConfigError, match="AssertionError") if fails else nullcontext():
+        server.run()
+    assert handle_exception.rich is rich
+    assert pm.get_plugins() == plugins
+    assert signal.getsignal(signal.SIGALRM) is alarm
 
 
 def fetch(server, path: str, method: str = "GET", body: str | None = None, **headers: str) -> tuple[int, str]:
