@@ -359,8 +359,8 @@ LOW, OFF = int(Flag.LOW_SNR), int(Flag.OUTSIDE)
         (
             [30.0, 12.6, 11.2], [LOW, LOW, LOW], 100.0, True,
             "0 of 3 stars can make the PSF, 3 are needed (3 low_snr); lower psf.min_snr (40) and "
-            "normalization.min_snr (100) to 11 or less, best in a workdir of this filter alone: faint stars would make the "
-            "others worse",
+            "normalization.min_snr (100) to 11 or less, best in a workdir of this filter alone: faint stars would make "
+            "the others worse",
         ),
         (
             [90.0, 80.0, 3.0], [0, 0, LOW], 20.0, True,
