@@ -307,7 +307,7 @@ def _say_story(story: Mapping[str, Any]) -> None:
         if "poor_fit" in point["flag_names"]:
             flags += f", {_told_chi2(point['reduced_chi2'], EPOCH_CHI2)}"
         error = f" +- {point['flux_uncertainty']:.4g}" if point["flux_uncertainty"] is not None else ""
-        name = printable(f"{point['roi']} {point['point_source']}")
+        name = printable(full_name(point["roi"], point["point_source"]))
         say(f"  flux of {name}: {point['flux']:.6g}{error} electron/s{flags}")
         if point["flux_kind"] == "aperture" and point["reduced_chi2"] is None:
             say(
@@ -371,6 +371,8 @@ def frames(
     as_json: JsonOption = False,
 ) -> None:
     """List the frames, or take some out and back in; the next run follows."""
+    from lightwatch.pipeline.displaced import full_name
+
     from lightwatch.structure import queries, queries_overview
     from lightwatch.structure.elimination import set_eliminated
 
