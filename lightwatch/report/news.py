@@ -19,13 +19,16 @@ _MAX_TEXT = 80
 
 @dataclass(frozen=True)
 class Work:
-    """Items of a task in a run: of new frames, of frames known before, those set aside, and those that failed."""
+    """Items of a task in a run: of new frames, of frames known before, those set aside, and those that failed;
+    ``rejected_in``: how many frames of which filter were set aside, such as "15 in up"; '' where none was,
+    or no filter is known."""
 
     task: str
     new: int
     again: int
     rejected: int
     failed: int
+    rejected_in: str
 
     @property
     def told(self) -> bool:
@@ -77,7 +80,10 @@ def news_of(workspace: Workspace) -> News | None:
         n_new=len(frames),
         new=[PurePosixPath(row["original_image_path"]).name for row in frames[-_MAX_NAMES:]][::-1],
         n_again=len(imported) - len(frames),
-        work=_work(queries.rows(engine, queries_news.items_of_run(run["id"]))),
+        work=_work(
+            queries.rows(engine, queries_news.items_of_run(run["id"])),
+            queries.rows(engine, queries_news.rejected_frames_of_run(run["id"])),
+        ),
         settings=settings[:_MAX_SETTINGS],
         more_settings=max(0, len(settings) - _MAX_SETTINGS),
         versions=(before["version"], run["version"])
@@ -87,7 +93,7 @@ def news_of(workspace: Workspace) -> News | None:
     )
 
 
-def _work(rows: Sequence[Row]) -> list[Work]:
+def _work(rows: Sequence[Row], lost: Sequence[Row]) -> list[Work]:
     tasks = dict.fromkeys(row["task"] for row in rows)
     out = []
     for task in tasks:
@@ -100,6 +106,11 @@ def _work(rows: Sequence[Row]) -> list[Work]:
                 again=sum(row["n"] - row["n_new"] for row in done),
                 rejected=sum(row["n"] for row in own if row["state"] == "rejected"),
                 failed=sum(row["n"] for row in own if row["state"] not in ("done", "rejected")),
+                rejected_in=", ".join(
+                    f"{row['n']} in {row['filter'] or 'no filter'}" for row in lost if row["task"] == task
+                )
+                if any(row["filter"] for row in lost)
+                else "",
             )
         )
     return out

@@ -18,7 +18,7 @@ from lightwatch.report.failures import filters_without_curve
 from lightwatch.report.light_curve_table import light_curve_rows, magnitude_system
 from lightwatch.report.news import news_of
 from lightwatch.report.page_pixels import add_models, frame_name, psf_words
-from lightwatch.report.payload import chart_payload
+from lightwatch.report.payload import chart_payload, colours_of
 from lightwatch.report.pictures import field_picture
 from lightwatch.report.sky_map import disowned_stars, frame_map, kind_of, name_of_magnitudes, sky_map
 from lightwatch.report.star_scatter import calibration_by_filter, star_scatter
@@ -110,6 +110,7 @@ def collect(workspace: Workspace) -> Content:
         "frames": frames,
         "names": {row["id"]: frame_name(row) for row in frames},
         "curves": data["curves"],
+        "colours": colours_of(data["curves"]),
         "scatter": data["stars"],
         "trust": trust_of(curves, frames, fluxes, scatter, night_gap_days=gap_days),
         "without_curve": filters_without_curve(workspace, footprint_hash, frames, curves),
@@ -125,6 +126,7 @@ def _nothing(workspace: Workspace) -> dict[str, Any]:
     """Words of a workdir in which nothing was done yet."""
     return {
         "title": ", ".join(workspace.config.rois),
+        "min_snr": f"{workspace.config.normalization.min_snr:g}",
         "limit_sigma": f"{workspace.config.light_curves.limit_sigma:g}",
         "quality": _QUALITY,
         "system": {},
@@ -146,6 +148,7 @@ def _nothing(workspace: Workspace) -> dict[str, Any]:
                 "undetected",
                 "frames",
                 "curves",
+                "colours",
                 "scatter",
                 "trust",
                 "without_curve",

@@ -56,6 +56,16 @@ def chart_payload(
     }
 
 
+def colours_of(curves: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Ways (value, label) to colour light curves of several cameras, the one to begin with first: cameras where an
+    ROI is a single source, sources in blends; none where one camera took each. ``curves`` of chart_payload."""
+    single = {len(curve["sources"]) == 1 for curve in curves if len(curve["cameras"]) > 1}
+    ways = [("source", "by source"), ("camera", "by camera")]
+    if len(single) == 2:
+        return [("each", "by camera, blends by source"), *ways]
+    return ways[:: -1 if True in single else 1] if single else []
+
+
 def _frames(frames: Sequence[Row]) -> dict[str, Any]:
     columns = {short: [_number(row[name], short) for row in frames] for short, name in _FRAME_COLUMNS.items()}
     cameras = sorted({camera_of(row) for row in frames})

@@ -44,11 +44,13 @@ class Exclusion:
 
 @dataclass(frozen=True)
 class Weights:
-    """One filter: stars of most influence first, and what was left out; ``more_...`` are not shown."""
+    """One filter: stars of most influence first, and what was left out: ``n_faint`` stars below the least S/N, and
+    others, one by one; ``more_...`` are not shown."""
 
     filter: str
     stars: list[StarWeight]
     more_stars: int
+    n_faint: int
     exclusions: list[Exclusion]
     more_exclusions: int
 
@@ -73,18 +75,22 @@ def weights_by_filter(
     for name in sorted({row["filter"] for row in judged}):
         stars = [_weight(row, known, measured) for row in judged if row["filter"] == name and row["n_frames"]]
         stars.sort(key=lambda star: (-(star.influence_rms or star.influence or 0.0), star.name))
-        query = queries_report.exclusions_of(footprint_hash, name, _MAX_EXCLUSIONS)
-        exclusions = [_exclusion(row) for row in queries.rows(engine, query)]
+        # stars come first, and no more are faint than are known
+        query = queries_report.exclusions_of(footprint_hash, name, _MAX_EXCLUSIONS + len(known))
+        left_out = queries.rows(engine, query)
+        others = [row for row in left_out if row["frame_id"] is not None or row["flags"] != Flag.LOW_SNR]
+        n_faint, shown = len(left_out) - len(others), others[:_MAX_EXCLUSIONS]
         out.append(
             Weights(
                 filter=name,
                 stars=stars[:_MAX_STARS],
                 more_stars=max(0, len(stars) - _MAX_STARS),
-                exclusions=exclusions,
-                more_exclusions=counts.get(name, 0) - len(exclusions),
+                n_faint=n_faint,
+                exclusions=[_exclusion(row) for row in shown],
+                more_exclusions=counts.get(name, 0) - n_faint - len(shown),
             )
         )
-    return [one for one in out if one.stars or one.exclusions]
+    return [one for one in out if one.stars or one.n_faint or one.exclusions]
 
 
 def _weight(

@@ -58,6 +58,18 @@ def items_of_run(run_id: int) -> Select[Any]:
     )
 
 
+def rejected_frames_of_run(run_id: int) -> Select[Any]:
+    """How many frames of each filter a run rejected, by task."""
+    t, f = s.task_results, s.frames
+    return (
+        select(t.c.task, f.c.filter, func.count().label("n"))
+        .join(f, f.c.id == t.c.frame_id)
+        .where(t.c.run_id == run_id, t.c.state == "rejected")
+        .group_by(t.c.task, f.c.filter)
+        .order_by(t.c.task, f.c.filter)
+    )
+
+
 def groups_without_result(footprint_hash: str) -> Select[Any]:
     """Groups (a filter, or an ROI and a filter) that a joint task of today's recipe has nothing for, with the cause."""
     g, r = s.group_results, s.task_recipes

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select, update
 
+from lightwatch.flags import Flag
 from lightwatch.report.serve import ReportServer
 from lightwatch.report.site import write_report
 from lightwatch.structure import schema
@@ -350,6 +352,101 @@ def test_light_curves_by_camera(driver, make_workdir, tmp_path):
     one(driver, "input[name=bins][value=nights]").click()  # a night's mean is of all cameras
     assert len(driver.find_elements("css selector", f"{CURVE}[data-index='0'] .legend button")) == 2
     assert chromium.complaints(driver) == []
+
+
+def test_cameras_are_apart_at_once_where_the_source_is_single(driver, make_workdir, tmp_path):
+    workspace = make_workdir(tmp_path / "w", n_frames=12, sources=("A",))
+    frames = schema.frames
+    with transaction(workspace.engine) as connection:
+        connection.execute(update(frames).where(frames.c.id % 2 == 0).values(telescope_name="North"))
+    chromium.show(driver, write_report(workspace).as_uri())
+    legend = f"{CURVE}[data-index='0'] .legend button"
+    assert one(driver, "input[name=colour][value=camera]").is_selected()
+    assert len(driver.find_elements("css selector", legend)) == 2
+    one(driver, "input[name=colour][value=source]").click()
+    assert driver.find_elements("css selector", legend) == []
+    assert chromium.complaints(driver) == []
+
+
+#: from now on, what the charts write
+_LISTEN = """
+window.written = [];
+const write = CanvasRenderingContext2D.prototype.fillText;
+CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+  window.written.push([text, x, y]);
+  write.call(this, text, x, y);
+};
+"""
+
+
+def _ticks(written: list[tuple[str, float, float]]) -> list[list[tuple[str, float]]]:
+    """Numbers and dates along the time, each with its place, px, of a chart drawn once."""
+    by_height: dict[float, list[tuple[str, float]]] = {}
+    for text, x, y in written:
+        if text != "MJD":
+            by_height.setdefault(y, []).append((text, x))
+    return [by_height[y] for y in sorted(by_height)[-2:]]
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+def test_ticks_of_time_are_three_and_differ(driver, url, width):
+    chromium.show(driver, url, width)
+    canvas = one(driver, f"{CURVE} .plot canvas")
+    driver.execute_script("document.querySelectorAll('figure + figure').forEach((f) => f.remove())")
+    scroll_to(driver, canvas)
+    keys(driver, Keys.ESCAPE)
+    driver.execute_script(_LISTEN)
+    turn = (
+        "window.written = []; const r = arguments[0].getBoundingClientRect(), clientX = r.x + r.width * .4;"
+        "arguments[0].dispatchEvent(new WheelEvent('wheel', {deltaY: -100, clientX, cancelable: true}));"
+        "return window.written"
+    )  # fmt: skip
+    for _ in range(44):  # from four days to less than a minute
+        numbers, dates = _ticks(driver.execute_script(turn, canvas))
+        assert len(numbers) == len(dates) >= 3
+        for told in (numbers, dates):
+            assert all(first != second for (first, _), (second, _) in pairwise(told)), told
+            assert min(b - a for (_, a), (_, b) in pairwise(told)) > 5 * len(numbers[-1][0])
+        for (number, _), (date, _) in zip(numbers, dates, strict=True):
+            if ":" in date:
+                hour, minute, *second = (float(part) for part in date.split()[-1].split(":"))
+                seconds = 3600 * hour + 60 * minute + sum(second)
+                assert 0 <= float(number) % 1 * 86400 - seconds + 0.01 < (1.02 if second else 60)
+            else:
+                assert float(number).is_integer()
+    assert chromium.complaints(driver) == []
+
+
+def test_a_point_off_the_scale_waits_at_the_edge(driver, make_workdir, tmp_path):
+    workspace = make_workdir(tmp_path / "w", n_frames=12, sources=("A",))
+    points = schema.roi_flux
+    with transaction(workspace.engine) as connection:
+        of_filter = select(points.c.frame_id).where(points.c.filter == "i").order_by(points.c.frame_id)
+        first = connection.execute(of_filter).scalars().first()
+        connection.execute(
+            update(points)
+            .where(points.c.frame_id == first)
+            .values(flux=10.0, flux_uncertainty=0.1, flags=int(Flag.POOR_FIT))
+        )
+    chromium.show(driver, write_report(workspace).as_uri())
+    scroll_to(driver, one(driver, f"{CURVE} .plot canvas"))
+    at_the_edge = (
+        "const c = document.querySelector(arguments[0]), box = [60, c.height - 44 - 20, c.width - 80, 19];"
+        "const {data} = c.getContext('2d').getImageData(...box);"
+        "return data.filter((v, k) => k % 4 === 2 && v - data[k - 2] > 60).length"
+    )
+    one(driver, "input[name=quantity][value=flux]").click()
+    one(driver, "input[name=doubtful]").click()
+    without = driver.execute_script(at_the_edge, f"{CURVE} .plot canvas")
+    one(driver, "input[name=doubtful]").click()
+    assert (
+        driver.execute_script(at_the_edge, f"{CURVE} .plot canvas") > without + 15
+    )  # the mark, and its angle
+    keys(driver, Keys.ARROW_RIGHT)
+    assert "flux 10.0000" in tip(driver)
+    assert tip(driver).endswith("off the scale of this chart")
+    keys(driver, Keys.ARROW_RIGHT)
+    assert "off the scale" not in tip(driver)
 
 
 def test_one_camera_needs_no_switch(page):

@@ -9,9 +9,11 @@ import re
 
 import pytest
 from reliability.hostile import HOSTILE, Skeleton
-from sqlalchemy import update
+from sqlalchemy import insert, select, update
 
+from lightwatch.flags import Flag
 from lightwatch.report import site
+from lightwatch.report.payload import colours_of
 from lightwatch.report.site import script_json, write_report
 from lightwatch.report.summary import tiles_of
 from lightwatch.structure import schema
@@ -131,6 +133,38 @@ def test_what_the_normalization_left_out(html):
     assert "101 stars, frames or single fluxes were left out" in html
     assert "And 41 fluxes that are less off." in html
     assert html.count("No star, frame or flux was left out.") == 1  # the other filter
+
+
+def test_faint_stars_are_one_line_and_hide_nothing_else(make_workdir, tmp_path):
+    workspace = make_workdir(tmp_path / "work", n_frames=6)
+    left_out = schema.normalization_exclusions
+    with transaction(workspace.engine) as connection:
+        (row,) = connection.execute(select(left_out).where(left_out.c.reason == "variable")).mappings()
+        faint = {"star_gaia_id": 104, "flags": int(Flag.LOW_SNR), "reason": "low_snr", "id": None}
+        connection.execute(insert(left_out), [{**row, **faint, "filter": name} for name in ("r", "r", "i")])
+    html = site.render(workspace)
+    plain = re.sub(r"<[^>]+>", "", html)
+    assert "2 stars fainter than normalization.min_snr 20 were left out." in plain
+    assert "1 star fainter than normalization.min_snr 20 was left out." in plain
+    assert "low_snr" not in "".join("".join(row) for row in rows_of(html, "Left out"))
+    rows = rows_of(html, "Left out, or counted less than half")
+    assert [row[-1] for row in rows[:3]] == ["variable", "outlier: the frame", "flux 99"]
+    assert len(rows) == 60
+    assert "101 stars, frames or single fluxes were left out" in html
+    assert "And 41 fluxes that are less off." in html
+    assert html.count("No other star, frame or flux was left out.") == 1
+
+
+def test_colours_begin_with_what_tells_most():
+    def begins(*curves: tuple[int, int]) -> str:
+        told = colours_of([{"sources": ["s"] * n, "cameras": list(range(m))} for n, m in curves])
+        assert len({value for value, _ in told}) == len(told)
+        return told[0][0] if told else ""
+
+    assert begins((1, 1), (4, 1)) == ""
+    assert begins((1, 3), (4, 1)) == "camera"
+    assert begins((1, 1), (4, 2)) == "source"
+    assert begins((1, 3), (4, 2)) == "each"
 
 
 def test_unknown_influence_is_a_dash(make_workdir, tmp_path):

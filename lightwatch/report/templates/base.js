@@ -1,7 +1,7 @@
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const FRAMES = DATA.frames;
 const SHAPES = ["circle", "square", "up", "diamond", "down", "cross"];
-const REACH = 26, KEEP = 0.002;
+const REACH = 26, KEEP = 0.002, EDGE = 12;
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const make = (tag, parent, text) => {
@@ -11,7 +11,8 @@ const make = (tag, parent, text) => {
   return element;
 };
 const fixed = (value, digits) => value === null || value === undefined ? "–" : value.toFixed(digits);
-const dateOf = (mjd) => new Date((mjd - 40587) * 86400000).toISOString();
+// rounded: a date is cut after its digits, and 02:24 must not become 02:23 by a fraction of a millisecond
+const dateOf = (mjd) => new Date(Math.round((mjd - 40587) * 86400000)).toISOString();
 // barycentric dates are told as what they are ahead of the MJD, in days
 const bjdOf = (mjd, ahead) => ahead === null ? null : mjd + 2400000.5 + ahead;
 const bjdText = (mjd, ahead) => ahead === null ? "BJD not known" : `BJD ${bjdOf(mjd, ahead).toFixed(5)} TDB`;
@@ -55,6 +56,13 @@ function ticks(low, high, count) {
   const out = [];
   for (let i = Math.ceil(low / step); i * step <= high + step * 1e-9; i++) out.push(i * step);
   return { values: out, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)), step };
+}
+// date under a tick, without the year or day that the tick before it (of that date) has told
+function dateText(mjd, step, before) {
+  const iso = dateOf(mjd);
+  if (step >= 1) return iso.slice(0, 4) === before.slice(0, 4) ? iso.slice(5, 10) : iso.slice(0, 10);
+  const clock = iso.slice(11, step < 1 / 86400 ? 23 : step < 1 / 1440 ? 19 : 16);
+  return iso.slice(0, 10) === before ? clock : `${iso.slice(5, 10)} ${clock}`;
 }
 function logTicks(low, high) {
   const out = [];

@@ -103,7 +103,12 @@ class Chart {
     this.fromX = (px) => { const t = (px - box.left) / (box.right - box.left); return X[0] + (spec.invertedX ? 1 - t : t) * (X[1] - X[0]); };
     const level = (v) => spec.log ? Math.log10(Math.max(v, 1e-12)) : v;
     this.toY = (v) => { const t = span(level(v), Y); return spec.inverted ? box.top + t * (box.bottom - box.top) : box.bottom - t * (box.bottom - box.top); };
-    this.markY = (p) => p.limit ? Math.min(Math.max(this.toY(p.y), box.top + 3), box.bottom - 12) : this.toY(p.y);
+    // what lies off the scale waits at the edge, where it can be seen and chosen
+    this.offScale = (p) => { const y = this.toY(p.y); return p.limit ? 0 : y < box.top ? -1 : y > box.bottom ? 1 : 0; };
+    this.markY = (p) => {
+      const [above, below] = p.limit ? [3, 12] : this.offScale(p) ? [EDGE, EDGE] : [-Infinity, -Infinity];
+      return Math.min(Math.max(this.toY(p.y), box.top + above), box.bottom - below);
+    };
     this.axes(g, X, Y);
     if (spec.yLabel) { g.fillStyle = css("--soft"); g.textAlign = "left"; g.textBaseline = "top"; g.fillText(spec.yLabel, 4, 3); }
     g.save();
@@ -130,18 +135,33 @@ class Chart {
       g.fillStyle = soft; g.textAlign = "right";
       g.fillText(spec.log ? (spec.percent ? `${Number((v * 100).toPrecision(3))} %` : String(Number(v.toPrecision(3)))) : this.short(v, y.digits), box.left - 6, at);
     }
-    const room = spec.time ? 110 : 60, x = ticks(X[0], X[1], Math.max(2, (box.right - box.left) / room));
     g.textAlign = "center"; g.textBaseline = "top";
-    for (const v of x.values) {
-      const at = Math.round(this.toX(v)) + .5;
+    for (const { at, inside, labels } of this.xTicks(g, X)) {
       g.strokeStyle = grid; g.beginPath(); g.moveTo(at, box.top); g.lineTo(at, box.bottom); g.stroke();
-      const inside = Math.min(Math.max(at, box.left + 14), box.right - 32);
-      g.fillStyle = soft; g.fillText(v.toFixed(x.digits), inside, box.bottom + 6);
-      if (spec.time && !spec.barycentric) { const iso = dateOf(v); g.fillText(x.step < .5 ? iso.slice(5, 16).replace("T", " ") : iso.slice(0, 10), inside, box.bottom + 22); }
+      g.fillStyle = soft; labels.forEach((text, line) => g.fillText(text, inside, box.bottom + 6 + 16 * line));
     }
     if (spec.time && !spec.barycentric) { g.textAlign = "left"; g.fillText("MJD", 4, box.bottom + 6); }
     else { g.textAlign = "center"; g.fillText(spec.barycentric || spec.xLabel, (box.left + box.right) / 2, box.bottom + 22); }
     g.strokeStyle = css("--line"); g.strokeRect(box.left + .5, box.top + .5, box.right - box.left, box.bottom - box.top);
+  }
+  // three with labels if the screen is not too narrow for them; a label without room is left out
+  xTicks(g, [low, high]) {
+    const { box, spec } = this, room = spec.time ? 110 : 60;
+    let count = Math.max(2, (box.right - box.left) / room), placed;
+    for (let tries = 0; tries < 5; tries++, count *= 1.5) {
+      const { values, digits, step } = ticks(low, high, count);
+      let end = -Infinity, before = "";
+      placed = values.map((v) => {
+        const at = Math.round(this.toX(v)) + .5, inside = Math.min(Math.max(at, box.left + 14), box.right - 32);
+        const labels = [v.toFixed(digits), ...(spec.time && !spec.barycentric ? [dateText(v, step, before)] : [])];
+        const half = Math.max(...labels.map((text) => g.measureText(text).width)) / 2;
+        if (!spec.invertedX && inside - half < end + 4) return { at, labels: [] };
+        end = inside + half; before = spec.time ? dayOf(v) : "";
+        return { at, inside, labels };
+      });
+      if (placed.filter(({ labels }) => labels.length).length >= 3) break;
+    }
+    return placed;
   }
   short(v, digits) {
     if (Math.abs(v) >= 1e5) return v.toExponential(Math.min(2, Math.max(0, 6 - digits)));
@@ -170,6 +190,8 @@ class Chart {
       } else {
         trace(g, s.shape, x, y, r); g.lineWidth = 1.3;
         p.hollow || s.shape === "cross" ? g.stroke() : g.fill();
+        const off = this.offScale(p), tip = y + off * (EDGE - 2);
+        if (off) { g.globalAlpha = 1; g.lineWidth = 1.6; g.beginPath(); g.moveTo(x - 4, tip - off * 4); g.lineTo(x, tip); g.lineTo(x + 4, tip - off * 4); g.stroke(); }
       }
     }
     g.globalAlpha = 1;
@@ -208,7 +230,7 @@ class Chart {
     if (moved) this.draw();
     this.tip.hidden = !found;
     if (!found) return;
-    if (moved) this.tip.textContent = found.point.tip();
+    if (moved) this.tip.textContent = found.point.tip() + (this.offScale(found.point) ? "\noff the scale of this chart" : "");
     const x = this.toX(found.point.x), y = this.markY(found.point), wide = this.tip.offsetWidth, high = this.tip.offsetHeight;
     const room = this.plot.clientWidth, under = this.canvas.clientHeight - high;
     // beside the point; where there is no room beside it, in the other half of the chart

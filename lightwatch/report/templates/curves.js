@@ -1,5 +1,5 @@
 // ------------------------------------------------------------------ what is drawn
-const choice = { quantity: "mag", bins: "points", scale: "absolute", time: "mjd", doubtful: true, colour: "source" };
+const choice = { quantity: "mag", bins: "points", scale: "absolute", time: "mjd", doubtful: true, colour: document.querySelector("input[name=colour]:checked")?.value };
 const frameText = (i) => [
   `${dateOf(FRAMES.mjd[i]).slice(0, 19).replace("T", " ")} UTC`, `MJD ${FRAMES.mjd[i].toFixed(5)} UTC · ${bjdText(FRAMES.mjd[i], FRAMES.ahead[i])}`,
   `seeing ${fixed(FRAMES.seeing[i], 2)}″ · airmass ${fixed(FRAMES.airmass[i], 2)} · ${fixed(FRAMES.exptime[i], 0)} s`,
@@ -53,7 +53,9 @@ function curveSpec(index) {
       }).filter((p) => p && p.x !== null && (choice.doubtful || !p.hollow));
     }
     const drawn = choice.scale === "relative" ? relative(points) : points;
-    if (!nightly && choice.colour === "camera" && curve.cameras.length > 1) return byCamera(curve, source, drawn);
+    // a single source needs no colour of its own; its cameras do
+    const apart = choice.colour === "camera" || (choice.colour === "each" && curve.sources.length === 1);
+    if (!nightly && apart && curve.cameras.length > 1) return byCamera(curve, source, drawn);
     return [{ name: source.name, ...look(k), points: drawn }];
   });
   const flux = choice.quantity === PER_FLUX, yLabel = choice.scale === "relative" ? (flux ? "flux / median" : "mag − median") : (flux ? "flux, e⁻/s" : "mag");

@@ -39,6 +39,10 @@ class Epochs {
     const chi2 = at < 0 || source.chi2[at] === null ? "" : ` · χ² ${fixed(source.chi2[at], 2)}`;
     const error = this.pixels.granted[i], granted = error ? `, PSF error of ${fixed(100 * error, 0)} % granted` : "";
     this.text.append(` · ${dateOf(FRAMES.mjd[frame]).slice(0, 16).replace("T", " ")} UTC · seeing ${fixed(FRAMES.seeing[frame], 2)}″${chi2}${granted} · data, model, residual (−5σ to +5σ)`);
+    if (this.curve.kind === "aperture") {
+      this.text.append("; residuals are of the model in the whole cutout, with neighbours that no list has: ");
+      make("a", this.text, "its χ²").setAttribute("href", "#pixels");
+    }
     this.slider.setAttribute("aria-valuetext", FRAMES.name[frame]);
     if (mark) { this.chart.marked = frame; this.chart.draw(); }
   }
