@@ -82,13 +82,8 @@ def collect(workspace: Workspace) -> Content:
     if instrumental:
         scatter = [replace(one, mag_label="instrumental magnitude") for one in scatter]
     gap_days = workspace.config.light_curves.night_gap_days
-    alarms = visit_alarms(
-        frames,
-        fluxes,
-        disowned=disowned_stars(judged),
-        night_gap_days=gap_days,
-        now_mjd=mjd_of(datetime.now(UTC)),
-    )
+    now, disowned = mjd_of(datetime.now(UTC)), disowned_stars(judged)
+    alarms = visit_alarms(frames, fluxes, disowned=disowned, night_gap_days=gap_days, now_mjd=now)
     data = chart_payload(workspace, frames, curves, scatter)
     chosen = representative_frames(frames)
     models = add_models(workspace, footprint_hash, curves, data)

@@ -368,6 +368,18 @@ def test_cameras_are_apart_at_once_where_the_source_is_single(driver, make_workd
     assert chromium.complaints(driver) == []
 
 
+def test_pixels_beside_apertures_say_whose_residuals_they_are(driver, make_workdir, tmp_path):
+    workspace = make_workdir(tmp_path / "w", n_frames=6, sources=("A",))
+    chromium.show(driver, write_report(workspace).as_uri())
+    assert "neighbours" not in one(driver, f"{CURVE} .epoch p").text
+    with transaction(workspace.engine) as connection:
+        connection.execute(update(schema.normalization_coefficients).values(flux_kind="aperture"))
+        connection.execute(update(schema.roi_flux).values(reduced_chi2=None))
+    chromium.show(driver, write_report(workspace).as_uri())
+    assert "with neighbours that no list has" in one(driver, f"{CURVE} .epoch p").text
+    assert one(driver, f"{CURVE} .epoch p a[href='#pixels']").is_displayed()
+
+
 #: from now on, what the charts write
 _LISTEN = """
 window.written = [];
