@@ -163,7 +163,7 @@ def _jumps(visits: _Visits, fluxes: Sequence[Row], disowned: set[int]) -> list[A
             frame = frames[jump.index]
             text = (
                 f"{jump.n_off} of {jump.n_stars} reference stars are off their own means by more than 4 σ "
-                f"after the normalization, by {100 * jump.offset:+.1f} % in the middle."
+                f"after the normalization, by a median of {100 * jump.offset:+.1f} %."
             )
             night = int(visits.night[frame])
             ids = [visits.frames[frame]["id"]]
@@ -195,7 +195,7 @@ def _psf(visits: _Visits) -> list[Alarm]:
             one.index,
             "psf",
             "PSF misses the reserved stars",
-            f"Reduced χ² of the reserved stars {one.value:.2f} in the middle (stars used: {used[one.index]:.2f}); "
+            f"Median reduced χ² of the reserved stars {one.value:.2f} (stars used: {used[one.index]:.2f}); "
             f"usual is {one.usual:.2f}.",
         )
         for one in found
