@@ -278,6 +278,8 @@ def _say_choice(stories: Sequence[Mapping[str, Any]], loose: Sequence[Mapping[st
 
 
 def _say_story(story: Mapping[str, Any]) -> None:
+    from lightwatch.pipeline.displaced import full_name
+
     frame = story["frame"]
     say(f"frame {frame['id']}: {printable(frame['image_relpath'])}")
     for row in story["files"]:
@@ -371,8 +373,6 @@ def frames(
     as_json: JsonOption = False,
 ) -> None:
     """List the frames, or take some out and back in; the next run follows."""
-    from lightwatch.pipeline.displaced import full_name
-
     from lightwatch.structure import queries, queries_overview
     from lightwatch.structure.elimination import set_eliminated
 

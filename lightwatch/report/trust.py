@@ -138,11 +138,11 @@ def _of_source(points: Sequence[Row], stars: _Stars | None) -> SourceTrust:
         return SourceTrust(name, "unknown", "No point has an uncertainty.", [])
     level = float(np.median([row["flux"] for row in used]))
     if level <= 0:
-        return SourceTrust(name, "unknown", "No light in the middle of its points: nothing to compare.", [])
+        return SourceTrust(name, "unknown", "The median of its points has no light: nothing to compare.", [])
     stated = np.median([row["flux_uncertainty"] for row in used]) / level
     share = np.median([row["normalization_uncertainty"] or 0.0 for row in used]) / level
     sentences = [
-        f"Stated for a frame: {_percent(stated)} in the middle, of it {_percent(share)} normalization."
+        f"Stated for a frame: {_percent(stated)} (median), of it {_percent(share)} normalization."
     ]
     if stars is None:
         return SourceTrust(name, "unknown", "No star was measured often enough to compare with.", sentences)
@@ -261,7 +261,7 @@ def _points(rows: Sequence[Row]) -> str:
 def _fit(rows: Sequence[Row]) -> str:
     if flux_kind(rows) == "aperture":
         return "none for these points: they were measured in apertures"
-    return _chi2("reduced χ² {} in the middle", [row["reduced_chi2"] for row in rows])
+    return _chi2("reduced χ² {} (median)", [row["reduced_chi2"] for row in rows])
 
 
 def _psf(frames: Sequence[Row]) -> str:
@@ -273,8 +273,8 @@ def _psf(frames: Sequence[Row]) -> str:
     if not missed:
         return chi2
     return (
-        f"{chi2}; on {len(missed)} of {len(frames)} frames it misses {100 * np.median(missed):.0f} % of the light in "
-        f"the middle and {100 * max(missed):.0f} % at most, which every χ² here grants it"
+        f"{chi2}; on {len(missed)} of {len(frames)} frames it misses {100 * np.median(missed):.0f} % of the light "
+        f"(median) and {100 * max(missed):.0f} % at most; every χ² here allows for that"
     )
 
 
@@ -287,9 +287,8 @@ def _normalization(frames: Sequence[Row], scatter: StarScatter | None) -> str:
     known = [row for row in frames if row["coefficient"] is not None]
     if not known:
         return "not known"
-    text = (
-        f"rests on {np.median([row['normalization_stars'] for row in known]):.0f} stars a frame in the middle"
-    )
+    n_stars = np.median([row["normalization_stars"] for row in known])
+    text = f"rests on {n_stars:.0f} stars a frame (median)"
     disowned = int(scatter.disowned.sum()) if scatter else 0
     return text + (f"; {disowned} of {len(scatter.names)} stars disowned" if scatter and disowned else "")
 

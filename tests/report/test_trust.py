@@ -94,7 +94,7 @@ def test_percentages_are_plain_digits():
     curve, frames, fluxes = workdir(between=0.0)
     loud = [row | {"flux_uncertainty": LEVEL} for row in curve]
     stated = verdict(loud, frames, fluxes).sources[0].sentences[0]
-    assert stated == "Stated for a frame: 100 % in the middle, of it 0.30 % normalization."
+    assert stated == "Stated for a frame: 100 % (median), of it 0.30 % normalization."
 
 
 def test_too_few_frames_or_stars_are_said():
@@ -111,10 +111,10 @@ def test_too_few_frames_or_stars_are_said():
 def test_facts_are_told_with_their_numbers():
     facts = {what: told for what, told, _ in verdict(*workdir(between=0.0)).facts}
     assert facts["Points"] == "1 of 40 doubtful by their flags (poor fit 1)"
-    assert facts["Joint model"] == "reduced χ² 1.10 in the middle"
+    assert facts["Joint model"] == "reduced χ² 1.10 (median)"
     assert facts["PSF"] == "reduced χ² 1.20 of stars kept out of its fit, 0.90 of those in it"
     missing = {what: told for what, told, _ in verdict(*workdir(between=0.0, missed=10)).facts}["PSF"]
-    assert "on 10 of 40 frames it misses 15 % of the light in the middle and 15 % at most" in missing
+    assert "on 10 of 40 frames it misses 15 % of the light (median) and 15 % at most" in missing
     assert facts["Normalization"].startswith("rests on 12 stars a frame")
     assert facts["Astrometry"].startswith("stars lie 0.05″")
 
