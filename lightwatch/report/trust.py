@@ -141,9 +141,7 @@ def _of_source(points: Sequence[Row], stars: _Stars | None) -> SourceTrust:
         return SourceTrust(name, "unknown", "The median of its points has no light: nothing to compare.", [])
     stated = np.median([row["flux_uncertainty"] for row in used]) / level
     share = np.median([row["normalization_uncertainty"] or 0.0 for row in used]) / level
-    sentences = [
-        f"Stated for a frame: {_percent(stated)} (median), of it {_percent(share)} normalization."
-    ]
+    sentences = [f"Stated for a frame: {_percent(stated)} (median), of it {_percent(share)} normalization."]
     if stars is None:
         return SourceTrust(name, "unknown", "No star was measured often enough to compare with.", sentences)
     magnitude = stars.scatter.zeropoint - 2.5 * np.log10(level)

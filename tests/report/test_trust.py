@@ -133,7 +133,7 @@ def test_where_data_are_lacking_it_says_so():
     curve, frames, fluxes = workdir(between=0.0)
     assert verdict(curve, frames, []).sources[0].finding == "unknown"
     faint = [row | {"flux": -1.0} for row in curve]
-    assert "No light" in verdict(faint, frames, fluxes).sources[0].headline
+    assert "has no light" in verdict(faint, frames, fluxes).sources[0].headline
     one_night = [
         row | {"mjd_mid": 60000.0 + 0.01 * row["id"], "telescope_imager_name": "one"} for row in frames
     ]
