@@ -94,6 +94,7 @@ def _watch(workspace: Workspace) -> None:
 
 def status_of(workspace: Workspace, raw_dirs: RawDirs) -> dict[str, Any]:
     """Everything that ``status`` tells."""
+    from lightwatch.pipeline.beside import told_beside
     from lightwatch.pipeline.displaced import displaced_sources
     from lightwatch.pipeline.points import points_of
     from lightwatch.structure import queries, queries_overview
@@ -120,6 +121,7 @@ def status_of(workspace: Workspace, raw_dirs: RawDirs) -> dict[str, Any]:
             *queries.rows(reader, queries_overview.rejected_groups(place)),
         ],
         "points": asdict(points) | {"text": points.text},
+        "beside": told_beside(workspace),
         "displaced": [asdict(one) | {"text": one.text} for one in displaced_sources(workspace)],
         "disk": _disk(workspace, counts["bytes"] + queries.scalar(reader, queries_overview.product_bytes())),
     }
@@ -171,6 +173,8 @@ def _say_status(facts: Mapping[str, Any]) -> None:
     for folder in facts["unlisted"]:
         path = printable(folder["path"])
         say(f"look at this: {path} cannot be listed: {folder['reason']}: new frames may be missing")
+    if facts["beside"]:
+        say(f"look at this: {printable(facts['beside'])}")
     for source in facts["displaced"]:
         say(f"look at this: {printable(source['text'])}")
 

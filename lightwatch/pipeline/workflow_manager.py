@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from lightwatch import __version__
 from lightwatch.errors import ExitCode, LightwatchError
 from lightwatch.pipeline import housekeeping, night, preflight, recipes
+from lightwatch.pipeline.beside import told_beside
 from lightwatch.pipeline.executors import WorkerPool
 from lightwatch.pipeline.heartbeat import Heartbeat
 from lightwatch.pipeline.planning import PlanLine, plan
@@ -173,7 +174,7 @@ class WorkflowManager:
         exit_code = self._exit_code(summaries, len(unlisted), has_frames)
         lacks = self._what_lacks(unlisted, has_frames) if unlisted or exit_code == ExitCode.NO_DATA else ""
         if not lacks and any(task.name == _FOOTPRINT for task in tasks):
-            lacks = self._what_lies_beside()
+            lacks = told_beside(self.workspace)
             exit_code = max(exit_code, ExitCode.PARTIAL) if lacks else exit_code
         return RunResult(tuple(summaries), exit_code, tidied, lacks)
 
@@ -190,19 +191,6 @@ class WorkflowManager:
         return (
             f"no frames in {_first(self.workspace.config.raw_dirs)}: put raw files there, or correct raw_dirs or "
             f"discovery.patterns in {config}; 'lightwatch status' counts files that were refused"
-        )
-
-    def _what_lies_beside(self) -> str:
-        """Where every solved frame shows another place of the sky: later steps have nothing to do and say nothing."""
-        reader = self.workspace.reader
-        if queries.scalar(reader, queries.any_frame_with_roi()) is not None:
-            return ""
-        n_beside = queries.scalar(reader, queries.frames_beside_rois())
-        if not n_beside:
-            return ""
-        return (
-            f"no ROI lies on any of {n_beside} solved frames: are the coordinates of rois in "
-            f"{self.workspace.config_path.name} right? 'lightwatch config check' compares them with the headers"
         )
 
     def _exit_code(self, summaries: Sequence[TaskSummary], n_unlisted: int, has_frames: bool) -> int:

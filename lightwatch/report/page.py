@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Literal
 
 from lightwatch.flags import DOUBTFUL
+from lightwatch.pipeline.beside import told_beside
 from lightwatch.pipeline.displaced import displaced_sources
 from lightwatch.processes.astrometry_sky import parse_wcs
 from lightwatch.report.alarms import MIN_NIGHTS, number_of_nights, visit_alarms
@@ -99,6 +100,7 @@ def collect(workspace: Workspace) -> Content:
         "alarms": [alarm for alarm in alarms if alarm.newest],
         "earlier": [alarm for alarm in alarms if not alarm.newest][:_MAX_EARLIER],
         "displaced": displaced_sources(workspace),
+        "beside": told_beside(workspace),
         "undetected": undetected_sources(curves, workspace.config.light_curves.limit_sigma),
         "few_nights": number_of_nights(frames, gap_days) < MIN_NIGHTS,
         "news": news_of(workspace),
@@ -127,6 +129,7 @@ def _nothing(workspace: Workspace) -> dict[str, Any]:
         "system": {},
         "instrumental": False,
         "mag_name": "G",
+        "beside": "",
         "summary": Summary(),
         "sky": None,
         "field": None,

@@ -11,6 +11,7 @@ import yaml
 
 import lightwatch
 from lightwatch.pipeline.night import NAMES
+from lightwatch.report.site import write_report
 
 
 def test_only_storage_builds_statements_that_write():
@@ -54,7 +55,7 @@ def test_roi_that_leaves_the_configuration_is_in_a_copy_of_the_database(workdir)
         assert connection.execute("SELECT count(*) FROM roi_flux").fetchone() == (before,)
 
 
-def test_frames_of_another_place_of_the_sky_are_told_in_every_run(empty_workdir):
+def test_frames_of_another_place_of_the_sky_are_told_everywhere(empty_workdir, lightwatch, tmp_path):
     """Else later steps have nothing to do, and the run ends as if all were well."""
     workdir = empty_workdir([0])
     config = yaml.safe_load(workdir.config.read_text())
@@ -67,3 +68,7 @@ def test_frames_of_another_place_of_the_sky_are_told_in_every_run(empty_workdir)
         assert result.exit_code == 10
         assert result.line.startswith("no ROI lies on any of 1 solved frames: are the coordinates of rois in")
     assert workdir.run(stop=NAMES[1]).exit_code == 0, "asked for less, it is not the question"
+    told = "no ROI lies on any of 1 solved frames"
+    assert f"look at this: {told}" in lightwatch("status", workdir.path)[1]
+    with closing(workdir.open()) as workspace:
+        assert f"No light curves: {told}" in write_report(workspace, tmp_path / "report").read_text("utf-8")
