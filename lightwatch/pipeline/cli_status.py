@@ -384,11 +384,17 @@ def frames(
     if comment is not None and not eliminate:
         raise typer.BadParameter("--comment says why a frame is eliminated: give --eliminate too")
     if eliminate or restore:
-        out, back = ([_id_of(workspace, text) for text in texts or ()] for texts in (eliminate, restore))
-        both = sorted(set(out) & set(back))
-        if both:
-            raise typer.BadParameter(f"--eliminate and --restore both name frame {', '.join(map(str, both))}")
         with workspace.lock():
+            with (
+                workspace.engine.connect() as connection
+            ):  # before a reader is there, and names that a run may change
+                workspace.refuse_other_runs(connection)
+            out, back = ([_id_of(workspace, text) for text in texts or ()] for texts in (eliminate, restore))
+            both = sorted(set(out) & set(back))
+            if both:
+                raise typer.BadParameter(
+                    f"--eliminate and --restore both name frame {', '.join(map(str, both))}"
+                )
             n_out = set_eliminated(workspace, out, eliminated=True, comment=comment or "eliminated by hand")
             n_back = set_eliminated(workspace, back, eliminated=False, comment=None)
         idle = len(set(out)) + len(set(back)) - n_out - n_back

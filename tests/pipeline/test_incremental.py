@@ -349,4 +349,4 @@ def test_progress_agrees_with_the_plan_on_frames_without_the_roi(empty_workdir):
     workdir.run(stop=FOOTPRINT)
     assert workdir.sql("SELECT roi_in_footprint FROM frames") == [(0,), (0,)]
     assert workdir.sql("SELECT pending FROM progress WHERE task = ?", STARS) == [(0,)]
-    assert workdir.run().line == "nothing to do"
+    assert workdir.run().work == "nothing could be done"

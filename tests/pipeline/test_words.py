@@ -348,37 +348,40 @@ def test_a_workdir_before_the_query_is_told_the_order(lightwatch, workdir):
 LOW, OFF = int(Flag.LOW_SNR), int(Flag.OUTSIDE)
 
 
+LOWER = (
+    "lower psf.min_snr (40) to {} or less, and normalization.min_snr where it is higher (in a workdir of this filter "
+    "alone: faint stars would make other filters worse)"
+)
+
+
 @pytest.mark.parametrize(
-    ("snr", "reasons", "normalization_snr", "stars_of_frames", "told"),
+    ("snr", "reasons", "stars_of_frames", "told"),
     [
         (
-            [80.0, 38.0, 30.9, 9.0, 12.0], [0, LOW, LOW, LOW, LOW | OFF], 20.0, False,
-            "1 of 5 stars can make the PSF, 3 are needed (3 low_snr, 1 outside and low_snr); lower psf.min_snr (40) to "
-            "30 or less, or take reference stars from the frames (reference_stars.catalog: frames)",
+            [80.0, 38.0, 30.9, 9.0, 12.0], [0, LOW, LOW, LOW, LOW | OFF], False,
+            "1 of 5 stars can make the PSF, 3 are needed (3 low_snr, 1 outside and low_snr); " + LOWER.format(30)
+            + ", or take reference stars from the frames (reference_stars.catalog: frames)",
         ),
         (
-            [30.0, 12.6, 11.2], [LOW, LOW, LOW], 100.0, True,
-            "0 of 3 stars can make the PSF, 3 are needed (3 low_snr); lower psf.min_snr (40) and "
-            "normalization.min_snr (100) to 11 or less, best in a workdir of this filter alone: faint stars would make "
-            "the others worse",
+            [30.0, 12.6, 11.2], [LOW, LOW, LOW], True,
+            "0 of 3 stars can make the PSF, 3 are needed (3 low_snr); " + LOWER.format(11),
         ),
         (
-            [90.0, 80.0, 3.0], [0, 0, LOW], 20.0, True,
+            [90.0, 80.0, 3.0], [0, 0, LOW], True,
             "2 of 3 stars can make the PSF, 3 are needed (1 low_snr); lower psf.min_stars to 2",
         ),
-        ([], [], 20.0, True, "0 of 0 stars can make the PSF, 3 are needed (no stars on the frame)"),
+        ([], [], True, "0 of 0 stars can make the PSF, 3 are needed (no stars on the frame)"),
     ],
 )  # fmt: skip
 def test_too_few_stars_for_a_psf_are_told_with_what_would_help(
-    monkeypatch, snr, reasons, normalization_snr, stars_of_frames, told
+    monkeypatch, snr, reasons, stars_of_frames, told
 ):
-    """Counts add up; no advice that is followed already, and none that another key would stand in the way of."""
+    """Counts add up; no advice that is followed already. Settings of later steps are none of this one's: no number."""
     bits = np.array(reasons, dtype=np.int64)
     choice = PsfStars(bits == 0, np.zeros(len(bits), bool), bits)
     monkeypatch.setattr(psf_modeling, "rough_snr", lambda _stars: np.array(snr))
     job = psf_modeling.PsfJob(
         stars=None, named={}, settings=Psf(), roi_position=(1.0, 1.0), pixel_scale=1.0, relpath="p",
-        image_relpath="frames/a.fits", recipe="r", normalization_snr=normalization_snr,
-        stars_of_frames=stars_of_frames,
+        image_relpath="frames/a.fits", recipe="r", stars_of_frames=stars_of_frames,
     )  # fmt: skip
     assert psf_modeling._too_few(job, choice).reason == f"frames/a.fits: {told}"

@@ -58,7 +58,6 @@ class PsfJob:
     relpath: str
     image_relpath: str
     recipe: str
-    normalization_snr: float  # for advice alone, as is where the stars come from
     stars_of_frames: bool
 
 
@@ -95,7 +94,6 @@ def load(context: TaskContext, items: Sequence[Row]) -> list[PsfJob]:
             relpath=f"psfs/{context.footprint_hash[:16]}/{PurePosixPath(item['image_relpath']).stem}.{context.recipe[:8]}.h5",
             image_relpath=item["image_relpath"],
             recipe=context.recipe,
-            normalization_snr=workspace.config.normalization.min_snr,
             stars_of_frames=workspace.config.reference_stars.catalog == "frames",
         )
         for item, stars in zip(items, load_stars(context, items), strict=True)
@@ -183,11 +181,10 @@ def _remedies(job: PsfJob, choice: PsfStars) -> str:
     ways = []
     within_reach = min_snr_for(settings.min_stars, choice.reasons, rough_snr(job.stars))
     if _USEFUL_SNR <= within_reach < settings.min_snr:
-        also = f" and normalization.min_snr ({job.normalization_snr:g})"
-        price = ", best in a workdir of this filter alone: faint stars would make the others worse"
-        # else nothing would be left to normalise by; and one limit holds for all filters
-        also, price = (text * (within_reach < job.normalization_snr) for text in (also, price))
-        ways.append(f"lower psf.min_snr ({settings.min_snr:g}){also} to {int(within_reach)} or less{price}")
+        ways.append(
+            f"lower psf.min_snr ({settings.min_snr:g}) to {int(within_reach)} or less, and normalization.min_snr where "
+            "it is higher (in a workdir of this filter alone: faint stars would make other filters worse)"
+        )
     ways += [f"lower psf.min_stars to {n}"] * (n > 1)
     ways += [f"take reference stars from the frames ({_STARS_OF_FRAMES})"] * (not job.stars_of_frames)
     return f"; {', or '.join(ways)}" if ways else ""
