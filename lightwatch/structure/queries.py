@@ -182,10 +182,8 @@ def frame_named(text: str) -> Select[Any]:
     """Frames by id, path or part of the name; a number that is no id may be a part of a name too."""
     f = s.frames
     by_name = or_(f.c.image_relpath == text, f.c.original_image_path.contains(text, autoescape=True))
-    if not text.isdecimal():
-        by_name = or_(
-            by_name, f.c.image_relpath.contains(text, autoescape=True)
-        )  # else a number may be of a hash
+    if not text.isdecimal():  # a number may be a part of the hash in our name
+        by_name = or_(by_name, f.c.image_relpath.contains(text, autoescape=True))
     elif len(text) < _DIGITS_OF_ID and not text.startswith("0"):
         is_id = f.c.id == int(text)
         by_name = or_(is_id, and_(by_name, ~exists(select(f.c.id).where(is_id).correlate(None))))

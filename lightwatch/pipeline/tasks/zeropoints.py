@@ -154,9 +154,8 @@ def compute(inputs: ZeropointInputs) -> Outcome:
     """
     settings = inputs.settings
     band = zeropoint.band_named(settings.band)
-    if (
-        inputs.catalog == "frames"
-    ):  # stars that were measured here: no catalogue stands behind their magnitudes
+    # stars that were measured here: no catalogue stands behind their magnitudes
+    if inputs.catalog == "frames":
         band = replace(band, system=INSTRUMENTAL)
     magnitudes = zeropoint.catalog_magnitudes(
         inputs.gmag, inputs.bmag, inputs.rmag,
